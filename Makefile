@@ -1,0 +1,119 @@
+# Sovrun: one plain Makefile. `make help` lists the targets.
+#
+# Everything but the three main.c goes into one archive; programs and tests take from it what they use. Which
+# folder may include which is the business of tests/tidy/layers.txt. MODE picks flags and a build folder.
+
+MODE    ?= release
+DEPS    ?= 1
+CUDA    ?= auto
+STRICT  ?= 0
+PYTHON  ?= /usr/bin/python3
+CC      := gcc
+VECTORS ?=
+
+B := $(if $(filter release,$(MODE)),build,build/$(MODE))
+
+PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd libzstd
+OPT_release := -O2 -D_FORTIFY_SOURCE=2
+OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
+OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
+OPT_tsan  := -O1 -fsanitize=thread
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
+           -Wvla -Wundef -Wformat=2 $(if $(filter 1,$(STRICT)),-Werror)
+# No fused multiply-add behind our back: the same source gives the same bits on every x86-64.
+FP      := -ffp-contract=off -fno-math-errno
+CFLAGS  += -std=gnu11 -g $(OPT_$(MODE)) $(FP) $(WARN) -D_GNU_SOURCE -fstack-protector-strong -fPIE -pthread -I.
+# Lazy, so that `make deps` works before they are there.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm
+LDFLAGS += $(OPT_$(MODE)) -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
+
+NVCC    := $(if $(filter 0,$(CUDA)),,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
+
+SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/*/*.c trainer/*.c trainer/*/*.c scheduler/*.c runner/*.c runner/*/*.c)
+MAINS   := trainer/main.c scheduler/main.c runner/main.c
+LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS)))
+BINS    := $(B)/bin/sovrun $(B)/bin/sovrun-scheduler $(B)/bin/sovrun-trainer
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c)
+TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+
+.PHONY: all help found deps deps-test build tests test demo asan ubsan tsan lint format check fuzz clean
+.DEFAULT_GOAL := all
+
+all: found build ## build the three programs into build/bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+found:
+	@echo "sovrun: mode $(MODE), $$($(CC) --version | head -1), MPI: $$(mpicc --showme:version 2>/dev/null | head -1 || echo none)"
+	@echo "sovrun: CUDA: $(if $(NVCC),toolkit found ($(NVCC)); this version carries no CUDA kernels and trains on the CPU,not found: building without; the CPU trains)"
+
+deps: ## install what is missing to build and run (DEPS=0 skips)
+	@DEPS=$(DEPS) tools/deps.sh run
+
+deps-test: ## install what is missing to test as well
+	@DEPS=$(DEPS) tools/deps.sh run test
+
+build: $(BINS)
+
+$(B)/libsovrun.a: $(LIB_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/bin/sovrun: $(B)/obj/runner/main.o
+$(B)/bin/sovrun-scheduler: $(B)/obj/scheduler/main.o
+$(B)/bin/sovrun-trainer: $(B)/obj/trainer/main.o
+$(BINS): $(B)/libsovrun.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%: $(B)/obj/tests/%.o $(patsubst %.c,$(B)/obj/%.o,$(TEST_AUX)) $(B)/libsovrun.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+
+tests: build $(TESTS) ## build the tests
+
+test: deps-test found ## unit, contract (Redis, RGW), kernels and system tests
+	@$(MAKE) --no-print-directory DEPS=0 tests
+	@VECTORS=$(VECTORS) B=$(B) PYTHON=$(PYTHON) tests/run.sh all
+
+asan ubsan: ## unit and contract tests under a sanitizer
+	@$(MAKE) --no-print-directory MODE=$@ DEPS=0 tests
+	@VECTORS=$(VECTORS) B=build/$@ PYTHON=$(PYTHON) tests/run.sh fast
+
+tsan: ## the tests that use threads, under the thread sanitizer
+	@$(MAKE) --no-print-directory MODE=tsan DEPS=0 tests
+	@VECTORS=$(VECTORS) B=build/tsan PYTHON=$(PYTHON) tests/run.sh threads
+
+demo: deps ## train on real data, kill a rank, resume, get the same model
+	@$(MAKE) --no-print-directory DEPS=0 all
+	@PYTHON=$(PYTHON) configs/demo/demo.sh
+
+lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
+	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh
+
+format: ## clang-format in place
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+check: ## what CI runs: everything
+	@$(MAKE) --no-print-directory deps-test
+	@$(MAKE) --no-print-directory DEPS=0 lint
+	@$(MAKE) --no-print-directory DEPS=0 STRICT=1 test
+	@$(MAKE) --no-print-directory DEPS=0 asan
+	@$(MAKE) --no-print-directory DEPS=0 ubsan
+	@$(MAKE) --no-print-directory DEPS=0 tsan
+
+clean: ## remove build/
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:

@@ -1,0 +1,15 @@
+/*
+ * def.h - the few macros that have no other home.
+ */
+#ifndef BASE_DEF_H
+#define BASE_DEF_H
+
+#include <stddef.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#define PRINTF_LIKE(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
+
+#endif

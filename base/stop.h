@@ -1,0 +1,13 @@
+/*
+ * stop.h - SIGTERM and SIGINT as a flag and a descriptor that poll() can wait for.
+ */
+#ifndef BASE_STOP_H
+#define BASE_STOP_H
+
+#include <stdbool.h>
+
+void stop_init(void);     /* installs the handlers; once, from main */
+bool stop_asked(void);    /* true after the first SIGTERM or SIGINT */
+int stop_fd(void);        /* readable from then on */
+
+#endif
