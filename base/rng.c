@@ -1,0 +1,71 @@
+#include "base/rng.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sys/random.h>
+
+static const uint64_t gamma_golden = 0x9e3779b97f4a7c15; // 2^64 / golden ratio, odd
+
+uint64_t rng_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+uint64_t rng_u64(uint64_t key, uint64_t index)
+{
+    return rng_mix(key + (index + 1) * gamma_golden);
+}
+
+/* Mixed before the stream is added: else stream 1 of a seed would be the seed's own sequence, one step on. */
+uint64_t rng_key(uint64_t seed, uint64_t stream)
+{
+    return rng_u64(rng_u64(seed, 0), stream);
+}
+
+float rng_f32(uint64_t key, uint64_t index)
+{
+    return (float)(rng_u64(key, index) >> 40) * 0x1p-24f;
+}
+
+double rng_normal(uint64_t key, uint64_t index)
+{
+    const double two_pi = 6.283185307179586476925;
+    double u = (double)((rng_u64(key, 2 * index) >> 11) + 1) * 0x1p-53; // (0, 1]
+    double v = (double)(rng_u64(key, 2 * index + 1) >> 11) * 0x1p-53;   // [0, 1)
+    return sqrt(-2 * log(u)) * cos(two_pi * v);
+}
+
+uint64_t rng_below(uint64_t key, uint64_t index, uint64_t n)
+{
+    invariant(n >= 1);
+    return (uint64_t)((unsigned __int128)rng_u64(key, index) * n >> 64);
+}
+
+void rng_permutation(uint64_t key, uint32_t *out, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = i;
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = (uint32_t)rng_below(key, i - 1, i);
+        uint32_t kept = out[i - 1];
+        out[i - 1] = out[j];
+        out[j] = kept;
+    }
+}
+
+void random_bytes(void *out, size_t n)
+{
+    uint8_t *to = out;
+    while (n > 0) {
+        ssize_t got = getrandom(to, n, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        invariant(got > 0);
+        to += got;
+        n -= (size_t)got;
+    }
+}
