@@ -198,7 +198,8 @@ static void child_close_others(void)
 }
 
 /* Between fork and exec: only calls that a signal handler may make, as other threads may hold locks. */
-static _Noreturn void child_run(const struct proc_options *o, const char *program, pid_t parent, int status_pipe)
+static _Noreturn void child_run(const struct proc_options *o, const char *program, pid_t parent,
+                                int status_pipe)
 {
     int status_fd = fcntl(status_pipe, F_DUPFD_CLOEXEC, 3);
     if (status_fd < 0)
@@ -356,7 +357,7 @@ static bool is_full(const struct buf *out)
     return out && out->full;
 }
 
-/* What a child that has ended left in the pipe: as much as the kernel keeps there, not what others still add. */
+/* What a child that has ended left in the pipe; not, without end, what others still add. */
 static void drain_output(int fd, struct buf *out)
 {
     enum { PIPE_READS_MAX = 256 }; /* 1 MiB, the largest pipe without privilege, in chunks of read_output() */

@@ -35,8 +35,8 @@ bool proc_alive(struct proc_id id); /* false for a zombie and for a pid that is 
 enum err_code proc_identify(pid_t pid, struct proc_id *out, struct err *e);
 void proc_signal(struct proc_id id, int signal); /* nothing where it is gone */
 
-/* The same to all of the group that `id` leads (new_group, new_session). Also after the leader ended, until it
- * is waited for: so signal the group first, then wait. */
+/* The same to all of the group that `id` leads (new_group, new_session). Also after the leader ended, until
+ * it is waited for: so signal the group first, then wait. */
 void proc_signal_group(struct proc_id id, int signal);
 
 /* Exit status as a shell says it: 0..255, 128 + N for signal N. Waits. Only for our own child. */
@@ -47,8 +47,8 @@ void proc_become_subreaper(void);
 void proc_kill_children(int64_t within_ms); /* SIGKILL until none is left, at most so long */
 
 /* Run to its end, output (stdout) added to `out` (may be NULL: dropped), nothing to read, errors to our
- * standard error. ERR_IO on a non-zero status, ERR_RETRY on time-out, ERR_LIMIT where the output does not fit;
- * in the last two its process group is killed. */
+ * standard error. ERR_IO on a non-zero status, ERR_RETRY on time-out, ERR_LIMIT where the output does not
+ * fit; in the last two its process group is killed. */
 struct buf;
 enum err_code proc_run(const char *const *argv, int64_t timeout_ms, struct buf *out, struct err *e);
 
