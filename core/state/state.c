@@ -295,7 +295,7 @@ void state_tx_drop(struct state_tx *tx, const char *stream, const char *up_to_id
 {
     struct state_op *op = tx_add(tx, STATE_DROP, "the stream's name", stream);
     if (op)
-        IGNORE(state_id_parse(up_to_id, &op->id, &tx->failed));
+        IGNORE(state_id_parse(up_to_id ? up_to_id : "", &op->id, &tx->failed));
 }
 
 enum err_code state_commit(struct state *s, const struct state_tx *tx, struct err *e)
