@@ -1,6 +1,7 @@
 #include "core/state/state_redis.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -129,14 +130,15 @@ static enum err_code connect_tcp(const char *address, int64_t deadline_ms, int *
     const char *colon = strrchr(address, ':');
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     CLEANUP(addrinfo_freep) struct addrinfo *list = NULL;
+    uint64_t port = 0;
 
-    if (!colon || colon == address || !colon[1])
+    if (!colon || colon == address || parse_u64(colon + 1, &port, e) || port == 0 || port > UINT16_MAX)
         return err_set(e, ERR_USAGE, "not \"unix:/path\", \"host:port\" or \"mem:\"");
     bool brackets = address[0] == '[' && colon[-1] == ']'; /* [::1]:6379 */
     CLEANUP(freep) char *host = mem_text_n(address + brackets, (size_t)(colon - address) - 2 * brackets);
     int error = getaddrinfo(host, colon + 1, &hints, &list);
     if (error)
-        return err_set(e, error == EAI_SERVICE ? ERR_USAGE : ERR_RETRY, "look up '%s': %s", host, gai_strerror(error));
+        return err_set(e, ERR_RETRY, "look up '%s': %s", host, gai_strerror(error));
     for (const struct addrinfo *a = list; a; a = a->ai_next)
         if (connect_to(a->ai_addr, a->ai_addrlen, deadline_ms, out_fd, e) == OK) {
             tune_tcp(*out_fd);

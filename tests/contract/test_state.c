@@ -5,8 +5,6 @@
 #include "tests/contract/state_rows.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <sys/wait.h>
 
 /* ---- values ---- */
 
@@ -566,5 +564,5 @@ static const struct row rows[] = {
 
 int main(void)
 {
-    return run_rows(rows, ARRAY_LEN(rows));
+    return run_rows(rows, ARRAY_LEN(rows), 0);
 }
