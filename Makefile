@@ -96,7 +96,7 @@ tsan: ## the tests that use threads, under the thread sanitizer
 
 demo: deps ## train on real data, kill a rank, resume, get the same model
 	@$(MAKE) --no-print-directory DEPS=0 all
-	@PYTHON=$(PYTHON) configs/demo/demo.sh
+	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo.py
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh
