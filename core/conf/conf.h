@@ -8,8 +8,8 @@
  *     job.yaml:12: train.lr: must be from 0 to 1, not '3'
  *     job.yaml:14: train.epohcs: no such setting; did you mean 'epochs'?
  *
- * The kind of the field decides what a scalar means, not its looks: `positive: yes` is text. A number, true or
- * false must stand without quotes. What has no value (`lr:`, `~`, null) is refused.
+ * The kind of the field decides what a scalar means, not its looks: `positive: yes` is text. A number, true
+ * or false must stand without quotes. What has no value (`lr:`, `~`, null) is refused.
  *
  * Strings live in fixed arrays inside the struct, so a struct is a plain value. Lists of structs are fixed
  * arrays with a count beside them. Limits: 1 MiB of text, depth 16, 20,000 nodes.
@@ -119,12 +119,12 @@ enum err_code conf_bind(const struct conf_doc *doc, const struct conf_field *fie
  * without the line where it is not given; "--set train.lr". The text lies in `scratch`. */
 const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch);
 
-/* The struct as JSON: every field, defaults too; conf_parse() and conf_bind() read it back to the same struct.
- * Left out is what was not given, has no default, and may not be written empty. */
+/* The struct as JSON: every field, defaults too; conf_parse() and conf_bind() read it back to the same
+ * struct. Left out is what was not given, has no default, and may not be written empty. */
 json_t *conf_to_json(const struct conf_field *fields, const void *in_struct);
 
-/* The manual of a table: name, default, help, type and range, as YAML that can be copied; what is optional and
- * has no default stands in comments. `indent` is in spaces. */
+/* The manual of a table: name, default, help, type and range, as YAML that can be copied; what is optional
+ * and has no default stands in comments. `indent` is in spaces. */
 void conf_explain(const struct conf_field *fields, int indent, struct buf *out);
 json_t *conf_explain_json(const struct conf_field *fields);
 
