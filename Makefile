@@ -13,7 +13,7 @@ VECTORS ?=
 
 B := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd libzstd
+PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat
 OPT_release := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
@@ -96,7 +96,7 @@ tsan: ## the tests that use threads, under the thread sanitizer
 
 demo: deps ## train on real data, kill a rank, resume, get the same model
 	@$(MAKE) --no-print-directory DEPS=0 all
-	@PYTHON=$(PYTHON) configs/demo/demo.sh
+	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo.py
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh

@@ -31,7 +31,7 @@ void buf_add(struct buf *b, const void *data, size_t n);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_byte(struct buf *b, uint8_t byte);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_addv(struct buf *b, const char *fmt, va_list ap);
+void buf_addv(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_add_u32be(struct buf *b, uint32_t v);
 void buf_add_u64be(struct buf *b, uint64_t v);
 

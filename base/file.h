@@ -12,10 +12,11 @@
 /* Adds the whole file to out; ERR_LIMIT where it exceeds out->max, ERR_NOT_FOUND where there is none. */
 enum err_code file_read(const char *path, struct buf *out, struct err *e);
 
-/* The same, refused (ERR_DENIED) unless a regular file, owned by us or root, that no other user may read or write. */
+/* The same, refused (ERR_DENIED) unless a regular file, owned by us or root, closed to all other users. */
 enum err_code file_read_private(const char *path, struct buf *out, struct err *e);
 
-/* Temporary file beside it, write, fsync, rename, fsync of the folder. Replaces what is there. */
+/* Temporary file beside it (.tmp-XXXXXX), write, fsync, rename, fsync of the folder. Replaces what is there.
+ * A crash may leave the temporary file. The mode is set as given, whatever the umask. */
 enum err_code file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
 
 /* The same, but ERR_CONFLICT where the file exists already (decided atomically, by link(2)). */

@@ -18,13 +18,13 @@ struct proc_id {
 };
 
 struct proc_options {
-    const char *const *argv; /* NULL-terminated; argv[0] is looked up on PATH */
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up in our PATH's absolute entries */
     const char *const *env;  /* NULL-terminated "NAME=value"; NULL: ours */
     const char *dir;         /* NULL: ours */
     int in, out, err;        /* descriptors to become 0, 1, 2; -1: /dev/null */
     bool new_group;          /* setpgid: signals to the group reach it and its children */
     bool new_session;        /* setsid: outlives us and our terminal */
-    bool die_with_parent;    /* SIGKILL when the calling thread's process dies (PR_SET_PDEATHSIG) */
+    bool die_with_parent;    /* SIGKILL when the calling thread ends: call from one that stays */
 };
 #define PROC_OPTIONS_INIT { .in = -1, .out = -1, .err = -1 }
 
@@ -35,6 +35,10 @@ bool proc_alive(struct proc_id id); /* false for a zombie and for a pid that is 
 enum err_code proc_identify(pid_t pid, struct proc_id *out, struct err *e);
 void proc_signal(struct proc_id id, int signal); /* nothing where it is gone */
 
+/* The same to all of the group that `id` leads (new_group, new_session). Also after the leader ended, until
+ * it is waited for: so signal the group first, then wait. */
+void proc_signal_group(struct proc_id id, int signal);
+
 /* Exit status as a shell says it: 0..255, 128 + N for signal N. Waits. Only for our own child. */
 enum err_code proc_wait(struct proc_id id, int *out_status, struct err *e);
 
@@ -42,7 +46,9 @@ enum err_code proc_wait(struct proc_id id, int *out_status, struct err *e);
 void proc_become_subreaper(void);
 void proc_kill_children(int64_t within_ms); /* SIGKILL until none is left, at most so long */
 
-/* Run to its end, output (stdout) into `out` (may be NULL); ERR_IO on a non-zero status, ERR_RETRY on time-out. */
+/* Run to its end, output (stdout) added to `out` (may be NULL: dropped), nothing to read, errors to our
+ * standard error. ERR_IO on a non-zero status, ERR_RETRY on time-out, ERR_LIMIT where the output does not
+ * fit; in the last two its process group is killed. */
 struct buf;
 enum err_code proc_run(const char *const *argv, int64_t timeout_ms, struct buf *out, struct err *e);
 

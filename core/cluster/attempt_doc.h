@@ -1,0 +1,41 @@
+/*
+ * attempt_doc.h - all that the ranks of one attempt need, on rank 0's standard input.
+ *
+ * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments, environment or on disk.
+ * JSON, version 1; secrets are base64 members of it and nowhere else. Both sides wipe the text when they have parsed it.
+ */
+#ifndef CORE_CLUSTER_ATTEMPT_DOC_H
+#define CORE_CLUSTER_ATTEMPT_DOC_H
+
+#include "core/cluster/cluster.h"
+#include "core/job/attempt.h"
+#include "core/job/job.h"
+
+enum { ATTEMPT_DOC_BYTES_MAX = 16 << 20 };
+
+struct attempt_store {
+    struct store_place place;
+    struct cluster_credentials credentials;
+};
+struct attempt_doc {
+    char cluster[64], region[64];
+    char job[JOB_ID_BYTES];
+    int64_t attempt, token;
+    struct job_spec spec;
+    char spec_digest[65], dataset_digest[65];
+    struct attempt_store data, models; /* the buckets of data.train and checkpoint.to */
+    struct state_config state;
+    struct secret *state_password; /* may be NULL */
+    struct keys_config keys;       /* to unwrap the keys of earlier attempts' checkpoints */
+    struct secret *data_key;       /* this attempt's, and its wrapped form */
+    char wrapped_key[KEYS_WRAPPED_BYTES_MAX];
+    struct secret *signing_seed;
+    char first_plan_digest[65];    /* of the plan of the epoch that the scheduler planned: the trainer's must be the same */
+    int64_t first_plan_epoch;
+};
+void attempt_doc_done(struct attempt_doc *d);
+DEFINE_CLEANUP_PTR(struct attempt_doc, attempt_doc_done)
+enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e); /* wipe it: buf_wipe() */
+enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_doc *out, struct err *e);
+
+#endif

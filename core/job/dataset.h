@@ -1,0 +1,55 @@
+/*
+ * dataset.h - what a job trains on: the dataset manifest.
+ *
+ * A dataset is a prefix in a bucket: PREFIX/manifest.json and the shards it names, each by key, version id, length, record
+ * count and SHA-256. Its digest (SHA-256 of the canonical JSON) stands in the job's record, so that what was trained on can be
+ * said to the byte. A CSV shard is a CSV file of its own: UTF-8, a header line with the schema's names, RFC 4180 quoting.
+ */
+#ifndef CORE_JOB_DATASET_H
+#define CORE_JOB_DATASET_H
+
+#include "core/json/json.h"
+#include "core/store/store.h"
+
+enum { DATASET_SHARDS_MAX = 65536, DATASET_COLUMNS_MAX = 1024, DATASET_NAME_BYTES = 128 };
+enum data_class { CLASS_PUBLIC, CLASS_INTERNAL, CLASS_PSEUDONYMIZED, CLASS_PERSONAL };
+extern const char *const data_class_names[];
+enum column_kind { COLUMN_NUMERIC, COLUMN_CATEGORY };
+extern const char *const column_kind_names[];
+
+struct dataset_column {
+    char name[DATASET_NAME_BYTES];
+    enum column_kind kind;
+};
+struct dataset_shard {
+    char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES], sha256[65];
+    uint64_t bytes, records;
+};
+struct dataset {
+    char name[DATASET_NAME_BYTES], owner[DATASET_NAME_BYTES], basis[DATASET_NAME_BYTES], source[512];
+    enum data_class data_class;
+    char format[16]; /* "csv" */
+    char bucket[STORE_BUCKET_BYTES];
+    int64_t created_ms;
+    struct dataset_column *columns; /* owned */
+    size_t column_count;
+    struct dataset_shard *shards; /* owned */
+    size_t shard_count;
+};
+void dataset_done(struct dataset *d);
+#define DATASET_MANIFEST_NAME "manifest.json"
+enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e); /* canonical */
+enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e);
+void dataset_digest(const void *text, size_t n, char out_hex[65]);
+/* PREFIX/manifest.json of `store`; also its digest. ERR_NOT_FOUND says that nothing is staged there and how to stage it. */
+enum err_code dataset_load(struct store *store, const char *prefix, struct dataset *out, char out_digest[65], struct err *e);
+
+/* The training part of a shard is its first records - dataset_holdout() records. Pure. */
+uint64_t dataset_holdout(uint64_t records, double share); /* floor(records * share + 0.5) */
+
+/* One CSV record: cuts `line` in place into fields (RFC 4180 quotes). A record may span lines inside quotes: *io_text moves behind
+ * it; *out_lines counts the line ends passed. ERR_USAGE: unclosed quote, more than max fields, a NUL byte. At the end of text:
+ * *out_count = 0. `text` is writable and NUL-terminated. */
+enum err_code csv_next(char **io_text, char *end, char **fields, size_t max, size_t *out_count, size_t *out_lines, struct err *e);
+
+#endif

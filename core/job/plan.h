@@ -1,0 +1,34 @@
+/*
+ * plan.h - which leaf reads which records of an epoch: a pure function of (shards, seed, epoch, leaves).
+ *
+ * The shards' training parts are put one behind the other in an order shuffled by (seed, epoch), and cut into `leaves` runs of
+ * the same number of records; a run is a list of segments (shard, first, count). What is left over (fewer records than leaves)
+ * is left out of this epoch; another epoch leaves out others. Rank r of p reads leaves r*V/p to (r+1)*V/p - 1, so p may change
+ * between attempts and nothing is read twice. Within a segment the reader permutes the records by (seed, epoch, leaf, segment).
+ */
+#ifndef CORE_JOB_PLAN_H
+#define CORE_JOB_PLAN_H
+
+#include "core/job/dataset.h"
+
+struct plan_segment {
+    uint32_t shard;
+    uint64_t first, count;
+};
+struct plan {
+    int64_t seed, epoch;
+    uint32_t leaves;
+    uint64_t records_per_leaf, left_out;
+    struct plan_segment *segments; /* owned; leaf l has segments[leaf_start[l]] .. segments[leaf_start[l + 1] - 1] */
+    uint32_t *leaf_start;          /* owned; leaves + 1 */
+};
+void plan_done(struct plan *p);
+/* train_records[i]: records of shard i's training part. ERR_USAGE: fewer records than leaves. */
+enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch, uint32_t leaves,
+                        struct plan *out, struct err *e);
+enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch, uint32_t leaves,
+                               struct plan *out, struct err *e);
+json_t *plan_to_json(const struct plan *p); /* what stands in the state under plan/ID/N */
+void plan_digest(const struct plan *p, char out_hex[65]);
+
+#endif
