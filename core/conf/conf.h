@@ -43,10 +43,12 @@ struct conf_field {
     size_t offset, size;      /* in the struct; size is of the whole member */
     bool required;            /* no default: absence is an error */
     const char *def;          /* default as it would be written; NULL: "" / zero / absent section stays default */
-    double min, max;          /* numbers: the value; text and lists: length; durations in ms, sizes in bytes */
+    double min, max;          /* numbers: the value; text and lists: length; durations in ms, sizes in bytes; 0, 0: any */
     const char *const *choices;
-    enum err_code (*parse)(const char *text, void *member, struct err *e); /* custom: sets the error's text only */
-    void (*print)(const void *member, struct buf *out);                    /* custom: as it would be written */
+    /* Custom: sets the error's text only ("must be ..."); the member is zero before. A section may have one too: then
+     * one scalar may stand for it ("ranks: 2" for "ranks: {min: 2, max: 2}"); its defaults are set before. */
+    enum err_code (*parse)(const char *text, void *member, struct err *e);
+    void (*print)(const void *member, struct buf *out); /* custom: as it would be written; nothing: left out */
     const struct conf_field *fields;   /* section: its table; list of structs: the element's table; NULL-name ends */
     const struct conf_field *element;  /* list of scalars: one row that says kind, min, max (offset 0, size = stride) */
     size_t count_offset, stride;       /* list: where the size_t count is; bytes from element to element */
@@ -82,10 +84,12 @@ enum err_code conf_parse_file(const char *path, struct conf_doc **out, struct er
 void conf_free(struct conf_doc *doc);
 DEFINE_CLEANUP_PTR(struct conf_doc, conf_free)
 
-/* "train.lr=0.1": makes the sections it needs. Errors name it as "--set train.lr". The value is YAML: [64, 32] works. */
+/* "train.lr=0.1": makes the sections it needs, replaces what stands there. Errors name it as "--set train.lr". The
+ * value is YAML: [64, 32] works. */
 enum err_code conf_set(struct conf_doc *doc, const char *assignment, struct err *e);
 
-/* Fill `out_struct` (of the table) with defaults, then with what the document says. On failure it is unspecified. */
+/* Fill `out_struct` (of the table) with defaults, then with what the document says. On failure it is unspecified.
+ * An absent section keeps its defaults; a required setting inside it is still required. */
 enum err_code conf_bind(const struct conf_doc *doc, const struct conf_field *fields, void *out_struct, struct err *e);
 
 /* Where `path` ("train.lr") stands, for a later check's message: "job.yaml:12: train.lr", or "job.yaml: train.lr". */

@@ -23,9 +23,10 @@ static inline void json_donep(json_t **j)
 }
 /* CLEANUP(json_donep) json_t *doc = NULL; */
 
-enum { JSON_BYTES_MAX = 64 * 1024 * 1024 };
+enum { JSON_BYTES_MAX = 64 * 1024 * 1024, JSON_DEPTH_MAX = 64 };
 
-/* One whole document, an object or an array. `what` names it in errors (ERR_CORRUPT: it was written by a program). */
+/* One whole document, an object or an array. `what` names it in errors (ERR_CORRUPT: it was written by a program;
+ * ERR_LIMIT: too large or too deep). Text with a NUL in it is refused. */
 enum err_code json_parse(const void *text, size_t n, const char *what, json_t **out, struct err *e);
 
 /* Sorted names, no white space, one line. ERR_LIMIT where `out` is too small. Reals print with 17 digits. */
@@ -39,7 +40,7 @@ enum err_code json_get_f64(const json_t *o, const char *what, const char *name, 
 enum err_code json_get_bool(const json_t *o, const char *what, const char *name, bool *out, struct err *e);
 enum err_code json_get_object(const json_t *o, const char *what, const char *name, json_t **out, struct err *e); /* borrowed */
 enum err_code json_get_array(const json_t *o, const char *what, const char *name, json_t **out, struct err *e);  /* borrowed */
-/* Copies into a fixed array. */
+/* Copies into a fixed array; ERR_CORRUPT where it does not fit. */
 enum err_code json_copy_text(const json_t *o, const char *what, const char *name, char *out, size_t out_bytes,
                              struct err *e);
 
