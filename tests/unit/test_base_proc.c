@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/num.h"
 
 #include <fcntl.h>
@@ -14,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* Generous: a test ends as soon as what it waits for is there; this only bounds one that would hang. */
@@ -393,23 +393,19 @@ static void a_deadline_ends_the_whole_group(void **state)
 {
     (void)state;
     struct err e = ERR_INIT;
-    int ends[2];
-    char byte, script[64];
+    char byte, fifo[40], script[80];
     const char *argv[] = { "sh", "-c", script, NULL };
-    CLEANUP(freep) char *fifo = mem_text("build/test-proc-XXXXXX");
     assert_ok(dir_make("build", 0755, &e));
-    int fd = mkstemp(fifo);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_ok(file_remove(fifo, &e));
+    snprintf(fifo, sizeof(fifo), "build/test-proc-%d.fifo", (int)getpid());
     assert_int_equal(mkfifo(fifo, 0600), 0);
     /* Both hold the FIFO: its end says that both are gone. */
-    ends[0] = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
     snprintf(script, sizeof(script), "exec 5>%s; sleep 100 & sleep 100", fifo);
     assert_int_equal(proc_run(argv, 50, NULL, &e), ERR_RETRY);
-    fcntl(ends[0], F_SETFL, 0);
-    assert_int_equal(read(ends[0], &byte, 1), 0);
-    close(ends[0]);
+    fcntl(fd, F_SETFL, 0);
+    assert_int_equal(read(fd, &byte, 1), 0);
+    close(fd);
     assert_ok(file_remove(fifo, &e));
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }

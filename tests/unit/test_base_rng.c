@@ -3,6 +3,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Weights, batches and checkpoints depend on these bits. A test that fails here means: do not change rng.c. */
