@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* One row a text. `want` is compared where the text is to be accepted; where not, the output must stay as it was. */
+/* One row a text. A text that is refused must leave the output as it was. */
 struct row {
     const char *name;
     enum err_code (*parse)(const char *text, struct err *e, double *out);
@@ -194,9 +194,18 @@ static void durations_read_well(void **state)
         int64_t ms;
         const char *want;
     } cases[] = {
-        { 0, "0ms" },           { 999, "999ms" },        { 1000, "1.0s" },        { 12345, "12.3s" },
-        { 59999, "59.9s" },     { 60000, "1m 00s" },     { 3599999, "59m 59s" },  { 3900000, "1h 05m" },
-        { 86399999, "23h 59m" }, { 86400000, "1d 00h" }, { -1500, "-1.5s" },      { INT64_MIN, "-106751991167d 07h" },
+        { 0, "0ms" },
+        { 999, "999ms" },
+        { 1000, "1.0s" },
+        { 12345, "12.3s" },
+        { 59999, "59.9s" },
+        { 60000, "1m 00s" },
+        { 3599999, "59m 59s" },
+        { 3900000, "1h 05m" },
+        { 86399999, "23h 59m" },
+        { 86400000, "1d 00h" },
+        { -1500, "-1.5s" },
+        { INT64_MIN, "-106751991167d 07h" },
     };
     char text[NUM_TEXT_BYTES];
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -226,8 +235,10 @@ static void sizes_read_well(void **state)
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(exact_limits_survive),    cmocka_unit_test(only_true_and_false_are_truth_values),
-        cmocka_unit_test(a_long_text_is_quoted_in_part), cmocka_unit_test(durations_read_well),
+        cmocka_unit_test(exact_limits_survive),
+        cmocka_unit_test(only_true_and_false_are_truth_values),
+        cmocka_unit_test(a_long_text_is_quoted_in_part),
+        cmocka_unit_test(durations_read_well),
         cmocka_unit_test(sizes_read_well),
     };
     static struct CMUnitTest tests[ARRAY_LEN(rows)];

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 /* Generous: a test ends as soon as what it waits for is there; this only bounds one that would hang. */
 enum { PATIENCE_MS = 20000 };
@@ -154,7 +155,6 @@ static void descriptors_may_be_given_crosswise(void **state)
     struct proc_options o = PROC_OPTIONS_INIT;
     struct proc_id id;
     const char *argv[] = { "sh", "-c", "echo out; readlink /proc/self/fd/0 >&2", NULL };
-    CLEANUP(buf_done) struct buf err_text = BUF_INIT(100);
     int err_ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(pipe2(err_ends, O_CLOEXEC), 0);
@@ -247,6 +247,22 @@ static void a_process_is_known_by_its_start_too(void **state)
     assert_int_equal(proc_identify(0, &again, &e), ERR_NOT_FOUND);
     assert_int_equal(proc_identify(-1, &again, &e), ERR_NOT_FOUND);
     assert_false(proc_alive((struct proc_id){ 0 }));
+}
+
+static void the_start_is_counted_from_boot(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct timespec now;
+    struct proc_id self, child = start(sleep_long);
+    assert_ok(proc_identify(getpid(), &self, &e));
+    assert_int_equal(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+    uint64_t ticks_now = (uint64_t)((now.tv_sec + 1) * sysconf(_SC_CLK_TCK));
+    assert_true(self.start_ticks > 0);
+    assert_true(self.start_ticks <= child.start_ticks);
+    assert_true(child.start_ticks <= ticks_now);
+    proc_signal(child, SIGKILL);
+    assert_int_equal(end_of(child), 128 + SIGKILL);
 }
 
 static void a_zombie_is_not_alive(void **state)
@@ -447,6 +463,7 @@ int main(void)
         cmocka_unit_test(signals_are_back_to_their_defaults),
         cmocka_unit_test(groups_and_sessions_are_made),
         cmocka_unit_test(a_process_is_known_by_its_start_too),
+        cmocka_unit_test(the_start_is_counted_from_boot),
         cmocka_unit_test(a_zombie_is_not_alive),
         cmocka_unit_test(a_name_with_brackets_does_not_confuse),
         cmocka_unit_test(only_our_children_can_be_waited_for),

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Weights, batches and checkpoints depend on these bits. A test that fails here means: do not change rng.c. */
+/* Weights, batches and checkpoints depend on these bits. A failure here means: do not change rng.c. */
 
 static void the_published_outputs_of_splitmix64_come_out(void **state)
 {
@@ -49,6 +49,20 @@ static void other_kinds_of_number_are_fixed_for_ever(void **state)
     }
     rng_permutation(1234567, got, ARRAY_LEN(got));
     assert_memory_equal(got, order, sizeof(order));
+}
+
+/* One number that depends on every bit of many draws: compilers, flags and hosts must agree on it. */
+static void many_normal_draws_have_a_fixed_digest(void **state)
+{
+    (void)state;
+    uint64_t digest = 0;
+    for (uint64_t i = 0; i < 20000; i++) {
+        double x = rng_normal(8, i);
+        uint64_t bits;
+        memcpy(&bits, &x, sizeof(bits));
+        digest = rng_mix(digest ^ bits) + i;
+    }
+    assert_true(digest == 0xef984397afbe5114);
 }
 
 static void normal_draws_agree_with_libm(void **state)
@@ -171,6 +185,7 @@ int main(void)
         cmocka_unit_test(the_published_outputs_of_splitmix64_come_out),
         cmocka_unit_test(keys_are_fixed_for_ever),
         cmocka_unit_test(other_kinds_of_number_are_fixed_for_ever),
+        cmocka_unit_test(many_normal_draws_have_a_fixed_digest),
         cmocka_unit_test(normal_draws_agree_with_libm),
         cmocka_unit_test(normal_draws_have_the_moments_of_the_bell),
         cmocka_unit_test(fractions_fill_the_unit_interval_evenly),

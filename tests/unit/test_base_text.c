@@ -104,7 +104,7 @@ static void base64_ends_at_the_maximum(void **state)
 static void hex_wants_exactly_its_digits(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "0", "000", "00000", "0g00", "0x00", " 000", "00 0", "00\xff" "0" };
+    static const char *const bad[] = { "", "0", "000", "00000", "0g00", "0x00", " 000", "00 0", "000\xff" };
     uint8_t out[2] = { 1, 2 };
     struct err e = ERR_INIT;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -149,7 +149,8 @@ static void a_copy_fits_or_is_refused(void **state)
 static void names_are_plain(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", ".", ".hidden", "-rf", "_x", "Job", "a b", "a/b", "a\n", "caf\xc3\xa9" };
+    static const char *const bad[] = { "",    ".",   ".hidden", "-rf", "_x",
+                                       "Job", "a b", "a/b",     "a\n", "caf\xc3\xa9" };
     assert_true(text_is_name("credit-risk_v1.2", 63));
     assert_true(text_is_name("0", 63));
     assert_true(text_is_name("abc", 3));
@@ -161,7 +162,7 @@ static void names_are_plain(void **state)
 static void the_nearest_is_suggested(void **state)
 {
     (void)state;
-    static const char *const keys[] = { "batch", "epochs", "lr", "seed", "weight_decay", "schedule" };
+    static const char *const keys[] = { "k", "batch", "epochs", "lr", "seed", "weight_decay", "schedule" };
     static const struct {
         const char *text, *want;
     } cases[] = {
@@ -201,6 +202,7 @@ int main(void)
     };
     static struct CMUnitTest tests[ARRAY_LEN(bad_base64)];
     for (size_t i = 0; i < ARRAY_LEN(bad_base64); i++)
-        tests[i] = (struct CMUnitTest){ bad_base64[i].name, base64_is_refused, NULL, NULL, (void *)&bad_base64[i] };
+        tests[i] = (struct CMUnitTest){ bad_base64[i].name, base64_is_refused, NULL, NULL,
+                                        (void *)&bad_base64[i] };
     return cmocka_run_group_tests(tests, NULL, NULL) + cmocka_run_group_tests(others, NULL, NULL);
 }
