@@ -51,7 +51,8 @@ static enum err_code read_head(const struct ledger *l, const struct newest *n, s
     ledger_key(l->config.prefix, LEDGER_HEAD, n->seq, n->token, key);
     if (store_get(l->store, key, NULL, 0, UINT64_MAX, &bytes, NULL, e))
         return e->code;
-    if (ledger_head_read(bytes.data, bytes.len, l->config.cluster, n->seq, n->token, &l->signer->public_key, 1, out, e))
+    if (ledger_head_read(bytes.data, bytes.len, l->config.cluster, n->seq, n->token, &l->signer->public_key,
+                         1, out, e))
         return err_wrap(e, "'%s'", key);
     return OK;
 }
@@ -96,8 +97,9 @@ static enum err_code read_end(struct ledger *l, struct err *e)
     return read_head(l, &newest, &head, e) || read_last_record(l, &head, e) ? e->code : OK;
 }
 
-enum err_code ledger_open(const struct ledger_config *config, struct store *store, const struct signer *signer,
-                          const struct clock *clock, struct ledger **out, struct err *e)
+enum err_code ledger_open(const struct ledger_config *config, struct store *store,
+                          const struct signer *signer, const struct clock *clock, struct ledger **out,
+                          struct err *e)
 {
     CLEANUP(ledger_closep) struct ledger *l = mem_new(sizeof(*l));
 
@@ -127,7 +129,8 @@ void ledger_head(const struct ledger *l, struct ledger_head *out)
 
 /* ---- append ---- */
 
-/* Reals have no canonical form: 0.1 prints in several ways. What is nested too deeply to be read again is refused alike. */
+/* Reals have no canonical form: 0.1 prints in several ways. What is nested too deeply to be read again is
+ * refused alike. */
 static bool has_real(const json_t *j, int levels_left)
 {
     const char *name;
@@ -163,8 +166,8 @@ static enum err_code check_event(const struct ledger_event *event, struct err *e
 }
 
 /* One line, without its newline. */
-static enum err_code make_line(const struct ledger_event *event, const struct ledger_head *before, struct buf *out,
-                               struct err *e)
+static enum err_code make_line(const struct ledger_event *event, const struct ledger_head *before,
+                               struct buf *out, struct err *e)
 {
     char when[CLOCK_TEXT_BYTES];
 
@@ -172,10 +175,10 @@ static enum err_code make_line(const struct ledger_event *event, const struct le
         return e->code;
     CLEANUP(json_donep) json_t *data = event->data ? json_incref(event->data) : json_object();
     CLEANUP(json_donep)
-    json_t *record = json_pack("{s:s,s:O,s:s,s:s,s:s,s:I,s:s,s:s}", "actor", event->actor, "data", data, "event",
-                               event->event, "job", event->job, "prev", before->hash, "seq",
-                               (json_int_t)before->seq + 1, "source", event->source, "time",
-                               clock_format(event->time_ms, when));
+    json_t *record =
+        json_pack("{s:s,s:O,s:s,s:s,s:s,s:I,s:s,s:s}", "actor", event->actor, "data", data, "event",
+                  event->event, "job", event->job, "prev", before->hash, "seq", (json_int_t)before->seq + 1,
+                  "source", event->source, "time", clock_format(event->time_ms, when));
     if (!record)
         return err_set(e, ERR_USAGE, "it holds text that is not UTF-8");
     return json_canonical(record, out, e); /* on one line: JSON writes a newline in text as \n */
@@ -207,8 +210,8 @@ static enum err_code make_segment(const struct ledger *l, const struct ledger_ev
 static enum err_code put(struct ledger *l, enum ledger_kind kind, int64_t seq, const struct buf *bytes,
                          struct err *e)
 {
-    struct store_put_options options = { .content_type = kind == LEDGER_HEAD ? "application/json"
-                                                                             : "application/jsonl" };
+    struct store_put_options options = { .content_type =
+                                             kind == LEDGER_HEAD ? "application/json" : "application/jsonl" };
     char key[STORE_KEY_BYTES];
 
     if (l->config.lock_mode != STORE_LOCK_NONE) {
@@ -241,10 +244,12 @@ enum err_code ledger_append(struct ledger *l, const struct ledger_event *events,
     struct ledger_head head;
 
     if (count < 1 || count > LEDGER_BATCH_MAX)
-        return err_set(e, ERR_USAGE, "ledger append: %zu events; 1 to %d are allowed", count, LEDGER_BATCH_MAX);
+        return err_set(e, ERR_USAGE, "ledger append: %zu events; 1 to %d are allowed", count,
+                       LEDGER_BATCH_MAX);
     if (make_segment(l, events, count, &segment, &head, e))
         return err_wrap(e, "ledger append");
-    /* The failed batch may lie in the store, or arrive late: other records under its names would fork the chain. */
+    /* The failed batch may lie in the store, or arrive late: other records under its names would fork the
+     * chain. */
     if (l->failed.count && (l->failed.count != count || strcmp(l->failed.hash, head.hash) != 0))
         return err_set(e, ERR_CONFLICT, "ledger append: %zu events failed before; they come first, alone",
                        l->failed.count);

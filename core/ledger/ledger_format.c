@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char ledger_no_hash[SHA256_HEX_BYTES] = "0000000000000000000000000000000000000000000000000000000000000000";
+const char ledger_no_hash[SHA256_HEX_BYTES] =
+    "0000000000000000000000000000000000000000000000000000000000000000";
 static const char head_type[] = "application/vnd.sovrun.head+json";
 
 /* ---- names ---- */
@@ -65,9 +66,9 @@ enum err_code ledger_head_write(const struct ledger_signed *h, const char *clust
 
     ledger_key("", LEDGER_SEGMENT, h->first, h->token, segment);
     CLEANUP(json_donep)
-    json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "cluster", cluster, "hash", h->hash, "prev", h->prev,
-                          "segment", segment, "seq", (json_int_t)h->seq, "time", clock_format(wall_ms, when),
-                          "token", (json_int_t)h->token);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "cluster", cluster, "hash", h->hash, "prev",
+                          h->prev, "segment", segment, "seq", (json_int_t)h->seq, "time",
+                          clock_format(wall_ms, when), "token", (json_int_t)h->token);
     if (!j)
         return err_set(e, ERR_USAGE, "the cluster's name is not UTF-8");
     if (json_canonical(j, &payload, e))
@@ -104,8 +105,8 @@ enum err_code ledger_head_parse(const void *payload, size_t n, const char *clust
         segment_token != h.token)
         return err_set(e, ERR_CORRUPT, "its segment '%.64s' is not one of its writer's", segment);
     if (h.seq < h.first || h.seq - h.first >= LEDGER_BATCH_MAX)
-        return err_set(e, ERR_CORRUPT, "record %" PRId64 " cannot end a segment that begins at %" PRId64, h.seq,
-                       h.first);
+        return err_set(e, ERR_CORRUPT, "record %" PRId64 " cannot end a segment that begins at %" PRId64,
+                       h.seq, h.first);
     if ((h.first == 1) != (strcmp(prev, ledger_no_hash) == 0))
         return err_set(e, ERR_CORRUPT, "record %" PRId64 " cannot build on hash %.64s", h.first, prev);
     memcpy(h.hash, hash, sizeof(h.hash));
@@ -114,8 +115,8 @@ enum err_code ledger_head_parse(const void *payload, size_t n, const char *clust
     return OK;
 }
 
-/* The envelope as dsse_sign() would have written it: a signature covers the payload alone, so white space or another key id
- * around it could be changed unseen. */
+/* The envelope as dsse_sign() would have written it: a signature covers the payload alone, so white space or
+ * another key id around it could be changed unseen. */
 static enum err_code check_envelope(const void *bytes, size_t n, const struct buf *payload,
                                     const uint8_t key[SIGN_PUBLIC_BYTES], struct err *e)
 {
@@ -161,8 +162,8 @@ enum err_code ledger_head_read(const void *bytes, size_t n, const char *cluster,
         ledger_head_parse(payload.data, payload.len, cluster, &h, e))
         return e->code == ERR_CORRUPT ? e->code : err_set(e, ERR_CORRUPT, "its envelope is malformed");
     if (h.seq != seq || h.token != token)
-        return err_set(e, ERR_CORRUPT, "it was signed as the head of record %" PRId64 " under token %" PRId64, h.seq,
-                       h.token);
+        return err_set(e, ERR_CORRUPT, "it was signed as the head of record %" PRId64 " under token %" PRId64,
+                       h.seq, h.token);
     *out = h;
     return OK;
 }
@@ -218,8 +219,8 @@ static int64_t seq_of(const struct ledger_line *line)
 }
 
 /* Line `at` is not record `seq`, whose hash is known to be `hash`: what has happened to it? */
-static bool name_fault(const struct ledger_segment *s, size_t at, size_t count_due, int64_t seq, const char *hash,
-                       struct ledger_fault *fault)
+static bool name_fault(const struct ledger_segment *s, size_t at, size_t count_due, int64_t seq,
+                       const char *hash, struct ledger_fault *fault)
 {
     int64_t found = seq_of(&s->line[at]);
 
@@ -227,15 +228,18 @@ static bool name_fault(const struct ledger_segment *s, size_t at, size_t count_d
         return fault_at(fault, seq, "a record too many stands behind record %" PRId64, seq);
     for (size_t i = 0; i < s->count; i++)
         if (strcmp(s->line[i].hash, hash) == 0)
-            return fault_at(fault, seq, "record %" PRId64 " was moved: record %" PRId64 " stands in its place", seq, found);
+            return fault_at(fault, seq,
+                            "record %" PRId64 " was moved: record %" PRId64 " stands in its place", seq,
+                            found);
     if (s->count < count_due && found != seq)
         return fault_at(fault, seq, "record %" PRId64 " is missing", seq);
-    return fault_at(fault, seq, "record %" PRId64 " was changed: what follows it expects hash %.16s..., it has %.16s...",
+    return fault_at(fault, seq,
+                    "record %" PRId64 " was changed: what follows it expects hash %.16s..., it has %.16s...",
                     seq, hash, s->line[at].hash);
 }
 
-bool ledger_segment_check(const struct buf *bytes, const struct ledger_signed *head, struct ledger_segment *out,
-                          struct ledger_fault *fault)
+bool ledger_segment_check(const struct buf *bytes, const struct ledger_signed *head,
+                          struct ledger_segment *out, struct ledger_fault *fault)
 {
     size_t count_due = (size_t)(head->seq - head->first + 1);
     char want[SHA256_HEX_BYTES];
@@ -257,11 +261,13 @@ bool ledger_segment_check(const struct buf *bytes, const struct ledger_signed *h
             json_copy_text(record, "record", "prev", want, sizeof(want), &e))
             return fault_at(fault, seq, "record %" PRId64 " is signed, and is none: %.150s", seq, e.text);
         if (stated != seq)
-            return fault_at(fault, seq, "record %" PRId64 " is signed, and calls itself %" PRId64, seq, stated);
+            return fault_at(fault, seq, "record %" PRId64 " is signed, and calls itself %" PRId64, seq,
+                            stated);
     }
     if (left > 0)
         return fault_at(fault, head->first, "a record too many stands before record %" PRId64, head->first);
     if (strcmp(want, head->prev) != 0)
-        return fault_at(fault, head->first, "record %" PRId64 " builds on another hash than its head says", head->first);
+        return fault_at(fault, head->first, "record %" PRId64 " builds on another hash than its head says",
+                        head->first);
     return true;
 }

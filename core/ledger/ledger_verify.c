@@ -1,8 +1,9 @@
 /*
- * How a ledger is verified. All heads are read and checked by themselves. The newest token's last head ends the chain
- * that counts; from it each head's `prev` leads to the one before, back to record 1. Then the segments are read forwards,
- * each proven by its head. Heads beside the chain must be what a deposed writer leaves: of an older token than the one that
- * wrote their place in the chain. What a chain's own writer could not have left is a forgery by somebody with the key.
+ * How a ledger is verified. All heads are read and checked by themselves. The newest token's last head ends
+ * the chain that counts; from it each head's `prev` leads to the one before, back to record 1. Then the
+ * segments are read forwards, each proven by its head. Heads beside the chain must be what a deposed writer
+ * leaves: of an older token than the one that wrote their place in the chain. What a chain's own writer could
+ * not have left is a forgery by somebody with the key.
  */
 #include "core/ledger/ledger.h"
 
@@ -24,7 +25,7 @@ struct names {
     size_t folder_bytes, count, size;
     struct {
         int64_t seq, token;
-    } *name;
+    } * name;
     char strange[STORE_KEY_BYTES]; /* the first key that is none of ours */
 };
 
@@ -44,7 +45,8 @@ struct verifier {
 /* ---- faults ---- */
 
 /* The verdict is a result, not an error: returns OK. */
-static enum err_code bad(struct verifier *v, int64_t seq, const char *key, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static enum err_code bad(struct verifier *v, int64_t seq, const char *key, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 static enum err_code bad(struct verifier *v, int64_t seq, const char *key, const char *fmt, ...)
 {
     va_list ap;
@@ -58,13 +60,15 @@ static enum err_code bad(struct verifier *v, int64_t seq, const char *key, const
     return OK;
 }
 
-/* An object that is not there, too large or damaged is the ledger's fault; a store that does not answer is not. */
+/* An object that is not there, too large or damaged is the ledger's fault; a store that does not answer is
+ * not. */
 static bool is_fault(enum err_code code)
 {
     return code == ERR_NOT_FOUND || code == ERR_LIMIT || code == ERR_CORRUPT;
 }
 
-static enum err_code read_object(struct verifier *v, const char *key, int64_t seq, struct buf *out, struct err *e)
+static enum err_code read_object(struct verifier *v, const char *key, int64_t seq, struct buf *out,
+                                 struct err *e)
 {
     enum err_code code = store_get(v->store, key, NULL, 0, UINT64_MAX, out, NULL, e);
 
@@ -138,7 +142,8 @@ static enum err_code read_one_head(struct verifier *v, int64_t seq, int64_t toke
     enum err_code code = read_object(v, key, 0, &bytes, e);
     if (code || !v->r.ok)
         return code;
-    if (ledger_head_read(bytes.data, bytes.len, v->cluster, seq, token, v->trust->public_key, v->trust->count, out, e)) {
+    if (ledger_head_read(bytes.data, bytes.len, v->cluster, seq, token, v->trust->public_key, v->trust->count,
+                         out, e)) {
         IGNORE(err_wrap(e, "head '%.100s'", key));
         return bad(v, 0, key, "%.250s", e->text);
     }
@@ -204,11 +209,13 @@ static struct known_head *head_before(struct verifier *v, const struct ledger_si
         return found;
     ledger_key(v->prefix, LEDGER_HEAD, h->seq, h->token, key);
     if (i == begun)
-        IGNORE(bad(v, 0, key, "the head of record %" PRId64 " is missing: record %" PRId64 " builds on it", h->first - 1,
-                   h->first));
+        IGNORE(bad(v, 0, key, "the head of record %" PRId64 " is missing: record %" PRId64 " builds on it",
+                   h->first - 1, h->first));
     else
-        IGNORE(bad(v, h->first, key, "record %" PRId64 " builds on another record %" PRId64 " than the one that is signed: "
-                   "the chain is forked", h->first, h->first - 1));
+        IGNORE(bad(v, h->first, key,
+                   "record %" PRId64 " builds on another record %" PRId64 " than the one that is signed: "
+                   "the chain is forked",
+                   h->first, h->first - 1));
     return NULL;
 }
 
@@ -225,30 +232,35 @@ static void find_chain(struct verifier *v)
 /* ---- records ---- */
 
 /* Heads beside the chain whose record lies in this segment. */
-static void judge_heads_beside(struct verifier *v, const struct ledger_signed *chain, const struct ledger_segment *s)
+static void judge_heads_beside(struct verifier *v, const struct ledger_signed *chain,
+                               const struct ledger_segment *s)
 {
     char key[STORE_KEY_BYTES];
 
-    for (; v->beside < v->head_count && v->heads[v->beside].signed_head.seq <= chain->seq && v->r.ok; v->beside++) {
+    for (; v->beside < v->head_count && v->heads[v->beside].signed_head.seq <= chain->seq && v->r.ok;
+         v->beside++) {
         const struct ledger_signed *h = &v->heads[v->beside].signed_head;
         bool agrees = h->seq >= chain->first && strcmp(s->line[h->seq - chain->first].hash, h->hash) == 0;
         if (v->heads[v->beside].counts || agrees || h->token < chain->token)
             continue;
         ledger_key(v->prefix, LEDGER_HEAD, h->seq, h->token, key);
-        IGNORE(bad(v, h->seq, key, "record %" PRId64 " was signed twice under token %" PRId64 ", with different hashes: the "
-                   "chain is forked", h->seq, h->token));
+        IGNORE(bad(v, h->seq, key,
+                   "record %" PRId64 " was signed twice under token %" PRId64 ", with different hashes: the "
+                   "chain is forked",
+                   h->seq, h->token));
     }
 }
 
-static void check_expected(struct verifier *v, const struct ledger_signed *chain, const struct ledger_segment *s,
-                           const char *key)
+static void check_expected(struct verifier *v, const struct ledger_signed *chain,
+                           const struct ledger_segment *s, const char *key)
 {
     const struct ledger_head *x = v->expected;
 
     if (!x || x->seq < chain->first || x->seq > chain->seq)
         return;
     if (strcmp(s->line[x->seq - chain->first].hash, x->hash) != 0)
-        IGNORE(bad(v, x->seq, key, "record %" PRId64 " is not the one that was known: its hash is %.16s..., not %.16s...",
+        IGNORE(bad(v, x->seq, key,
+                   "record %" PRId64 " is not the one that was known: its hash is %.16s..., not %.16s...",
                    x->seq, s->line[x->seq - chain->first].hash, x->hash));
 }
 
@@ -266,8 +278,8 @@ static enum err_code give_records(struct verifier *v, const struct ledger_segmen
     return OK;
 }
 
-static enum err_code verify_segment(struct verifier *v, const struct ledger_signed *h, struct ledger_segment *s,
-                                    struct err *e)
+static enum err_code verify_segment(struct verifier *v, const struct ledger_signed *h,
+                                    struct ledger_segment *s, struct err *e)
 {
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(LEDGER_SEGMENT_BYTES_MAX);
     struct ledger_fault fault;
@@ -301,8 +313,9 @@ static enum err_code verify_records(struct verifier *v, struct err *e)
             return e->code;
     const struct ledger_head *x = v->expected;
     if (v->r.ok && x && x->seq > v->r.last.seq)
-        return bad(v, v->r.last.seq + 1, "", "the end was cut off: record %" PRId64 " was known, the chain ends at %" PRId64,
-                   x->seq, v->r.last.seq);
+        return bad(v, v->r.last.seq + 1, "",
+                   "the end was cut off: record %" PRId64 " was known, the chain ends at %" PRId64, x->seq,
+                   v->r.last.seq);
     return OK;
 }
 
@@ -317,8 +330,8 @@ static enum err_code count_segments_beside(struct verifier *v, struct err *e)
 }
 
 enum err_code ledger_verify(struct store *store, const char *cluster, const char *prefix,
-                            const struct ledger_trust *trust, const struct ledger_head *expected, ledger_each_fn *each,
-                            void *context, struct ledger_report *out, struct err *e)
+                            const struct ledger_trust *trust, const struct ledger_head *expected,
+                            ledger_each_fn *each, void *context, struct ledger_report *out, struct err *e)
 {
     struct verifier v = {
         .store = store,
@@ -334,7 +347,8 @@ enum err_code ledger_verify(struct store *store, const char *cluster, const char
     enum err_code code;
 
     if (trust->count < 1 || trust->count > LEDGER_TRUST_MAX)
-        return err_set(e, ERR_USAGE, "ledger verify: %zu trusted keys; 1 to %d are needed", trust->count, LEDGER_TRUST_MAX);
+        return err_set(e, ERR_USAGE, "ledger verify: %zu trusted keys; 1 to %d are needed", trust->count,
+                       LEDGER_TRUST_MAX);
     memcpy(v.r.last.hash, ledger_no_hash, sizeof(v.r.last.hash));
     code = read_heads(&v, &first);
     if (code == OK && v.r.ok)

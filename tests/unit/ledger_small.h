@@ -1,5 +1,6 @@
 /*
- * ledger_small.h - a small ledger in memory, with its keys: three batches under token 7, records 1-3, 4-8 and 9-12.
+ * ledger_small.h - a small ledger in memory, with its keys: three batches under token 7, records 1-3, 4-8 and
+ * 9-12.
  */
 #ifndef TESTS_UNIT_LEDGER_SMALL_H
 #define TESTS_UNIT_LEDGER_SMALL_H
@@ -48,7 +49,8 @@ static inline struct ledger_config small_config(const char *cluster, int64_t tok
 }
 
 /* Events from..to, each the same whenever it is made, but for `what`. */
-static inline enum err_code small_append(struct ledger *l, int64_t from, int64_t to, const char *what, struct err *e)
+static inline enum err_code small_append(struct ledger *l, int64_t from, int64_t to, const char *what,
+                                         struct err *e)
 {
     struct ledger_event events[LEDGER_BATCH_MAX] = { { .source = "" } };
     char source[LEDGER_BATCH_MAX][24];
@@ -72,8 +74,8 @@ static inline enum err_code small_append(struct ledger *l, int64_t from, int64_t
 }
 
 /* The three batches, into any store. */
-static inline void small_fill(struct store *store, const struct ledger_small *s, const char *cluster, int64_t token,
-                              const char *what)
+static inline void small_fill(struct store *store, const struct ledger_small *s, const char *cluster,
+                              int64_t token, const char *what)
 {
     const struct ledger_config config = small_config(cluster, token);
     CLEANUP(ledger_closep) struct ledger *l = NULL;

@@ -82,7 +82,8 @@ static void records_in_order(void **state)
     assert_string_equal(r.last.source, "1-12");
     seen = (struct seen){ .stop_with = ERR_CANCELED };
     memcpy(seen.prev, ledger_no_hash, sizeof(seen.prev));
-    assert_int_equal(ledger_verify(s.store, "one", "audit/one", &trust, NULL, see_record, &seen, &r, &e), ERR_CANCELED);
+    assert_int_equal(ledger_verify(s.store, "one", "audit/one", &trust, NULL, see_record, &seen, &r, &e),
+                     ERR_CANCELED);
     assert_int_equal(seen.count, 5);
     small_close(&s);
 }
@@ -133,7 +134,8 @@ static void under_lock(void **state)
     struct ledger_small s = small_open();
     struct ledger_config config = small_config("one", 8);
     CLEANUP(ledger_closep) struct ledger *l = NULL;
-    const char *const keys[] = { "audit/one/segment/000000000013-8.jsonl", "audit/one/head/000000000014-8.json" };
+    const char *const keys[] = { "audit/one/segment/000000000013-8.jsonl",
+                                 "audit/one/head/000000000014-8.json" };
     struct store_info info;
     struct err e = ERR_INIT;
 
@@ -164,12 +166,17 @@ static const struct refused_row {
     { "no job is fine", { "s", 0, "a", "e", "", NULL }, NULL, OK },
     { "truth and nothing are fine", { "s", 0, "a", "e", "", NULL }, "{\"a\":[true,null,1,\"x\",{}]}", OK },
     { "a source is needed", { "", 0, "a", "e", "j", NULL }, NULL, ERR_USAGE },
-    { "a source has a limit", { "0123456789012345678901234567890123456789012345678901234567890123", 0, "a", "e", "j", NULL },
-      NULL, ERR_USAGE },
+    { "a source has a limit",
+      { "0123456789012345678901234567890123456789012345678901234567890123", 0, "a", "e", "j", NULL },
+      NULL,
+      ERR_USAGE },
     { "an actor is needed", { "s", 0, "", "e", "j", NULL }, NULL, ERR_USAGE },
     { "an event is needed", { "s", 0, "a", "", "j", NULL }, NULL, ERR_USAGE },
     { "a real is refused", { "s", 0, "a", "e", "j", NULL }, "{\"a\":0.5}", ERR_USAGE },
-    { "a real is refused, however deep", { "s", 0, "a", "e", "j", NULL }, "{\"a\":[{\"b\":[1.0]}]}", ERR_USAGE },
+    { "a real is refused, however deep",
+      { "s", 0, "a", "e", "j", NULL },
+      "{\"a\":[{\"b\":[1.0]}]}",
+      ERR_USAGE },
     { "a list is refused", { "s", 0, "a", "e", "j", NULL }, "[1]", ERR_USAGE },
     { "bytes that are no text are refused", { "s", 0, "\xff", "e", "j", NULL }, NULL, ERR_USAGE },
 };
@@ -225,7 +232,8 @@ static void limits(void **state)
 static void deposed(void **state)
 {
     struct ledger_small s = small_open();
-    const struct ledger_config older = small_config("one", 6), other = small_config("two", 9), none = small_config("one", 0);
+    const struct ledger_config older = small_config("one", 6), other = small_config("two", 9),
+                               none = small_config("one", 0);
     struct ledger *l = NULL;
     struct err e = ERR_INIT;
 
@@ -234,9 +242,10 @@ static void deposed(void **state)
     assert_int_equal(ledger_open(&other, s.store, &s.signer, &s.clock.base, &l, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "cluster 'one'"));
     assert_int_equal(ledger_open(&none, s.store, &s.signer, &s.clock.base, &l, &e), ERR_USAGE);
-    assert_int_equal(ledger_open(&(struct ledger_config){ .cluster = "one", .prefix = "audit/one", .token = 8 }, s.store,
-                                 &s.stranger, &s.clock.base, &l, &e),
-                     ERR_CORRUPT);
+    assert_int_equal(
+        ledger_open(&(struct ledger_config){ .cluster = "one", .prefix = "audit/one", .token = 8 }, s.store,
+                    &s.stranger, &s.clock.base, &l, &e),
+        ERR_CORRUPT);
     assert_non_null(strstr(e.text, "head/000000000012-7.json"));
     assert_null(l);
     small_close(&s);
@@ -244,7 +253,8 @@ static void deposed(void **state)
 
 static void damaged_end(void **state)
 {
-    static const char *const keys[] = { "audit/one/head/000000000012-7.json", "audit/one/segment/000000000009-7.jsonl" };
+    static const char *const keys[] = { "audit/one/head/000000000012-7.json",
+                                        "audit/one/segment/000000000009-7.jsonl" };
     const struct ledger_config config = small_config("one", 8);
     struct ledger *l = NULL;
 
@@ -362,7 +372,8 @@ static void store_away(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        { "records come in order, whole, each building on the one before", records_in_order, NULL, NULL, NULL },
+        { "records come in order, whole, each building on the one before", records_in_order, NULL, NULL,
+          NULL },
         { "an empty prefix is an empty ledger, and starts a new one", empty_prefix, NULL, NULL, NULL },
         { "a ledger goes on where it ended, under the same token or a newer one", goes_on, NULL, NULL, NULL },
         { "segments and heads lie under lock where asked", under_lock, NULL, NULL, NULL },
