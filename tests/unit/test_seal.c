@@ -87,17 +87,50 @@ static void what_was_sealed_opens(void **state)
     }
 }
 
-static void set_cluster(struct seal_context *c) { c->cluster = "eu-2"; }
-static void set_region(struct seal_context *c) { c->region = "eusc-de-east-2"; }
-static void set_job(struct seal_context *c) { c->job = "261122-k3m9qy"; }
-static void set_artifact(struct seal_context *c) { c->artifact = "checkpoint/000000000120-2-8"; }
-static void set_part(struct seal_context *c) { c->part = 4; }
-static void set_part_count(struct seal_context *c) { c->part_count = 9; }
-static void set_bucket(struct seal_context *c) { c->bucket = "bank-model"; }
-static void set_key(struct seal_context *c) { c->key = "credit/000000000120-2-7/part-4"; }
-static void set_plain_bytes_less(struct seal_context *c) { c->plain_bytes--; }
-static void set_plain_bytes_more(struct seal_context *c) { c->plain_bytes++; }
-static void set_plain_bytes_none(struct seal_context *c) { c->plain_bytes = 0; }
+static void set_cluster(struct seal_context *c)
+{
+    c->cluster = "eu-2";
+}
+static void set_region(struct seal_context *c)
+{
+    c->region = "eusc-de-east-2";
+}
+static void set_job(struct seal_context *c)
+{
+    c->job = "261122-k3m9qy";
+}
+static void set_artifact(struct seal_context *c)
+{
+    c->artifact = "checkpoint/000000000120-2-8";
+}
+static void set_part(struct seal_context *c)
+{
+    c->part = 4;
+}
+static void set_part_count(struct seal_context *c)
+{
+    c->part_count = 9;
+}
+static void set_bucket(struct seal_context *c)
+{
+    c->bucket = "bank-model";
+}
+static void set_key(struct seal_context *c)
+{
+    c->key = "credit/000000000120-2-7/part-4";
+}
+static void set_plain_bytes_less(struct seal_context *c)
+{
+    c->plain_bytes--;
+}
+static void set_plain_bytes_more(struct seal_context *c)
+{
+    c->plain_bytes++;
+}
+static void set_plain_bytes_none(struct seal_context *c)
+{
+    c->plain_bytes = 0;
+}
 
 static const struct context_row {
     const char *name;
@@ -195,7 +228,8 @@ static void each_other_length_is_refused(void **state)
     }
 }
 
-/* The rule that tools/open_sealed.py follows: the object's key is HKDF-Expand-SHA-256(data key, label || context). */
+/* The rule that tools/open_sealed.py follows: the object's key is HKDF-Expand-SHA-256(data key, label ||
+ * context). */
 static void the_object_key_is_derived_as_documented(void **state)
 {
     (void)state;
@@ -211,7 +245,8 @@ static void the_object_key_is_derived_as_documented(void **state)
     seal_context_bytes(&c, &aad);
     buf_add_text(&info, "sovrun object key v1");
     buf_add(&info, aad.data, aad.len);
-    hkdf_expand_sha256(secret_bytes(data_key), FLOE_KEY_BYTES, info.data, info.len, object_key, sizeof(object_key));
+    hkdf_expand_sha256(secret_bytes(data_key), FLOE_KEY_BYTES, info.data, info.len, object_key,
+                       sizeof(object_key));
     CLEANUP(secret_freep) struct secret *key = secret_new(object_key, sizeof(object_key));
     assert_ok(floe_open(&floe_default, key, aad.data, aad.len, sealed.data, sealed.len, &out, &e));
     assert_string_equal(buf_text(&out), plain);
