@@ -44,7 +44,7 @@ struct kernels {
     /* dx = dout where out > 0, else 0. dx may be dout. */
     void (*relu_backward)(struct device *d, float *dx, const float *dout, const float *out, size_t n);
 
-    /* out[i] = x[i] / (1 - rate) where rng_f32(key, i) >= rate, else 0; rate in [0, 1). out may be x.
+    /* out[i] = x[i] (1 / (1 - rate)) where rng_f32(key, i) >= rate, else 0; rate in [0, 1). out may be x.
      * The backward pass is the same call on the gradient (Srivastava et al. 2014, inverted). */
     void (*dropout)(struct device *d, float *out, const float *x, size_t n, float rate, uint64_t key);
 
