@@ -33,7 +33,7 @@ struct step_config {
 };
 struct step;
 
-/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init(seed),
+/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init(),
  * moments zero. Collective. ERR_USAGE: ranks and leaves do not fit; ERR_LIMIT: memory. */
 enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm,
                         struct step **out, struct err *e);
