@@ -410,7 +410,7 @@ static enum err_code finish(struct worker *w, struct err *e)
 enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e)
 {
     CLEANUP(worker_done) struct worker w = { .doc = doc, .comm = comm };
-    int64_t from;
+    int64_t from = 0;
 
     if (prepare(&w, &from, e) || train(&w, from, e) || finish(&w, e)) {
         struct err ignored = ERR_INIT;

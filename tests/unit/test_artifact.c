@@ -78,7 +78,7 @@ static void a_committed_artifact_loads_and_verifies(void **state)
     CLEANUP(artifact_done) struct artifact a = { 0 };
     CLEANUP(buf_done) struct buf plain = BUF_INIT(4096);
 
-    assert_string_equal(s->artifact.manifest_key, "credit/261122-k3m9qz/checkpoint/000000000120-0001-00000007.json");
+    assert_string_equal(s->artifact.manifest_key, "credit/261122-k3m9qz/checkpoint/000000000120-0001-0000000000007.json");
     assert_ok(artifact_load(s->store, s->artifact.manifest_key, &s->trust, &a, &e));
     assert_int_equal(a.step, 120);
     assert_int_equal(a.part_count, 2);
@@ -131,7 +131,7 @@ static void a_manifest_that_was_moved_is_refused(void **state)
     struct setup *s = *state;
     struct err e = ERR_INIT;
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(1 << 20);
-    static const char elsewhere[] = "credit/261122-k3m9qz/checkpoint/000000000999-0001-00000007.json";
+    static const char elsewhere[] = "credit/261122-k3m9qz/checkpoint/000000000999-0001-0000000000007.json";
     struct artifact a = { 0 };
 
     assert_ok(store_get(s->store, s->artifact.manifest_key, NULL, 0, UINT64_MAX, &bytes, NULL, &e));
