@@ -13,7 +13,7 @@ VECTORS ?=
 
 B := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd libzstd
+PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat
 OPT_release := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
@@ -36,12 +36,13 @@ SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/*/*.c trainer/*.c 
 MAINS   := trainer/main.c scheduler/main.c runner/main.c
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS)))
 BINS    := $(B)/bin/sovrun $(B)/bin/sovrun-scheduler $(B)/bin/sovrun-trainer
-TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c tests/system/*.c)
 TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all help found deps deps-test build tests test demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench demo asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -84,6 +85,14 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(patsubst %.c,$(B)/obj/%.o,$(TEST_AUX)) $(B)/l
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
 
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
+
+bench: $(BENCHES) ## measure, each beside its peer in the same run
+	@for bench in $(BENCHES); do echo "$$bench"; $$bench || exit 1; done
+
 tests: build $(TESTS) ## build the tests
 
 test: deps-test found ## unit, contract (Redis, RGW), kernels and system tests
@@ -100,7 +109,7 @@ tsan: ## the tests that use threads, under the thread sanitizer
 
 demo: deps ## train on real data, kill a rank, resume, get the same model
 	@$(MAKE) --no-print-directory DEPS=0 all
-	@PYTHON=$(PYTHON) configs/demo/demo.sh
+	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo.py
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh

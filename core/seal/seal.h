@@ -6,8 +6,8 @@
  * bounded, any segment can be opened alone, and truncation, reordering, splicing, extension, a wrong key or a wrong
  * context are each refused (ERR_CORRUPT) before one wrong byte is given out. Bytes on disk: docs/FORMATS.md.
  *
- * We seal every object under its own key: HKDF(data key, "sovrun object key v1" || context), with the canonical context
- * as associated data. tools/open_sealed.py opens an object with Python's cryptography library alone.
+ * We seal every object under its own key: HKDF-Expand-SHA-256(data key, "sovrun object key v1" || context), with the
+ * canonical context as associated data. tools/open_sealed.py opens an object with Python's cryptography library alone.
  */
 #ifndef CORE_SEAL_SEAL_H
 #define CORE_SEAL_SEAL_H
@@ -23,8 +23,8 @@
 /* ---- FLOE itself ---- */
 
 struct floe_params {
-    uint32_t segment_bytes; /* of a whole sealed segment, its 32 bytes of overhead included */
-    uint32_t rotation_log2; /* segments under one derived key, as a power of two: 20; test vectors use fewer */
+    uint32_t segment_bytes; /* ENC_SEG_LEN: a whole sealed segment, its 32 bytes of overhead included; to 64 MiB */
+    uint32_t rotation_log2; /* AEAD_ROTATION_MASK: 2^this segments share a derived key: 20; test vectors use less */
 };
 extern const struct floe_params floe_default; /* 1 MiB segments, rotation 20 */
 
@@ -71,10 +71,13 @@ struct seal_context {
     uint64_t plain_bytes;
 };
 
-/* Canonical form: "sovrun-seal-v1", then each field in the order above as u32be length || bytes; numbers as 8 bytes. */
+/* Canonical form: "sovrun-seal-v1", then each field in the order above as u32be length || bytes; a number's bytes
+ * are eight, big-endian, with their length (8) in front like the rest. No text may be NULL. */
 void seal_context_bytes(const struct seal_context *c, struct buf *out);
 
-/* In memory: plain <-> sealed object bytes under the object's own key. */
+/* In memory: plain <-> sealed object bytes under the object's own key. `plain` has c->plain_bytes bytes. ERR_LIMIT:
+ * sealed, it exceeds STORE_OBJECT_BYTES_MAX. ERR_CORRUPT: another key, context or length, or altered bytes; `out`
+ * then gains nothing. */
 enum err_code seal_object(const struct secret *data_key, const struct seal_context *c, const void *plain, struct buf *out,
                           struct err *e);
 enum err_code open_object(const struct secret *data_key, const struct seal_context *c, const void *sealed, size_t n,
