@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DEVICE_BYTES_MAX ((size_t)1 << 39) /* in one piece */
+
 struct device;
 
 struct device_ops {
