@@ -259,6 +259,10 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
         if (checkpoint_find(&w->place, w->comm, skip, &found, &a, &skip, report_rejected, w, e))
             return e->code;
         *out_step = 0;
+        /* To start anew behind the user's back would throw work away, and hide what happened to it. */
+        if (!found && skip > 0)
+            return err_set(e, ERR_CORRUPT, "none of the job's %zu checkpoints can be used: they were changed, or their key is "
+                           "another; submit the job again to start from the beginning", skip);
         if (!found)
             return OK;
         if (try_restore(w, &a, e) == OK) {
