@@ -67,8 +67,8 @@ enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, s
     p.data = mem_new(p.starts[c->size] + 1);
     if (c->ops->gather_sized(c, own, bytes, p.data, p.starts, e))
         return err_wrap(e, "gather %zu bytes of all ranks", p.starts[c->size]);
-    *out = p;
-    p = (struct comm_parts){ 0 };
+    out->data = TAKE(p.data);
+    out->starts = TAKE(p.starts);
     return OK;
 }
 

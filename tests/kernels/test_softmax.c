@@ -22,7 +22,7 @@ static double reference(const float *logits, size_t K, size_t label, double *pro
         sum += exp(logits[k] - largest);
     for (size_t k = 0; k < K; k++)
         probs[k] = exp(logits[k] - largest) / sum;
-    return log(sum) + largest - logits[label];
+    return log(fmax(sum, 1)) + largest - logits[label];
 }
 
 struct setting {

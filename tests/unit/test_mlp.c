@@ -92,7 +92,7 @@ static double reference(const struct setting *s, const double *params, size_t ro
                         double *probs)
 {
     const struct model_config *c = &s->m->config;
-    double in[UNITS_MAX], out[UNITS_MAX], sum = 0, largest = -INFINITY;
+    double in[UNITS_MAX], out[UNITS_MAX] = { 0 }, sum = 0, largest = -INFINITY;
     size_t in_count = c->width;
 
     for (size_t i = 0; i < in_count; i++)
