@@ -23,7 +23,7 @@
 struct device;
 
 struct device_ops {
-    const char *name; /* "cpu" */
+    const char *name;                               /* "cpu" */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
     void (*free)(struct device *d, void *memory);
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);

@@ -69,7 +69,8 @@ static void power_is_repeated_product(void **state)
 static void bits_do_not_change(void **state)
 {
     const double got[] = { fixed_exp(-1.25), fixed_log(10), fixed_cos_turn(0.1), fixed_power(0.999, 1000) };
-    const uint64_t want[] = { 0x3fd25618372a584f, 0x40026bb1bbb55515, 0x3fe9e3779b97f4a8, 0x3fd788526411edac };
+    const uint64_t want[] = { 0x3fd25618372a584f, 0x40026bb1bbb55515, 0x3fe9e3779b97f4a8,
+                              0x3fd788526411edac };
     for (size_t i = 0; i < ARRAY_LEN(got); i++) {
         uint64_t bits;
         memcpy(&bits, &got[i], sizeof(bits));
@@ -82,8 +83,8 @@ static void bits_do_not_change(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_is_near_libm),      cmocka_unit_test(exp_at_the_edges),
-        cmocka_unit_test(log_is_near_libm),      cmocka_unit_test(cos_turn_is_near_libm),
+        cmocka_unit_test(exp_is_near_libm),          cmocka_unit_test(exp_at_the_edges),
+        cmocka_unit_test(log_is_near_libm),          cmocka_unit_test(cos_turn_is_near_libm),
         cmocka_unit_test(power_is_repeated_product), cmocka_unit_test(bits_do_not_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

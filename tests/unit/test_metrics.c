@@ -7,8 +7,9 @@
 
 enum { N_MAX = 8 };
 
-/* Two classes; p is the probability of class 1. AUC by hand: of all (positive, negative) pairs the share that the
- * positive wins, an equal pair counting half. */
+/* Two classes; p is the probability of class 1. AUC by hand: of all (positive, negative) pairs the share that
+ * the positive wins, an equal pair counting half. The tie of three: (1/2 + 1/2 + 1 + 0 + 0 + 1) / 6. Of equal
+ * classes the first is the guess. */
 static const struct row {
     const char *name;
     size_t n;
@@ -21,15 +22,19 @@ static const struct row {
     { "perfect order", 4, { .1f, .2f, .8f, .9f }, { 0, 0, 1, 1 }, 1, true, 1, 1 },
     { "perfectly wrong", 4, { .9f, .8f, .2f, .1f }, { 0, 0, 1, 1 }, 1, true, 0, 0 },
     { "one pair of four is wrong", 4, { .1f, .4f, .35f, .8f }, { 0, 0, 1, 1 }, 1, true, 0.75, 0.75 },
-    { "all equal: half; of equal classes the first is taken", 4, { .5f, .5f, .5f, .5f }, { 0, 0, 1, 1 }, 1, true, 0.5,
-      0.5 },
-    { "one tie between the sides: (1 + 1 + 1 + 1/2) / 4", 4, { .1f, .6f, .6f, .9f }, { 0, 0, 1, 1 }, 1, true, 0.875,
-      0.75 },
+    { "all are equal", 4, { .5f, .5f, .5f, .5f }, { 0, 0, 1, 1 }, 1, true, 0.5, 0.5 },
+    { "one tie between the sides", 4, { .1f, .6f, .6f, .9f }, { 0, 0, 1, 1 }, 1, true, 0.875, 0.75 },
     { "ties within a side change nothing", 4, { .2f, .2f, .7f, .7f }, { 0, 0, 1, 1 }, 1, true, 1, 1 },
-    { "a tie of three: (1/2 + 1/2 + 1 + 0 + 0 + 1) / 6", 5, { .3f, .3f, .1f, .3f, .2f }, { 1, 0, 0, 0, 1 }, 1, true,
-      3.0 / 6, 0.6 },
+    { "a tie of three", 5, { .3f, .3f, .1f, .3f, .2f }, { 1, 0, 0, 0, 1 }, 1, true, 3.0 / 6, 0.6 },
     { "asked about the other class", 4, { .1f, .4f, .35f, .8f }, { 0, 0, 1, 1 }, 0, true, 0.75, 0.75 },
-    { "the order of records does not matter", 4, { .8f, .1f, .35f, .4f }, { 1, 0, 1, 0 }, 1, true, 0.75, 0.75 },
+    { "the order of records does not matter",
+      4,
+      { .8f, .1f, .35f, .4f },
+      { 1, 0, 1, 0 },
+      1,
+      true,
+      0.75,
+      0.75 },
     { "one side only has no AUC", 3, { .1f, .4f, .35f }, { 0, 0, 0 }, 1, false, 0, 1 },
     { "nobody asked", 2, { .1f, .9f }, { 0, 1 }, -1, false, 0, 1 },
     { "one record", 1, { .9f }, { 1 }, 1, false, 0, 1 },

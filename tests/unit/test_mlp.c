@@ -1,6 +1,6 @@
 /*
- * The whole model against the same model written a second time, plainly and in doubles. The gradient is compared with
- * finite differences of that one's loss, so nothing of the backward pass is believed.
+ * The whole model against the same model written a second time, plainly and in doubles. The gradient is
+ * compared with finite differences of that one's loss, so nothing of the backward pass is believed.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -19,13 +19,28 @@ static const struct row {
     size_t n;
 } rows[] = {
     { "no hidden layer is logistic regression", { .width = 5, .classes = 2, .records_max = 8 }, 8 },
-    { "one hidden layer", { .width = 7, .hidden = { 9 }, .hidden_count = 1, .classes = 2, .records_max = 8 }, 5 },
+    { "one hidden layer",
+      { .width = 7, .hidden = { 9 }, .hidden_count = 1, .classes = 2, .records_max = 8 },
+      5 },
     { "two hidden layers with dropout",
-      { .width = 13, .hidden = { 33, 17 }, .hidden_count = 2, .classes = 3, .dropout = 0.25, .records_max = 16 }, 16 },
+      { .width = 13,
+        .hidden = { 33, 17 },
+        .hidden_count = 2,
+        .classes = 3,
+        .dropout = 0.25,
+        .records_max = 16 },
+      16 },
     { "three hidden layers with much dropout",
-      { .width = 4, .hidden = { 20, 20, 20 }, .hidden_count = 3, .classes = 2, .dropout = 0.6, .records_max = 9 }, 9 },
+      { .width = 4,
+        .hidden = { 20, 20, 20 },
+        .hidden_count = 3,
+        .classes = 2,
+        .dropout = 0.6,
+        .records_max = 9 },
+      9 },
     { "one record, one input, one unit",
-      { .width = 1, .hidden = { 1 }, .hidden_count = 1, .classes = 2, .records_max = 1 }, 1 },
+      { .width = 1, .hidden = { 1 }, .hidden_count = 1, .classes = 2, .records_max = 1 },
+      1 },
 };
 
 struct setting {
@@ -77,13 +92,14 @@ static double reference(const struct setting *s, const double *params, size_t ro
                         double *probs)
 {
     const struct model_config *c = &s->m->config;
-    double in[UNITS_MAX], out[UNITS_MAX], sum = 0, largest = -INFINITY;
+    double in[UNITS_MAX], out[UNITS_MAX] = { 0 }, sum = 0, largest = -INFINITY;
     size_t in_count = c->width;
 
     for (size_t i = 0; i < in_count; i++)
         in[i] = s->features[row * c->width + i];
     for (size_t l = 0; l <= c->hidden_count; l++) {
-        const double *w = params + s->m->params.tensors[2 * l].first, *b = params + s->m->params.tensors[2 * l + 1].first;
+        const double *w = params + s->m->params.tensors[2 * l].first,
+                     *b = params + s->m->params.tensors[2 * l + 1].first;
         size_t out_count = l < c->hidden_count ? c->hidden[l] : c->classes;
         for (size_t o = 0; o < out_count; o++) {
             out[o] = b[o];
@@ -197,7 +213,9 @@ static void an_empty_leaf_has_no_gradient(void **state)
 
 static void tensors_have_names_and_places(void **state)
 {
-    const struct model_config c = { .width = 13, .hidden = { 33 }, .hidden_count = 1, .classes = 3, .records_max = 1 };
+    const struct model_config c = {
+        .width = 13, .hidden = { 33 }, .hidden_count = 1, .classes = 3, .records_max = 1
+    };
     CLEANUP(setting_done) struct setting s = setting_of(&c, 1);
     const struct params *p = &s.m->params;
 
@@ -215,7 +233,9 @@ static void tensors_have_names_and_places(void **state)
 
 static void weights_start_random_biases_and_padding_at_zero(void **state)
 {
-    const struct model_config c = { .width = 100, .hidden = { 60 }, .hidden_count = 1, .classes = 2, .records_max = 1 };
+    const struct model_config c = {
+        .width = 100, .hidden = { 60 }, .hidden_count = 1, .classes = 2, .records_max = 1
+    };
     CLEANUP(setting_done) struct setting s = setting_of(&c, 1);
     const struct params *p = &s.m->params;
     const double want[] = { 2.0 / 100, 0, 2.0 / 62, 0 }; // variances: He; Glorot for the last layer
@@ -267,8 +287,9 @@ static void too_many_records_are_refused(void **state)
 
 static void sizes_that_make_no_sense_are_refused(void **state)
 {
-    const struct model_config good = { .width = 2, .hidden = { 3 }, .hidden_count = 1, .classes = 2, .records_max = 1,
-                                       .slices = 4 };
+    const struct model_config good = {
+        .width = 2, .hidden = { 3 }, .hidden_count = 1, .classes = 2, .records_max = 1, .slices = 4
+    };
     struct model_config bad[10];
     struct err e = ERR_INIT;
     struct model *m = NULL;
@@ -321,7 +342,8 @@ int main(void)
     for (; n < ARRAY_LEN(names); n++) {
         const struct row *row = &rows[n / ARRAY_LEN(checks)];
         snprintf(names[n], sizeof(names[n]), "%s: %s", row->name, checks[n % ARRAY_LEN(checks)].name);
-        tests[n] = (struct CMUnitTest){ names[n], checks[n % ARRAY_LEN(checks)].test, NULL, NULL, (void *)row };
+        tests[n] =
+            (struct CMUnitTest){ names[n], checks[n % ARRAY_LEN(checks)].test, NULL, NULL, (void *)row };
     }
     memcpy(&tests[n], single, sizeof(single));
     return cmocka_run_group_tests(tests, NULL, NULL);

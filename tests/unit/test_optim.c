@@ -1,5 +1,6 @@
 /*
- * AdamW against its own paper, written down a second time in doubles (Loshchilov and Hutter 2019, algorithm 2).
+ * AdamW against its own paper, written down a second time in doubles (Loshchilov and Hutter 2019, algorithm
+ * 2).
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -16,12 +17,35 @@ static const struct row {
     struct adamw a;
     int64_t steps;
 } rows[] = {
-    { "one parameter, one step", 1, { .lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .grad_scale = 1 }, 1 },
-    { "weight decay", 17, { .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .weight_decay = 0.1f, .grad_scale = 1 }, 50 },
-    { "the gradient is scaled", 63, { .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-6f, .grad_scale = 0.03125f }, 50 },
-    { "no first moment", 64, { .lr = 0.01f, .beta1 = 0, .beta2 = 0.99f, .epsilon = 1e-8f, .grad_scale = 1 }, 20 },
-    { "no moments: the sign of the gradient", 65, { .lr = 0.01f, .beta1 = 0, .beta2 = 0, .epsilon = 1e-8f, .grad_scale = 1 }, 3 },
-    { "many parameters, many steps", N_MAX, { .lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0.01f, .grad_scale = 0.5f }, 200 },
+    { "one parameter, one step",
+      1,
+      { .lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .grad_scale = 1 },
+      1 },
+    { "weight decay",
+      17,
+      { .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .weight_decay = 0.1f, .grad_scale = 1 },
+      50 },
+    { "the gradient is scaled",
+      63,
+      { .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-6f, .grad_scale = 0.03125f },
+      50 },
+    { "no first moment",
+      64,
+      { .lr = 0.01f, .beta1 = 0, .beta2 = 0.99f, .epsilon = 1e-8f, .grad_scale = 1 },
+      20 },
+    { "no moments: the sign of the gradient",
+      65,
+      { .lr = 0.01f, .beta1 = 0, .beta2 = 0, .epsilon = 1e-8f, .grad_scale = 1 },
+      3 },
+    { "many parameters, many steps",
+      N_MAX,
+      { .lr = 1e-3f,
+        .beta1 = 0.9f,
+        .beta2 = 0.999f,
+        .epsilon = 1e-8f,
+        .weight_decay = 0.01f,
+        .grad_scale = 0.5f },
+      200 },
 };
 
 static void reference(double *w, double *m, double *v, double g, const struct adamw *a, int64_t t)
@@ -63,7 +87,8 @@ static void agrees_with_doubles(void **state)
     }
 }
 
-/* By hand: g = 2, m = 0.2, v = 0.004; both corrections give back 2 and 4, so the step is lr * 2 / sqrt(4) = lr. */
+/* By hand: g = 2, m = 0.2, v = 0.004; both corrections give back 2 and 4, so the step is lr * 2 / sqrt(4) =
+ * lr. */
 static void the_first_step_is_the_rate(void **state)
 {
     struct err e = ERR_INIT;
@@ -81,7 +106,9 @@ static void zeros_stay_zero(void **state)
 {
     struct err e = ERR_INIT;
     CLEANUP(device_closep) struct device *d = NULL;
-    struct adamw a = { .lr = 1, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0.1f, .grad_scale = 1 };
+    struct adamw a = {
+        .lr = 1, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0.1f, .grad_scale = 1
+    };
     float w = 0, m = 0, v = 0, g = 0;
     assert_ok(device_open("cpu", &d, &e));
     adamw_prepare(&a, 1);

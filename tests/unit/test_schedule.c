@@ -3,9 +3,18 @@
 
 #include <math.h>
 
-#define WARM { SCHEDULE_KIND_COSINE, 0.8, 4, 12 }
-#define COLD { SCHEDULE_KIND_COSINE, 0.8, 0, 8 }
-#define FLAT { SCHEDULE_KIND_CONSTANT, 0.8, 4, 12 }
+#define WARM                                                                                                 \
+    {                                                                                                        \
+        SCHEDULE_KIND_COSINE, 0.8, 4, 12                                                                     \
+    }
+#define COLD                                                                                                 \
+    {                                                                                                        \
+        SCHEDULE_KIND_COSINE, 0.8, 0, 8                                                                      \
+    }
+#define FLAT                                                                                                 \
+    {                                                                                                        \
+        SCHEDULE_KIND_CONSTANT, 0.8, 4, 12                                                                   \
+    }
 
 /* 8 steps of cosine: x = 0, 1/8, ..., 7/8. */
 static const struct row {

@@ -1,6 +1,6 @@
 /*
- * One rank's view of a training step: means over uneven leaves, clipping, divergence, restart. What several ranks do
- * together is tested by tests/system/test_exact_reduce.sh.
+ * One rank's view of a training step: means over uneven leaves, clipping, divergence, restart. What several
+ * ranks do together is tested by tests/system/test_exact_reduce.sh.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -30,13 +30,23 @@ static void setting_done(struct setting *t)
     device_close(t->d);
 }
 
-static const struct step_config plain = { .seed = 3, .leaves = LEAVES, .exact = true, .weight_decay = 0.1,
-                                          .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8 };
+static const struct step_config plain = { .seed = 3,
+                                          .leaves = LEAVES,
+                                          .exact = true,
+                                          .weight_decay = 0.1,
+                                          .beta1 = 0.9,
+                                          .beta2 = 0.999,
+                                          .epsilon = 1e-8 };
 
 static struct model_config model_of(double dropout)
 {
-    return (struct model_config){ .width = WIDTH, .hidden = { 9 }, .hidden_count = 1, .classes = CLASSES,
-                                  .dropout = dropout, .records_max = RECORDS, .slices = LEAVES };
+    return (struct model_config){ .width = WIDTH,
+                                  .hidden = { 9 },
+                                  .hidden_count = 1,
+                                  .classes = CLASSES,
+                                  .dropout = dropout,
+                                  .records_max = RECORDS,
+                                  .slices = LEAVES };
 }
 
 /* sizes: records of each leaf. */
@@ -114,7 +124,8 @@ static void a_step_is_adamw_on_the_mean_of_all_records(void **state)
         w -= lr * (m / 0.1 / (sqrt(v / 0.001) + 1e-8) + 0.1 * w);
         assert_true(fabs(step_params(t->s)[i] - w) < 2e-6);
         struct step_slice slice = step_slice(t->s, i / t->m->params.slice_count);
-        assert_true(fabs(slice.moment1[i - slice.first] - m) < 1e-6); // clipping shows here, the first step hides it
+        assert_true(fabs(slice.moment1[i - slice.first] - m) <
+                    1e-6); // clipping shows here, the first step hides it
         assert_true(fabs(slice.moment2[i - slice.first] - v) < 1e-7);
     }
 }
@@ -199,7 +210,8 @@ static void a_restart_continues_to_the_bit(void **state)
 static void dropout_differs_from_step_to_step(void **state)
 {
     CLEANUP(setting_free) struct setting *t = setting_of(&plain, 0.5);
-    double one = run(t, 1, 0).loss, two = run(t, 2, 0).loss, again = run(t, 1, 0).loss; // rate 0: nothing is learned
+    double one = run(t, 1, 0).loss, two = run(t, 2, 0).loss,
+           again = run(t, 1, 0).loss; // rate 0: nothing is learned
     assert_true(one != two && one == again);
     (void)state;
 }
@@ -281,9 +293,10 @@ int main(void)
 {
     static const double no_clip = 0, clip = 0.05, far_clip = 1e6;
     static struct CMUnitTest tests[] = {
-        { "a step is AdamW on the mean of all records", a_step_is_adamw_on_the_mean_of_all_records, NULL, NULL,
-          (void *)&no_clip },
-        { "a long gradient is clipped", a_step_is_adamw_on_the_mean_of_all_records, NULL, NULL, (void *)&clip },
+        { "a step is AdamW on the mean of all records", a_step_is_adamw_on_the_mean_of_all_records, NULL,
+          NULL, (void *)&no_clip },
+        { "a long gradient is clipped", a_step_is_adamw_on_the_mean_of_all_records, NULL, NULL,
+          (void *)&clip },
         { "a short gradient is not clipped", a_step_is_adamw_on_the_mean_of_all_records, NULL, NULL,
           (void *)&far_clip },
         cmocka_unit_test(a_step_without_records_changes_nothing),

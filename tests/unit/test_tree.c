@@ -1,5 +1,6 @@
 /*
- * The fixed tree, with p ranks played by one process: the same bits for every p, and the slices where they belong.
+ * The fixed tree, with p ranks played by one process: the same bits for every p, and the slices where they
+ * belong.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -42,7 +43,8 @@ static void sum_own_leaves(struct device *d, int rank, int ranks, float *out)
     memcpy(out, tree_result(t), COUNT * sizeof(float));
 }
 
-/* Recursive halving as comm.c does it, all ranks in one process: [first, first + count) is what a rank still has. */
+/* Recursive halving as comm.c does it, all ranks in one process: [first, first + count) is what a rank still
+ * has. */
 static void halve(float (*data)[COUNT], int ranks)
 {
     static float before[LEAVES][COUNT];
@@ -157,7 +159,7 @@ int main(void)
         cmocka_unit_test(a_tree_may_be_used_again),
     };
     for (size_t i = 0; i < ARRAY_LEN(ranks); i++)
-        tests[4 + i] = (struct CMUnitTest){ names[i], the_sum_has_the_same_bits_on_any_number_of_ranks, NULL, NULL,
-                                            (void *)&ranks[i] };
+        tests[4 + i] = (struct CMUnitTest){ names[i], the_sum_has_the_same_bits_on_any_number_of_ranks, NULL,
+                                            NULL, (void *)&ranks[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
