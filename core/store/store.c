@@ -10,6 +10,7 @@ const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
 
 static const struct store_backend *const backends[] = {
     [STORE_DIR] = &store_dir_backend,
+    [STORE_S3] = &store_s3_backend,
     [STORE_MEM] = &store_mem_backend,
 };
 
@@ -17,7 +18,7 @@ enum { RETRY_TRIES = 6, RETRY_BASE_MS = 100, RETRY_MS_MAX = 5000 };
 
 static enum err_code backend_of(const struct store_place *place, const struct store_backend **out, struct err *e)
 {
-    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends) || !backends[place->kind])
+    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends))
         return err_set(e, ERR_USAGE, "there is no store kind %d", place->kind);
     if (store_check_bucket(place->bucket, e))
         return e->code;

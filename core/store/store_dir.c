@@ -135,7 +135,6 @@ struct opened {
     int fd;
     uint64_t bytes;
     char version[DIR_VERSION_BYTES];
-    bool is_latest;
 };
 #define OPENED_INIT { .fd = -1 }
 
@@ -164,13 +163,9 @@ static enum err_code open_data(const char *folder, const char *version, struct o
 
 static enum err_code open_version(const char *folder, const char *version, struct opened *out, struct err *e)
 {
-    struct dir_version newest;
     if (!dir_version_valid(version, strlen(version)))
         return err_set(e, ERR_NOT_FOUND, "there is no such version");
-    if (open_data(folder, version, out, e) || dir_versions_newest(folder, &newest, e))
-        return e->code;
-    out->is_latest = strcmp(newest.id, version) == 0;
-    return OK;
+    return open_data(folder, version, out, e);
 }
 
 static enum err_code open_latest(const char *folder, struct opened *out, struct err *e)
@@ -182,12 +177,9 @@ static enum err_code open_latest(const char *folder, struct opened *out, struct 
             return e->code;
         if (newest.gone)
             return err_set(e, ERR_NOT_FOUND, "the object was deleted");
-        if (open_data(folder, newest.id, out, e) == OK) {
-            out->is_latest = true;
-            return OK;
-        }
-        if (e->code != ERR_NOT_FOUND)
+        if (open_data(folder, newest.id, out, e) != ERR_NOT_FOUND)
             return e->code;
+        err_clear(e);
     }
     return err_set(e, ERR_RETRY, "the newest version is deleted faster than it can be opened");
 }
@@ -205,7 +197,7 @@ static enum err_code open_object(const struct store_dir *d, const char *key, con
         return e->code;
     fill_info(key, out->version, out->bytes, info);
     info->lock = lock;
-    info->is_latest = out->is_latest;
+    info->is_latest = version == NULL;
     return OK;
 }
 
@@ -269,6 +261,7 @@ static enum err_code list_latest(void *context, const char *key, const char *fol
         return OK;
     }
     fill_info(key, file.version, file.bytes, &info);
+    info.version[0] = '\0';
     info.is_latest = true;
     return l->each(l->context, &info, e);
 }

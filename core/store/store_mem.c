@@ -87,7 +87,7 @@ static struct mem_version *push_version(struct store_mem *m, const char *key, co
 
 /* version NULL: the newest, unless it is a delete marker. */
 static enum err_code find_version(const struct store_mem *m, const char *key, const char *version,
-                                  struct mem_version **out, bool *out_latest, struct err *e)
+                                  struct mem_version **out, struct err *e)
 {
     const struct mem_key *k = find_key(m, key);
     struct mem_version *v = k ? k->newest : NULL;
@@ -98,7 +98,6 @@ static enum err_code find_version(const struct store_mem *m, const char *key, co
     if (v->info.is_delete_marker)
         return err_set(e, ERR_NOT_FOUND, "the object was deleted");
     *out = v;
-    *out_latest = v == k->newest;
     return OK;
 }
 
@@ -119,11 +118,10 @@ static enum err_code mem_head(struct store *s, const char *key, const char *vers
                               struct err *e)
 {
     struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e))
+    if (find_version((const struct store_mem *)s, key, version, &v, e))
         return e->code;
     *out = v->info;
-    out->is_latest = latest;
+    out->is_latest = version == NULL;
     return OK;
 }
 
@@ -131,8 +129,7 @@ static enum err_code mem_get(struct store *s, const char *key, const char *versi
                              struct buf *body, struct store_info *out, struct err *e)
 {
     struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e))
+    if (find_version((const struct store_mem *)s, key, version, &v, e))
         return e->code;
     if (offset < v->info.bytes) {
         uint64_t n = MIN(length, v->info.bytes - offset);
@@ -141,7 +138,7 @@ static enum err_code mem_get(struct store *s, const char *key, const char *versi
         buf_add(body, v->data + offset, n);
     }
     *out = v->info;
-    out->is_latest = latest;
+    out->is_latest = version == NULL;
     return OK;
 }
 
@@ -170,6 +167,7 @@ static enum err_code mem_list(struct store *s, const char *prefix, const char *a
         snprintf(info.key, sizeof(info.key), "%s", m->keys[i].key);
         if (strcmp(info.key, after) != 0 && !m->keys[i].newest->info.is_delete_marker) {
             info = listed_info(m->keys[i].newest, true);
+            info.version[0] = '\0';
             enum err_code code = each(context, &info, e);
             if (code)
                 return code;
@@ -253,8 +251,7 @@ static enum err_code mem_set_lock(struct store *s, const char *key, const char *
                                   struct err *e)
 {
     struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e) ||
+    if (find_version((const struct store_mem *)s, key, version, &v, e) ||
         store_lock_may_change(&v->info.lock, lock, clock_wall_ms(), e))
         return e->code;
     v->info.lock = *lock;

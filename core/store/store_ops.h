@@ -64,6 +64,10 @@ enum err_code store_lock_was_kept(const struct store_lock *asked, const struct s
 struct store_lock store_lock_for_put(const struct store_lock *asked, const struct store_lock *bucket_default,
                                      int64_t now_ms);
 
+/* How long to wait after so many failures in a row: full jitter, anywhere between nothing and base_ms doubled each time up to
+ * max_ms, so that many ranks that failed together do not come back together. */
+int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures);
+
 enum err_code store_lock_mode_parse(const char *text, enum store_lock_mode *out, struct err *e);
 
 #endif

@@ -13,13 +13,12 @@ struct store_retry {
     const struct clock *clock;
 };
 
-/* Full jitter: anywhere between no wait and the whole, so that many ranks that failed together do not come back together. */
-static int64_t pause_ms(const struct store_retry *r, int failures)
+int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
 {
-    int64_t longest = r->base_ms;
-    for (int i = 1; i < failures && longest < r->max_ms; i++)
+    int64_t longest = base_ms;
+    for (int i = 1; i < failures && longest < max_ms; i++)
         longest *= 2;
-    longest = MIN(longest, r->max_ms);
+    longest = MIN(longest, max_ms);
     uint64_t random;
     random_bytes(&random, sizeof(random));
     return (int64_t)(random % (uint64_t)(longest + 1));
@@ -36,7 +35,7 @@ static bool again(const struct store_retry *r, int *failures, struct err *e)
             IGNORE(err_wrap(e, "gave up after %d tries", *failures));
         return false;
     }
-    r->clock->sleep_ms(r->clock, pause_ms(r, *failures));
+    r->clock->sleep_ms(r->clock, store_backoff_ms(r->base_ms, r->max_ms, *failures));
     err_clear(e);
     return true;
 }

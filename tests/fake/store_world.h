@@ -42,6 +42,15 @@ const char *world_list(struct world *w, const char *prefix, const char *after);
 /* "b:2 a:gone a:1": keys and what each version holds. */
 const char *world_list_versions(struct world *w, const char *prefix);
 
+/* A row of a table that runs in each world of `where`. */
+struct world_row {
+    const char *name;
+    void (*run)(struct world *w);
+    int where; /* enum world_kind */
+};
+/* The whole main() of such a test: rows that cannot be tried are counted as skipped. */
+int world_run(const char *group, const struct world_row *rows, size_t count);
+
 struct store_lock lock_for(enum store_lock_mode mode, int64_t from_now_ms);
 
 #endif
