@@ -20,12 +20,13 @@ static inline struct secret *sample_secret(const char *text)
 
 static inline enum err_code sample_spec(struct job_spec *out, struct err *e)
 {
-    static const char text[] = "name: credit-risk\n"
-                               "task: train\n"
-                               "model: { kind: mlp, hidden: [8] }\n"
-                               "data: { train: \"s3://data/german\", format: csv, target: class, positive: bad }\n"
-                               "resources: { ranks: 2 }\n"
-                               "checkpoint: { to: \"s3://models/credit\", key: demo }\n";
+    static const char text[] =
+        "name: credit-risk\n"
+        "task: train\n"
+        "model: { kind: mlp, hidden: [8] }\n"
+        "data: { train: \"s3://data/german\", format: csv, target: class, positive: bad }\n"
+        "resources: { ranks: 2 }\n"
+        "checkpoint: { to: \"s3://models/credit\", key: demo }\n";
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     if (conf_parse("job.yaml", text, sizeof(text) - 1, &doc, e) || job_spec_from_doc(doc, out, e))
         return e->code;
@@ -41,10 +42,19 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
         .job = "261122-k3m9qz",
         .attempt = 2,
         .token = 7,
-        .data = { .place = { .kind = STORE_S3, .bucket = "data", .endpoint = "https://s3.example", .region = "local",
-                             .ca_file = "/etc/ca.pem", .path_style = true } },
-        .models = { .place = { .kind = STORE_DIR, .bucket = "models", .root = "/home/x/store", .region = "local" } },
-        .state = { .address = "unix:/home/x/run/redis.sock", .cluster = "embedded", .timeout_ms = 2000,
+        .data = { .place = { .kind = STORE_S3,
+                             .bucket = "data",
+                             .endpoint = "https://s3.example",
+                             .region = "local",
+                             .ca_file = "/etc/ca.pem",
+                             .path_style = true } },
+        .models = { .place = { .kind = STORE_DIR,
+                               .bucket = "models",
+                               .root = "/home/x/store",
+                               .region = "local" } },
+        .state = { .address = "unix:/home/x/run/redis.sock",
+                   .cluster = "embedded",
+                   .timeout_ms = 2000,
                    .durability_dev = true },
         .keys = { .provider = KEYS_FILE, .dir = "/home/x/keys", .kms_required = true },
         .wrapped_key = "{\"provider\":\"file\"}",

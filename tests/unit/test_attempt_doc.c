@@ -55,8 +55,8 @@ static void assert_no_secret(const struct err *e)
     assert_keeps_secret(e->text, SAMPLE_SECRET_KEY);
 }
 
-/* Calls `try_one` for each member of each object in the document, the specification's own left out. The names first, as
- * what is taken out and put back stands last. */
+/* Calls `try_one` for each member of each object in the document, the specification's own left out. The names
+ * first, as what is taken out and put back stands last. */
 typedef void member_fn(const json_t *doc, json_t *object, const char *name);
 static void for_each_member(const json_t *doc, json_t *object, member_fn *try_one)
 {
@@ -64,8 +64,7 @@ static void for_each_member(const json_t *doc, json_t *object, member_fn *try_on
     const char *name;
     json_t *value;
     size_t i;
-    json_object_foreach(object, name, value)
-        json_array_append_new(names, json_string(name));
+    json_object_foreach(object, name, value) json_array_append_new(names, json_string(name));
     json_array_foreach(names, i, value)
     {
         name = json_string_value(value);
@@ -206,7 +205,8 @@ static void a_member_that_is_not_known_is_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
         CLEANUP(json_donep) json_t *j = sample_json();
         struct err e;
-        json_object_set_new(objects[i] ? json_object_get(j, objects[i]) : j, "more", json_string(SAMPLE_PASSWORD));
+        json_object_set_new(objects[i] ? json_object_get(j, objects[i]) : j, "more",
+                            json_string(SAMPLE_PASSWORD));
         assert_int_equal(read_json(j, &e), ERR_CORRUPT);
         assert_non_null(strstr(e.text, "does not know"));
         assert_no_secret(&e);
@@ -242,7 +242,8 @@ static void a_text_cut_anywhere_is_refused_and_not_quoted(void **state)
 /* One row a text that is no document at all. */
 static void what_is_no_document_is_refused(void **state)
 {
-    static const char *const texts[] = { "", "{}", "[]", "null", "{\"version\":1}", "{\"version\":\"1\"}", "\xff" };
+    static const char *const texts[] = { "",    "{}", "[]", "null", "{\"version\":1}", "{\"version\":\"1\"}",
+                                         "\xff" };
     CLEANUP(attempt_doc_done) struct attempt_doc back = { .attempt = 0 };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
