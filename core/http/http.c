@@ -8,7 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONNECT_TIMEOUT_MS = 5000, REQUEST_TIMEOUT_MS = 60000, PLACE_BYTES = 300, TARGET_BYTES_MAX = 16 * 1024 };
+enum {
+    CONNECT_TIMEOUT_MS = 5000,
+    REQUEST_TIMEOUT_MS = 60000,
+    PLACE_BYTES = 300,
+    TARGET_BYTES_MAX = 16 * 1024
+};
 enum { STALL_S = 60 }; /* not a byte for so long: a time-out, however far away the deadline is */
 
 struct http_client {
@@ -135,7 +140,8 @@ static void add_header(struct headers *h, const char *line)
 
 static bool is_token(const char *name)
 {
-    return *name && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")] == '\0';
+    return *name &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")] == '\0';
 }
 
 /* A line break in a value would be another header, or another request. */
@@ -145,10 +151,12 @@ static enum err_code build_headers(const struct http_request *q, struct headers 
     for (size_t i = 0; i < q->header_count; i++) {
         const struct http_header *header = &q->headers[i];
         if (!is_token(header->name) || !is_clean(header->value))
-            return err_set(e, ERR_USAGE, "header '%.60s' is malformed", is_clean(header->name) ? header->name : "");
+            return err_set(e, ERR_USAGE, "header '%.60s' is malformed",
+                           is_clean(header->name) ? header->name : "");
         /* libcurl takes "name;" for an empty value. */
-        CLEANUP(freep) char *line = *header->value ? mem_printf("%s: %s", header->name, header->value)
-                                                   : mem_printf("%s;", header->name);
+        CLEANUP(freep)
+        char *line = *header->value ? mem_printf("%s: %s", header->name, header->value)
+                                    : mem_printf("%s;", header->name);
         add_header(h, line);
         typed = typed || strcasecmp(header->name, "content-type") == 0;
     }
@@ -165,7 +173,8 @@ static enum err_code check_request(const struct http_request *q, struct err *e)
     size_t n = strlen(q->target);
     if (q->target[0] != '/' || n > TARGET_BYTES_MAX || !is_clean(q->target) || strchr(q->target, ' ') ||
         strchr(q->target, '#'))
-        return err_set(e, ERR_USAGE, "the request's path must start with '/', be encoded and at most %d bytes long",
+        return err_set(e, ERR_USAGE,
+                       "the request's path must start with '/', be encoded and at most %d bytes long",
                        TARGET_BYTES_MAX);
     return OK;
 }
@@ -182,7 +191,8 @@ static size_t take_header(char *data, size_t size, size_t n, void *user)
 {
     struct http_response *r = user;
     size_t length = size * n, end = length, colon;
-    while (end > 0 && (data[end - 1] == '\n' || data[end - 1] == '\r' || data[end - 1] == ' ' || data[end - 1] == '\t'))
+    while (end > 0 &&
+           (data[end - 1] == '\n' || data[end - 1] == '\r' || data[end - 1] == ' ' || data[end - 1] == '\t'))
         end--;
     if (end >= 5 && memcmp(data, "HTTP/", 5) == 0)
         buf_reset(&r->headers);
@@ -191,7 +201,8 @@ static size_t take_header(char *data, size_t size, size_t n, void *user)
         return length;
     colon = (size_t)(at - data);
     for (size_t i = 0; i < colon; i++)
-        buf_add_byte(&r->headers, (uint8_t)(data[i] >= 'A' && data[i] <= 'Z' ? data[i] + ('a' - 'A') : data[i]));
+        buf_add_byte(&r->headers,
+                     (uint8_t)(data[i] >= 'A' && data[i] <= 'Z' ? data[i] + ('a' - 'A') : data[i]));
     buf_add_text(&r->headers, ": ");
     for (colon++; colon < end && (data[colon] == ' ' || data[colon] == '\t');)
         colon++;
@@ -241,7 +252,8 @@ static enum err_code failed(const struct http_client *c, CURLcode code, const st
     if (r->body.full)
         return err_set(e, ERR_LIMIT, "%s: the answer is larger than %zu bytes", c->place, r->body.max);
     if (r->headers.full)
-        return err_set(e, ERR_LIMIT, "%s: the answer's headers are larger than %zu bytes", c->place, r->headers.max);
+        return err_set(e, ERR_LIMIT, "%s: the answer's headers are larger than %zu bytes", c->place,
+                       r->headers.max);
     switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
@@ -275,7 +287,8 @@ static void printable(const char *text, size_t n, char *out, size_t out_bytes)
     out[k] = '\0';
 }
 
-static enum err_code refuse_redirect(const struct http_client *c, const struct http_response *r, struct err *e)
+static enum err_code refuse_redirect(const struct http_client *c, const struct http_response *r,
+                                     struct err *e)
 {
     enum { NOT_MODIFIED = 304 };
     char to[512], clean[256];
@@ -283,13 +296,15 @@ static enum err_code refuse_redirect(const struct http_client *c, const struct h
         return OK;
     bool told = http_header(r, "location", to, sizeof(to)) != NULL;
     printable(told ? to : "", told ? strlen(to) : 0, clean, sizeof(clean));
-    enum err_code code = err_set(e, ERR_DENIED, "%s answers with a redirect (HTTP %d) to '%s', which is not followed",
-                                 c->place, r->status, told ? clean : "a place it does not name");
+    enum err_code code =
+        err_set(e, ERR_DENIED, "%s answers with a redirect (HTTP %d) to '%s', which is not followed",
+                c->place, r->status, told ? clean : "a place it does not name");
     e->cause = r->status;
     return code;
 }
 
-enum err_code http_do(struct http_client *c, const struct http_request *q, struct http_response *r, struct err *e)
+enum err_code http_do(struct http_client *c, const struct http_request *q, struct http_response *r,
+                      struct err *e)
 {
     CLEANUP(headers_done) struct headers h = { .list = NULL };
     long status = 0;
@@ -367,8 +382,8 @@ enum err_code http_check(const struct http_response *r, struct err *e)
 void http_encode(const char *text, bool keep_slash, struct buf *out)
 {
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        bool plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || *s == '-' ||
-                     *s == '_' || *s == '.' || *s == '~' || (*s == '/' && keep_slash);
+        bool plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') ||
+                     *s == '-' || *s == '_' || *s == '.' || *s == '~' || (*s == '/' && keep_slash);
         if (plain)
             buf_add_byte(out, *s);
         else

@@ -1,8 +1,9 @@
 /*
  * crc32c.h - the CRC-32C checksum (Castagnoli; RFC 3720 appendix B.4). Private to core/store.
  *
- * S3 asks for a checksum with every locked object. This is the one it knows that costs next to nothing: a tenth of an
- * MD5 and a thirtieth of a SHA-256 on a processor without SHA instructions. It guards against accidents, not against people.
+ * S3 asks for a checksum with every locked object. This is the one it knows that costs next to nothing: a
+ * tenth of an MD5 and a thirtieth of a SHA-256 on a processor without SHA instructions. It guards against
+ * accidents, not against people.
  */
 #ifndef CORE_STORE_CRC32C_H
 #define CORE_STORE_CRC32C_H

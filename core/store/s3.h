@@ -1,8 +1,9 @@
 /*
  * s3.h - inside the s3 backend: its handle, and one signed call. Private to core/store and its tests.
  *
- * store_s3.c turns the operations on objects into calls, s3_parts.c puts in parts, s3_bucket.c opens, makes and describes
- * the bucket; s3_call.c signs a call, sends it and turns its answer into an error where it is one.
+ * store_s3.c turns the operations on objects into calls, s3_parts.c puts in parts, s3_bucket.c opens, makes
+ * and describes the bucket; s3_call.c signs a call, sends it and turns its answer into an error where it is
+ * one.
  */
 #ifndef CORE_STORE_S3_H
 #define CORE_STORE_S3_H
@@ -52,14 +53,15 @@ struct s3_call {
 void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
 void s3_header(struct s3_call *call, const char *name, const char *value);
 
-/* Sends it; the answer's status is 2xx or else there is an error whose text holds S3's own code, message and request id.
- * e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave none. */
-enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r, char out_code[64],
-                    struct err *e);
+/* Sends it; the answer's status is 2xx or else there is an error whose text holds S3's own code, message and
+ * request id. e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave none. */
+enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                    char out_code[64], struct err *e);
 
-/* The same, tried a few times where that may help: for the steps of a put, which as a whole is costly to repeat. */
-enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r, char out_code[64],
-                          struct err *e);
+/* The same, tried a few times where that may help: for the steps of a put, which as a whole is costly to
+ * repeat. */
+enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                          char out_code[64], struct err *e);
 
 /* "Sun, 22 Nov 2026 14:12:30 GMT" -> ms. */
 enum err_code s3_parse_date(const char *text, int64_t *out_ms, struct err *e);
@@ -73,7 +75,8 @@ struct s3_lock_texts {
 };
 void s3_lock_headers(struct s3_call *call, const struct store_lock *lock, struct s3_lock_texts *texts);
 
-/* A put in parts; what was begun is aborted where it fails. The lock is set by the caller, afterwards: some stores drop it here. */
+/* A put in parts; what was begun is aborted where it fails. The lock is set by the caller, afterwards: some
+ * stores drop it here. */
 enum err_code s3_put_parts(struct store_s3 *s, const char *key, const void *data, size_t n,
                            const struct store_put_options *options, char out_version[STORE_VERSION_BYTES],
                            struct err *e);

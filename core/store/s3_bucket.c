@@ -12,8 +12,8 @@ enum { ANSWER_BYTES = 64 * 1024, CODE_BYTES = 64, CONNECT_MS = 5000 };
 
 /* ---- facts ---- */
 
-static enum err_code ask(struct store_s3 *s, const char *setting, struct http_response *r, char out_code[CODE_BYTES],
-                         struct err *e)
+static enum err_code ask(struct store_s3 *s, const char *setting, struct http_response *r,
+                         char out_code[CODE_BYTES], struct err *e)
 {
     struct s3_call call = { .method = "GET" };
     s3_param(&call, setting, "");
@@ -52,14 +52,22 @@ static enum err_code parse_period(const char *days, const char *years, int64_t *
     return OK;
 }
 
-static enum err_code parse_lock_settings(const struct http_response *r, struct store_facts *out, struct err *e)
+static enum err_code parse_lock_settings(const struct http_response *r, struct store_facts *out,
+                                         struct err *e)
 {
     static const char retention[] = "ObjectLockConfiguration/Rule/DefaultRetention";
     char path[96], enabled[32], mode[32], days[16], years[16];
-    const struct { const char *name; char *out; size_t out_bytes; } fields[] = {
-        { "Mode", mode, sizeof(mode) }, { "Days", days, sizeof(days) }, { "Years", years, sizeof(years) },
+    const struct {
+        const char *name;
+        char *out;
+        size_t out_bytes;
+    } fields[] = {
+        { "Mode", mode, sizeof(mode) },
+        { "Days", days, sizeof(days) },
+        { "Years", years, sizeof(years) },
     };
-    if (s3_xml_text(r->body.data, r->body.len, "ObjectLockConfiguration/ObjectLockEnabled", enabled, sizeof(enabled), e))
+    if (s3_xml_text(r->body.data, r->body.len, "ObjectLockConfiguration/ObjectLockEnabled", enabled,
+                    sizeof(enabled), e))
         return e->code;
     out->lockable = strcmp(enabled, "Enabled") == 0;
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -110,7 +118,8 @@ static enum err_code check_place(const struct store_place *place, const struct s
     if (!credentials || !credentials->access_key || !credentials->secret_key)
         return err_set(e, ERR_USAGE, "an s3 store needs an access key and a secret key");
     if (!place->path_style && strchr(place->bucket, '.') && text_starts(place->endpoint, "https://"))
-        return err_set(e, ERR_USAGE, "bucket '%s' has a dot in its name, so no certificate fits its host: use path_style",
+        return err_set(e, ERR_USAGE,
+                       "bucket '%s' has a dot in its name, so no certificate fits its host: use path_style",
                        place->bucket);
     return OK;
 }
@@ -127,7 +136,8 @@ static void build_origin(const struct store_place *place, char *out, size_t out_
     if (place->path_style)
         snprintf(out, out_bytes, "%s", place->endpoint);
     else
-        snprintf(out, out_bytes, "%.*s%s.%s", (int)scheme, place->endpoint, place->bucket, place->endpoint + scheme);
+        snprintf(out, out_bytes, "%.*s%s.%s", (int)scheme, place->endpoint, place->bucket,
+                 place->endpoint + scheme);
 }
 
 enum err_code s3_open(const struct store_place *place, const struct store_credentials *credentials,
@@ -139,7 +149,9 @@ enum err_code s3_open(const struct store_place *place, const struct store_creden
         return e->code;
     build_origin(place, origin, sizeof(origin));
     struct http_options http = {
-        .origin = origin, .ca_file = place->ca_file[0] ? place->ca_file : NULL, .connect_timeout_ms = CONNECT_MS,
+        .origin = origin,
+        .ca_file = place->ca_file[0] ? place->ca_file : NULL,
+        .connect_timeout_ms = CONNECT_MS,
     };
     struct store_s3 *s = mem_new(sizeof(*s));
     base = &s->base;
@@ -160,8 +172,9 @@ enum err_code s3_open(const struct store_place *place, const struct store_creden
     return OK;
 }
 
-static enum err_code open_by_default(const struct store_place *place, const struct store_credentials *credentials,
-                                     struct store **out, struct err *e)
+static enum err_code open_by_default(const struct store_place *place,
+                                     const struct store_credentials *credentials, struct store **out,
+                                     struct err *e)
 {
     return s3_open(place, credentials, &s3_options_default, out, e);
 }
@@ -191,7 +204,8 @@ static enum err_code create(struct store_s3 *s, bool object_lock, struct err *e)
     char xml[256] = "", s3_code[CODE_BYTES];
     if (strcmp(s->region, "us-east-1") != 0) /* the one that must not be named */
         snprintf(xml, sizeof(xml),
-                 "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>%s"
+                 "<CreateBucketConfiguration "
+                 "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>%s"
                  "</LocationConstraint></CreateBucketConfiguration>",
                  s->region);
     enum err_code code = put_bucket(s, NULL, xml, object_lock, s3_code, e);
@@ -217,10 +231,12 @@ static enum err_code enable_lock(struct store_s3 *s, struct err *e)
     return put_bucket(s, "object-lock", xml, false, NULL, e);
 }
 
-static enum err_code check_fit(struct store_s3 *s, const struct store_facts *facts, bool object_lock, struct err *e)
+static enum err_code check_fit(struct store_s3 *s, const struct store_facts *facts, bool object_lock,
+                               struct err *e)
 {
     if (strcmp(facts->location, s->region) != 0)
-        return err_set(e, ERR_CONFLICT, "it is there already, in '%s' and not in '%s'", facts->location, s->region);
+        return err_set(e, ERR_CONFLICT, "it is there already, in '%s' and not in '%s'", facts->location,
+                       s->region);
     if (!facts->versioned)
         return err_set(e, ERR_CONFLICT, "it keeps no versions");
     if (object_lock && !facts->lockable)

@@ -50,8 +50,10 @@ const char *s3_format_until(int64_t ms, char out[CLOCK_TEXT_BYTES])
 void s3_lock_headers(struct s3_call *call, const struct store_lock *lock, struct s3_lock_texts *texts)
 {
     if (lock->mode != STORE_LOCK_NONE) {
-        s3_header(call, "x-amz-object-lock-mode", lock->mode == STORE_LOCK_COMPLIANCE ? "COMPLIANCE" : "GOVERNANCE");
-        s3_header(call, "x-amz-object-lock-retain-until-date", s3_format_until(lock->retain_until_ms, texts->until));
+        s3_header(call, "x-amz-object-lock-mode",
+                  lock->mode == STORE_LOCK_COMPLIANCE ? "COMPLIANCE" : "GOVERNANCE");
+        s3_header(call, "x-amz-object-lock-retain-until-date",
+                  s3_format_until(lock->retain_until_ms, texts->until));
     }
     if (lock->legal_hold)
         s3_header(call, "x-amz-object-lock-legal-hold", "ON");
@@ -98,7 +100,8 @@ static void build_path(const struct store_s3 *s, const struct s3_call *call, str
         http_encode(call->key, true, out);
 }
 
-/* Over TLS the payload's hash is left out: hashing costs more than everything else, and TLS guards the bytes. */
+/* Over TLS the payload's hash is left out: hashing costs more than everything else, and TLS guards the bytes.
+ */
 static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c)
 {
     if (s->tls)
@@ -124,9 +127,17 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     if (s->session_token)
         add(c, "x-amz-security-token", secret_bytes(s->session_token));
     struct s3_signing signing = {
-        .access_key = s->access_key, .secret_key = s->secret_key, .region = s->region, .service = "s3",
-        .time_ms = now_ms, .method = call->method, .path = buf_text(&c->path), .query = buf_text(&c->query),
-        .headers = c->headers, .header_count = c->count, .payload_hash = c->payload_hash,
+        .access_key = s->access_key,
+        .secret_key = s->secret_key,
+        .region = s->region,
+        .service = "s3",
+        .time_ms = now_ms,
+        .method = call->method,
+        .path = buf_text(&c->path),
+        .query = buf_text(&c->query),
+        .headers = c->headers,
+        .header_count = c->count,
+        .payload_hash = c->payload_hash,
     };
     if (s3_sign(&signing, &c->authorization, e))
         return e->code;
@@ -137,17 +148,25 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     return buf_check(&c->target, "the path and query", e);
 }
 
-static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r, struct err *e)
+static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                               struct err *e)
 {
-    CLEANUP(signed_call_done) struct signed_call c = {
-        .path = BUF_INIT(TARGET_BYTES_MAX), .query = BUF_INIT(TARGET_BYTES_MAX),
-        .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX), .target = BUF_INIT(TARGET_BYTES_MAX),
+    CLEANUP(signed_call_done)
+    struct signed_call c = {
+        .path = BUF_INIT(TARGET_BYTES_MAX),
+        .query = BUF_INIT(TARGET_BYTES_MAX),
+        .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
+        .target = BUF_INIT(TARGET_BYTES_MAX),
     };
     if (sign_call(s, call, &c, e))
         return e->code;
     struct http_request q = {
-        .method = call->method, .target = buf_text(&c.target), .headers = c.headers, .header_count = c.count,
-        .body = call->body, .body_bytes = call->body_bytes,
+        .method = call->method,
+        .target = buf_text(&c.target),
+        .headers = c.headers,
+        .header_count = c.count,
+        .body = call->body,
+        .body_bytes = call->body_bytes,
         .timeout_ms = CALL_MS + (int64_t)(MAX(call->body_bytes, r->body.max) / BYTES_A_MS_AT_LEAST),
     };
     return http_do(s->http, &q, r, e);
@@ -190,14 +209,16 @@ static enum err_code meaning_of(const char *code, int status)
     return meaning ? meaning : ERR_CORRUPT; /* an <Error> under 200: what follows decides nothing */
 }
 
-static enum err_code refuse(const struct store_s3 *s, const struct http_response *r, const struct s3_error *said,
-                            struct err *e)
+static enum err_code refuse(const struct store_s3 *s, const struct http_response *r,
+                            const struct s3_error *said, struct err *e)
 {
     char id[128];
-    const char *request_id = said->request_id[0] ? said->request_id : http_header(r, "x-amz-request-id", id, sizeof(id));
+    const char *request_id =
+        said->request_id[0] ? said->request_id : http_header(r, "x-amz-request-id", id, sizeof(id));
     enum err_code code = meaning_of(said->code, r->status);
-    IGNORE(err_set(e, code, "%s says HTTP %d%s%s%s%s (request %s)", s->host, r->status, said->code[0] ? " " : "",
-                   said->code, said->message[0] ? ": " : "", said->message, request_id ? request_id : "without id"));
+    IGNORE(err_set(e, code, "%s says HTTP %d%s%s%s%s (request %s)", s->host, r->status,
+                   said->code[0] ? " " : "", said->code, said->message[0] ? ": " : "", said->message,
+                   request_id ? request_id : "without id"));
     e->cause = r->status;
     return code;
 }
@@ -215,8 +236,8 @@ static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const
     return true;
 }
 
-enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r, char out_code[64],
-                    struct err *e)
+enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                    char out_code[64], struct err *e)
 {
     struct s3_error said = { .code = "" };
     if (out_code)
@@ -236,8 +257,8 @@ enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_
     return refuse(s, r, &said, e);
 }
 
-enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r, char out_code[64],
-                          struct err *e)
+enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                          char out_code[64], struct err *e)
 {
     enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };
     for (int failures = 1;; failures++) {

@@ -33,11 +33,13 @@ static enum err_code begin(struct upload *u, const struct store_put_options *opt
     struct s3_lock_texts texts;
     struct s3_call call = { .method = "POST", .key = u->key };
     s3_param(&call, "uploads", "");
-    s3_header(&call, "content-type", options->content_type ? options->content_type : "application/octet-stream");
+    s3_header(&call, "content-type",
+              options->content_type ? options->content_type : "application/octet-stream");
     s3_header(&call, "x-amz-checksum-algorithm", "CRC32C");
     s3_lock_headers(&call, &options->lock, &texts);
     if (s3_do_again(u->s, &call, &r, NULL, e) ||
-        s3_xml_text(r.body.data, r.body.len, "InitiateMultipartUploadResult/UploadId", u->id, sizeof(u->id), e))
+        s3_xml_text(r.body.data, r.body.len, "InitiateMultipartUploadResult/UploadId", u->id, sizeof(u->id),
+                    e))
         return err_wrap(e, "begin an upload in parts");
     if (!u->id[0])
         return err_set(e, ERR_CORRUPT, "begin an upload in parts: the answer has no upload id");
@@ -96,8 +98,8 @@ static void abort_upload(struct upload *u)
     IGNORE(s3_do_again(u->s, &call, &r, NULL, &ignored));
 }
 
-static enum err_code put_all(struct upload *u, const uint8_t *data, size_t n, char out_version[STORE_VERSION_BYTES],
-                             struct err *e)
+static enum err_code put_all(struct upload *u, const uint8_t *data, size_t n,
+                             char out_version[STORE_VERSION_BYTES], struct err *e)
 {
     size_t part_bytes = u->s->options.part_bytes;
     for (size_t i = 0; i < u->count; i++)

@@ -109,7 +109,8 @@ static void signing_key(const struct s3_signing *q, const char *date, uint8_t ou
     }
 }
 
-static void sign_text(const struct s3_signing *q, const char *date, const struct buf *text, char out[SHA256_HEX_BYTES])
+static void sign_text(const struct s3_signing *q, const char *date, const struct buf *text,
+                      char out[SHA256_HEX_BYTES])
 {
     uint8_t key[SHA256_BYTES], mac[SHA256_BYTES];
     signing_key(q, date, key);
@@ -125,7 +126,8 @@ enum err_code s3_sign(const struct s3_signing *q, struct buf *out, struct err *e
     CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
     char time[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES], signature[SHA256_HEX_BYTES];
     if (q->header_count > S3_SIGNED_HEADERS_MAX)
-        return err_set(e, ERR_LIMIT, "%zu headers to sign; %d are the most", q->header_count, S3_SIGNED_HEADERS_MAX);
+        return err_set(e, ERR_LIMIT, "%zu headers to sign; %d are the most", q->header_count,
+                       S3_SIGNED_HEADERS_MAX);
     if (secret_len(q->secret_key) > KEY_BYTES_MAX)
         return err_set(e, ERR_USAGE, "the secret key is longer than %d bytes", KEY_BYTES_MAX);
     memcpy(sorted, q->headers, q->header_count * sizeof(sorted[0]));
@@ -133,12 +135,14 @@ enum err_code s3_sign(const struct s3_signing *q, struct buf *out, struct err *e
     clock_format_s3(q->time_ms, time);
     canonical_request(q, sorted, &canonical);
     sha256_hex(canonical.data, canonical.len, hash);
-    buf_addf(&text, "%s\n%s\n%.8s/%s/%s/aws4_request\n%s", algorithm, time, time, q->region, q->service, hash);
+    buf_addf(&text, "%s\n%s\n%.8s/%s/%s/aws4_request\n%s", algorithm, time, time, q->region, q->service,
+             hash);
     if (buf_check(&canonical, "the request to sign", e) || buf_check(&text, "the text to sign", e))
         return e->code;
     sign_text(q, time, &text, signature);
     buf_addf(out, "%s Credential=%.*s/%.8s/%s/%s/aws4_request, SignedHeaders=", algorithm,
-             (int)secret_len(q->access_key), (const char *)secret_bytes(q->access_key), time, q->region, q->service);
+             (int)secret_len(q->access_key), (const char *)secret_bytes(q->access_key), time, q->region,
+             q->service);
     add_names(out, sorted, q->header_count);
     buf_addf(out, ", Signature=%s", signature);
     return buf_check(out, "the signature", e);

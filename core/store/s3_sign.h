@@ -1,9 +1,10 @@
 /*
- * s3_sign.h - AWS Signature Version 4 as S3 takes it (AWS, "Authenticating Requests (AWS Signature Version 4)").
+ * s3_sign.h - AWS Signature Version 4 as S3 takes it (AWS, "Authenticating Requests (AWS Signature Version
+ * 4)").
  *
- * The path and the query are signed as they are sent: encoded once, never normalised, the query sorted. So the caller builds
- * both with s3_path() and s3_query() and sends those very bytes. libcurl's own signer is not used: in the versions
- * that Debian carries it sorts headers and queries wrongly.
+ * The path and the query are signed as they are sent: encoded once, never normalised, the query sorted. So
+ * the caller builds both with s3_path() and s3_query() and sends those very bytes. libcurl's own signer is
+ * not used: in the versions that Debian carries it sorts headers and queries wrongly.
  *
  * Pure functions; secrets are read here and go no further than the HMAC.
  */
@@ -29,10 +30,11 @@ struct s3_signing {
     const struct secret *access_key, *secret_key;
     const char *region, *service;
     int64_t time_ms;
-    const char *method, *path, *query;  /* path and query encoded; query "" for none */
-    const struct http_header *headers;  /* all that are to be signed: host, x-amz-date and the rest, each name once */
+    const char *method, *path, *query; /* path and query encoded; query "" for none */
+    const struct http_header
+        *headers; /* all that are to be signed: host, x-amz-date and the rest, each name once */
     size_t header_count;
-    const char *payload_hash;           /* hex, or S3_UNSIGNED_PAYLOAD */
+    const char *payload_hash; /* hex, or S3_UNSIGNED_PAYLOAD */
 };
 
 /* The value of the Authorization header. */

@@ -80,7 +80,11 @@ static void XMLCALL on_doctype(void *user, const XML_Char *name, const XML_Char 
 enum err_code s3_xml_read(const void *data, size_t n, s3_xml_fn *each, void *context, struct err *e)
 {
     struct reader r = {
-        .parser = XML_ParserCreate("UTF-8"), .text = BUF_INIT(S3_XML_TEXT_BYTES), .each = each, .context = context, .e = e,
+        .parser = XML_ParserCreate("UTF-8"),
+        .text = BUF_INIT(S3_XML_TEXT_BYTES),
+        .each = each,
+        .context = context,
+        .e = e,
     };
     invariant(r.parser != NULL && n <= INT32_MAX);
     XML_SetUserData(r.parser, &r);
@@ -89,9 +93,10 @@ enum err_code s3_xml_read(const void *data, size_t n, s3_xml_fn *each, void *con
     XML_SetStartDoctypeDeclHandler(r.parser, on_doctype);
     enum err_code code = OK;
     if (XML_Parse(r.parser, n ? data : "", (int)n, 1) != XML_STATUS_OK)
-        code = r.code ? r.code
-                      : err_set(e, ERR_CORRUPT, "the answer is no XML: %s in line %lu",
-                                XML_ErrorString(XML_GetErrorCode(r.parser)), XML_GetCurrentLineNumber(r.parser));
+        code = r.code
+                   ? r.code
+                   : err_set(e, ERR_CORRUPT, "the answer is no XML: %s in line %lu",
+                             XML_ErrorString(XML_GetErrorCode(r.parser)), XML_GetCurrentLineNumber(r.parser));
     XML_ParserFree(r.parser);
     buf_done(&r.text);
     return code;
@@ -230,14 +235,16 @@ static enum err_code page_element(void *context, const char *path, const char *t
     }
     if (strcmp(path, "ListBucketResult") == 0 || strcmp(path, "ListVersionsResult") == 0)
         r->is_page = true;
-    if (strcmp(path, "ListBucketResult/IsTruncated") == 0 || strcmp(path, "ListVersionsResult/IsTruncated") == 0) {
+    if (strcmp(path, "ListBucketResult/IsTruncated") == 0 ||
+        strcmp(path, "ListVersionsResult/IsTruncated") == 0) {
         r->has_truncated = true;
         return parse_flag(path, text, &r->more, e);
     }
     return OK;
 }
 
-enum err_code s3_xml_page(const void *data, size_t n, store_each_fn *each, void *context, bool *out_more, struct err *e)
+enum err_code s3_xml_page(const void *data, size_t n, store_each_fn *each, void *context, bool *out_more,
+                          struct err *e)
 {
     struct page_reader r = { .each = each, .context = context };
     enum err_code code = s3_xml_read(data, n, page_element, &r, e);
@@ -267,7 +274,8 @@ static enum err_code text_element(void *context, const char *path, const char *t
     return strcmp(path, r->path) == 0 ? text_copy(r->out, r->out_bytes, text, path, e) : OK;
 }
 
-enum err_code s3_xml_text(const void *data, size_t n, const char *path, char *out, size_t out_bytes, struct err *e)
+enum err_code s3_xml_text(const void *data, size_t n, const char *path, char *out, size_t out_bytes,
+                          struct err *e)
 {
     struct text_reader r = { .path = path, .out = out, .out_bytes = out_bytes };
     out[0] = '\0';
@@ -281,7 +289,11 @@ enum err_code s3_xml_text(const void *data, size_t n, const char *path, char *ou
 void s3_xml_escape(const char *text, struct buf *out)
 {
     for (; *text; text++) {
-        const char *entity = *text == '&' ? "&amp;" : *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '"' ? "&quot;" : NULL;
+        const char *entity = *text == '&'   ? "&amp;"
+                             : *text == '<' ? "&lt;"
+                             : *text == '>' ? "&gt;"
+                             : *text == '"' ? "&quot;"
+                                            : NULL;
         if (entity)
             buf_add_text(out, entity);
         else

@@ -40,14 +40,14 @@ static bool again(const struct store_retry *r, int *failures, struct err *e)
     return true;
 }
 
-#define RETRY(r, e, call) \
-    do { \
-        enum err_code code_; \
-        int failures_ = 0; \
-        do { \
-            code_ = (call); \
-        } while (code_ && again(r, &failures_, e)); \
-        return code_; \
+#define RETRY(r, e, call)                                                                                    \
+    do {                                                                                                     \
+        enum err_code code_;                                                                                 \
+        int failures_ = 0;                                                                                   \
+        do {                                                                                                 \
+            code_ = (call);                                                                                  \
+        } while (code_ && again(r, &failures_, e));                                                          \
+        return code_;                                                                                        \
     } while (0)
 
 static enum err_code retry_put(struct store *s, const char *key, const void *data, size_t n,
@@ -80,7 +80,8 @@ static enum err_code retry_head(struct store *s, const char *key, const char *ve
     RETRY(r, e, r->inner->ops->head(r->inner, key, version, out, e));
 }
 
-/* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends it. */
+/* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends
+ * it. */
 struct progress {
     char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES];
     store_each_fn *each;

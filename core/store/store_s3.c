@@ -11,7 +11,9 @@
 enum { ERROR_ANSWER_BYTES = 64 * 1024, S3_CODE_BYTES = 64 };
 
 const struct s3_options s3_options_default = {
-    .part_bytes = STORE_PART_BYTES, .page_keys = 1000, .clock = &clock_real,
+    .part_bytes = STORE_PART_BYTES,
+    .page_keys = 1000,
+    .clock = &clock_real,
 };
 
 static struct store_s3 *of(struct store *s)
@@ -39,13 +41,15 @@ static enum err_code read_lock(const struct http_response *r, struct store_lock 
             clock_parse(until, &lock.retain_until_ms, e))
             return err_set(e, ERR_CORRUPT, "a lock without a readable end");
     }
-    lock.legal_hold = http_header(r, "x-amz-object-lock-legal-hold", hold, sizeof(hold)) && strcmp(hold, "ON") == 0;
+    lock.legal_hold =
+        http_header(r, "x-amz-object-lock-legal-hold", hold, sizeof(hold)) && strcmp(hold, "ON") == 0;
     *out = lock;
     return OK;
 }
 
 /* What the headers of a HEAD or GET say; the size is the caller's to find. */
-static enum err_code read_info(const struct http_response *r, const char *key, struct store_info *out, struct err *e)
+static enum err_code read_info(const struct http_response *r, const char *key, struct store_info *out,
+                               struct err *e)
 {
     char date[64];
     struct store_info info = { .bytes = 0 };
@@ -107,8 +111,8 @@ static enum err_code no_lock_here(enum err_code code, const char *s3_code, struc
     return err_wrap(e, "the bucket cannot keep a lock");
 }
 
-static enum err_code put_setting(struct store_s3 *s, const char *key, const char *version, const char *setting,
-                                 const char *xml, struct err *e)
+static enum err_code put_setting(struct store_s3 *s, const char *key, const char *version,
+                                 const char *setting, const char *xml, struct err *e)
 {
     CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ERROR_ANSWER_BYTES);
     char crc[CRC32C_TEXT_BYTES], s3_code[S3_CODE_BYTES];
@@ -133,7 +137,8 @@ static enum err_code put_retention(struct store_s3 *s, const char *key, const ch
     return put_setting(s, key, version, "retention", xml, e);
 }
 
-static enum err_code put_legal_hold(struct store_s3 *s, const char *key, const char *version, bool on, struct err *e)
+static enum err_code put_legal_hold(struct store_s3 *s, const char *key, const char *version, bool on,
+                                    struct err *e)
 {
     char xml[128];
     snprintf(xml, sizeof(xml),
@@ -142,14 +147,15 @@ static enum err_code put_legal_hold(struct store_s3 *s, const char *key, const c
     return put_setting(s, key, version, "legal-hold", xml, e);
 }
 
-static enum err_code s3_set_lock(struct store *base, const char *key, const char *version, const struct store_lock *lock,
-                                 struct err *e)
+static enum err_code s3_set_lock(struct store *base, const char *key, const char *version,
+                                 const struct store_lock *lock, struct err *e)
 {
     struct store_s3 *s = of(base);
     struct store_info info;
     struct store_lock rounded = *lock; /* as it will be kept: to the same end again is no shortening */
     rounded.retain_until_ms = s3_round_up(lock->retain_until_ms);
-    if (head(s, key, version, false, &info, e) || store_lock_may_change(&info.lock, &rounded, server_now_ms(s), e))
+    if (head(s, key, version, false, &info, e) ||
+        store_lock_may_change(&info.lock, &rounded, server_now_ms(s), e))
         return e->code;
     if (lock->mode != STORE_LOCK_NONE && put_retention(s, key, info.version, lock, e))
         return e->code;
@@ -174,7 +180,8 @@ static enum err_code put_whole(struct store_s3 *s, const char *key, const void *
     struct s3_lock_texts texts;
     char crc[CRC32C_TEXT_BYTES], s3_code[S3_CODE_BYTES];
     struct s3_call call = { .method = "PUT", .key = key, .body = data, .body_bytes = n };
-    s3_header(&call, "content-type", options->content_type ? options->content_type : "application/octet-stream");
+    s3_header(&call, "content-type",
+              options->content_type ? options->content_type : "application/octet-stream");
     s3_header(&call, "x-amz-checksum-crc32c", crc32c_text(data, n, crc));
     s3_lock_headers(&call, &options->lock, &texts);
     bool locked = options->lock.mode != STORE_LOCK_NONE || options->lock.legal_hold;
@@ -212,19 +219,22 @@ static enum err_code s3_put(struct store *base, const char *key, const void *dat
     char version[STORE_VERSION_BYTES];
     bool locked = options->lock.mode != STORE_LOCK_NONE || options->lock.legal_hold;
     bool in_parts = n > s->options.part_bytes;
-    if (in_parts ? s3_put_parts(s, key, data, n, options, version, e) : put_whole(s, key, data, n, options, version, e))
+    if (in_parts ? s3_put_parts(s, key, data, n, options, version, e)
+                 : put_whole(s, key, data, n, options, version, e))
         return e->code;
     if (!out && !locked)
         return OK;
     if (locked && make_sure_of_lock(s, key, version, &options->lock, &info, e)) {
-        struct err ignored = ERR_INIT; /* unlocked, it must not stay behind as if it were what was asked for */
+        struct err ignored =
+            ERR_INIT; /* unlocked, it must not stay behind as if it were what was asked for */
         IGNORE(s3_remove(base, key, version, &ignored));
         return e->code;
     }
     if (!locked && head(s, key, version, true, &info, e))
         return e->code;
     if (info.bytes != n)
-        return err_set(e, ERR_CORRUPT, "%zu bytes were put and the store says that there are %" PRIu64, n, info.bytes);
+        return err_set(e, ERR_CORRUPT, "%zu bytes were put and the store says that there are %" PRIu64, n,
+                       info.bytes);
     info.is_latest = true;
     if (out)
         *out = info;
@@ -252,8 +262,8 @@ static bool parse_content_range(const char *text, uint64_t *out_first, uint64_t 
 }
 
 /* The whole object where a part was asked for is an answer too: cut it. */
-static enum err_code cut_to_range(struct http_response *r, uint64_t offset, uint64_t length, uint64_t *out_whole,
-                                  struct err *e)
+static enum err_code cut_to_range(struct http_response *r, uint64_t offset, uint64_t length,
+                                  uint64_t *out_whole, struct err *e)
 {
     enum { PARTIAL = 206 };
     char range[96];
@@ -264,12 +274,13 @@ static enum err_code cut_to_range(struct http_response *r, uint64_t offset, uint
         r->body.len = MIN(r->body.len, length);
         return OK;
     }
-    if (!http_header(r, "content-range", range, sizeof(range)) || !parse_content_range(range, &first, out_whole))
+    if (!http_header(r, "content-range", range, sizeof(range)) ||
+        !parse_content_range(range, &first, out_whole))
         return err_set(e, ERR_CORRUPT, "the answer to a range has no readable Content-Range");
     uint64_t due = offset < *out_whole ? MIN(length, *out_whole - offset) : 0;
     if (first != offset || r->body.len != due)
-        return err_set(e, ERR_CORRUPT, "asked for %" PRIu64 " bytes from %" PRIu64 ", got %zu from %" PRIu64, due,
-                       offset, r->body.len, first);
+        return err_set(e, ERR_CORRUPT, "asked for %" PRIu64 " bytes from %" PRIu64 ", got %zu from %" PRIu64,
+                       due, offset, r->body.len, first);
     return OK;
 }
 
@@ -323,7 +334,8 @@ static enum err_code s3_get(struct store *base, const char *key, const char *ver
                             uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
     bool behind = true;
-    if (length > 0 && offset <= INT64_MAX && get_range(of(base), key, version, offset, length, body, out, &behind, e))
+    if (length > 0 && offset <= INT64_MAX &&
+        get_range(of(base), key, version, offset, length, body, out, &behind, e))
         return e->code;
     err_clear(e);
     if (behind) /* no bytes there: what is left to tell is the size */
@@ -401,7 +413,8 @@ static enum err_code s3_list(struct store *s, const char *prefix, const char *af
 }
 
 static enum err_code s3_list_versions(struct store *s, const char *prefix, const char *after_key,
-                                      const char *after_version, store_each_fn *each, void *context, struct err *e)
+                                      const char *after_version, store_each_fn *each, void *context,
+                                      struct err *e)
 {
     struct page p = { .prefix = prefix, .versions = true, .each = each, .context = context };
     snprintf(p.key, sizeof(p.key), "%s", after_key);

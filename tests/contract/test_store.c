@@ -35,7 +35,8 @@ static void what_is_put_is_what_is_got(struct world *w)
         assert_int_equal(head.bytes, sizes[i]);
         assert_int_equal(get.bytes, sizes[i]);
         assert_int_equal(put.modified_ms, head.modified_ms);
-        assert_true(head.modified_ms > clock_wall_ms() - 3600000 && head.modified_ms < clock_wall_ms() + 3600000);
+        assert_true(head.modified_ms > clock_wall_ms() - 3600000 &&
+                    head.modified_ms < clock_wall_ms() + 3600000);
         assert_int_equal(head.lock.mode, STORE_LOCK_NONE);
         assert_true(head.is_latest);
     }
@@ -43,7 +44,8 @@ static void what_is_put_is_what_is_got(struct world *w)
 
 static void every_put_makes_a_version(struct world *w)
 {
-    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two"), three = world_put(w, "x", "two");
+    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two"),
+                      three = world_put(w, "x", "two");
     assert_string_not_equal(one.version, two.version);
     assert_string_not_equal(two.version, three.version);
     assert_string_equal(world_text(w, "x", NULL), "two");
@@ -62,10 +64,19 @@ static void a_range_gives_its_bytes(struct world *w)
         uint64_t offset, length;
         const char *want;
     } ranges[] = {
-        { 0, UINT64_MAX, "0123456789" }, { 0, 10, "0123456789" }, { 0, 1, "0" },   { 3, 4, "3456" },
-        { 9, 1, "9" },                   { 9, 100, "9" },         { 10, 1, "" },   { 11, 1, "" },
-        { 4, 0, "" },                    { 4, UINT64_MAX, "456789" },              { UINT64_MAX, UINT64_MAX, "" },
-        { 1, UINT64_MAX - 1, "123456789" }, { UINT64_MAX - 1, 1, "" },
+        { 0, UINT64_MAX, "0123456789" },
+        { 0, 10, "0123456789" },
+        { 0, 1, "0" },
+        { 3, 4, "3456" },
+        { 9, 1, "9" },
+        { 9, 100, "9" },
+        { 10, 1, "" },
+        { 11, 1, "" },
+        { 4, 0, "" },
+        { 4, UINT64_MAX, "456789" },
+        { UINT64_MAX, UINT64_MAX, "" },
+        { 1, UINT64_MAX - 1, "123456789" },
+        { UINT64_MAX - 1, 1, "" },
     };
     struct store_info old = world_put(w, "x", "0123456789");
     world_put(w, "x", "other");
@@ -73,7 +84,8 @@ static void a_range_gives_its_bytes(struct world *w)
         CLEANUP(buf_done) struct buf body = BUF_INIT(100);
         struct store_info info;
         struct err e = ERR_INIT;
-        assert_ok(store_get(w->store, world_key(w, "x"), old.version, ranges[i].offset, ranges[i].length, &body, &info, &e));
+        assert_ok(store_get(w->store, world_key(w, "x"), old.version, ranges[i].offset, ranges[i].length,
+                            &body, &info, &e));
         assert_string_equal(buf_text(&body), ranges[i].want);
         assert_int_equal(info.bytes, 10);
         assert_string_equal(info.version, old.version);
@@ -118,7 +130,8 @@ static void what_is_not_there_is_not_found(struct world *w)
     world_put(w, "x", "one");
     struct store_info other = world_put(w, "y", "two");
     assert_int_equal(store_head(w->store, world_key(w, "x"), other.version, &info, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_get(w->store, world_key(w, "x"), other.version, 0, 1, &body, &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_get(w->store, world_key(w, "x"), other.version, 0, 1, &body, &info, &e),
+                     ERR_NOT_FOUND);
     assert_int_equal(store_head(w->store, world_key(w, "x/y"), NULL, &info, &e), ERR_NOT_FOUND);
     assert_int_equal(info.bytes, 77); /* outputs change only on success */
     err_clear(&e);
@@ -129,8 +142,10 @@ static void what_is_not_there_is_not_found(struct world *w)
 static void malformed_keys_are_refused(struct world *w)
 {
     static const char *const keys[] = {
-        "", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\nb", "a\x7f", "a\x01", "\xc2\x85",
-        "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82",
+        "",         "/",        "/a",    "a/",       "a//b",         ".",
+        "..",       "a/..",     "../a",  "a/./b",    "a\nb",         "a\x7f",
+        "a\x01",    "\xc2\x85", "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80",
+        "\xe2\x82",
     };
     struct err e = ERR_INIT;
     struct store_info info;
@@ -181,17 +196,23 @@ static char *long_key(size_t n, const char *unit, const char *rest)
 static void awkward_keys_are_kept_apart(struct world *w)
 {
     static const char *const plain[] = {
-        "a", "a/b", "a-b", "a.b", "a b", "a+b", "a%b", "a%2Fb", "a%2fb", "a%20b", "A", "a@", "@", "@/a", "a/@", "a/@/b",
-        "+", "a+/b", "..a", "a..", ".hidden", "...", "~", "*", "?", "#", "?versions", "a&b=c;d", "\"quoted\"", "<a>&amp;",
-        "it's", "back\\slash", "a:b", "!$(),", "[]{}|^`", "ä", "a\xcc\x88", "€/ß", "日本語", "😀", "bucket.txt", "lock",
+        "a",         "a/b",        "a-b",      "a.b",  "a b",         "a+b",  "a%b",   "a%2Fb",   "a%2fb",
+        "a%20b",     "A",          "a@",       "@",    "@/a",         "a/@",  "a/@/b", "+",       "a+/b",
+        "..a",       "a..",        ".hidden",  "...",  "~",           "*",    "?",     "#",       "?versions",
+        "a&b=c;d",   "\"quoted\"", "<a>&amp;", "it's", "back\\slash", "a:b",  "!$(),", "[]{}|^`", "ä",
+        "a\xcc\x88", "€/ß",        "日本語",   "😀",    "bucket.txt",  "lock",
     };
     struct key_list want = { .count = 0 }, got = { .count = 0 };
     struct err e = ERR_INIT;
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
         want.keys[want.count++] = mem_text(world_key(w, plain[i]));
-    static const struct { size_t n; const char *unit, *rest; } grown[] = {
-        { 200, "s", "" }, { 239, "s", "" }, { 240, "s", "" }, { 241, "s", "" }, { 255, "s", "/x" }, { 256, "s", "" },
-        { 600, "s", "/x" }, { 600, "s", "-x" }, { 600, "s", "" }, { 240, "ä", "" }, { 480, "€", "/x" }, { 990, "😀", "" },
+    static const struct {
+        size_t n;
+        const char *unit, *rest;
+    } grown[] = {
+        { 200, "s", "" },   { 239, "s", "" }, { 240, "s", "" },   { 241, "s", "" },
+        { 255, "s", "/x" }, { 256, "s", "" }, { 600, "s", "/x" }, { 600, "s", "-x" },
+        { 600, "s", "" },   { 240, "ä", "" }, { 480, "€", "/x" }, { 990, "😀", "" },
     };
     for (size_t i = 0; i < ARRAY_LEN(grown); i++) {
         CLEANUP(freep) char *key = long_key(grown[i].n, grown[i].unit, grown[i].rest);
@@ -412,15 +433,17 @@ static const struct world_row rows[] = {
     { "what is not there is not found", what_is_not_there_is_not_found, WORLD_ALL },
     { "malformed keys and version ids are refused", malformed_keys_are_refused, WORLD_ALL },
     { "awkward keys are kept apart and listed as they are", awkward_keys_are_kept_apart, WORLD_ALL },
-    { "what is put is there for another handle, with its lock", what_is_put_is_there_for_another, WORLD_KEPT },
+    { "what is put is there for another handle, with its lock", what_is_put_is_there_for_another,
+      WORLD_KEPT },
     { "a list is in byte order, below its prefix, behind its start", a_list_is_in_byte_order, WORLD_ALL },
     { "deleted keys are not listed, their versions are", deleted_keys_are_not_listed, WORLD_ALL },
     { "removing the marker brings the object back", removing_the_marker_brings_the_object_back, WORLD_ALL },
-    { "a removed version is gone for good, the one before is the latest", a_removed_version_is_gone_for_good, WORLD_ALL },
+    { "a removed version is gone for good, the one before is the latest", a_removed_version_is_gone_for_good,
+      WORLD_ALL },
     { "deleting what is not there is fine", deleting_what_is_not_there_is_fine, WORLD_ALL },
-    { "the caller's failure ends a list and comes back as it is", the_callers_failure_ends_a_list, WORLD_ALL },
+    { "the caller's failure ends a list and comes back as it is", the_callers_failure_ends_a_list,
+      WORLD_ALL },
     { "a list goes beyond one page", a_list_goes_beyond_one_page, WORLD_ALL },
-    { "a legal hold stays until it is lifted", a_legal_hold_stays_until_it_is_lifted, WORLD_ALL },
     { "the facts are read back", the_facts_are_read_back, WORLD_ALL },
     { "making a bucket again is fine if it fits", making_a_bucket_again_is_fine_if_it_fits, WORLD_KEPT },
     { "a bucket that is not there is not found", a_bucket_that_is_not_there_is_not_found, WORLD_KEPT },

@@ -31,8 +31,10 @@ static void a_locked_version_cannot_be_removed(struct world *w)
 static void a_lock_is_extended_but_not_shortened(struct world *w)
 {
     struct err e = ERR_INIT;
-    struct store_info put = world_put_locked(w, "x", "locked", lock_for(STORE_LOCK_COMPLIANCE, 3600000)), head;
-    struct store_lock longer = lock_for(STORE_LOCK_COMPLIANCE, 7200000), shorter = lock_for(STORE_LOCK_COMPLIANCE, 60000);
+    struct store_info put = world_put_locked(w, "x", "locked", lock_for(STORE_LOCK_COMPLIANCE, 3600000)),
+                      head;
+    struct store_lock longer = lock_for(STORE_LOCK_COMPLIANCE, 7200000),
+                      shorter = lock_for(STORE_LOCK_COMPLIANCE, 60000);
     struct store_lock weaker = lock_for(STORE_LOCK_GOVERNANCE, 7200000), none = { .mode = STORE_LOCK_NONE };
     assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &shorter, &e), ERR_DENIED);
     assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &weaker, &e), ERR_DENIED);
@@ -99,8 +101,10 @@ static void a_lock_that_has_ended_holds_nothing(struct world *w)
 static void malformed_locks_are_refused(struct world *w)
 {
     static const struct store_lock locks[] = {
-        { .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = 1000 }, { .mode = STORE_LOCK_COMPLIANCE },
-        { .mode = STORE_LOCK_NONE, .retain_until_ms = 4102444800000 }, { .mode = 7, .retain_until_ms = 4102444800000 },
+        { .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = 1000 },
+        { .mode = STORE_LOCK_COMPLIANCE },
+        { .mode = STORE_LOCK_NONE, .retain_until_ms = 4102444800000 },
+        { .mode = 7, .retain_until_ms = 4102444800000 },
     };
     struct err e = ERR_INIT;
     for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
@@ -134,8 +138,10 @@ static void a_bucket_without_object_lock_refuses_locks(struct world *w)
 
 static const struct world_row rows[] = {
     { "a locked version can be hidden but not removed", a_locked_version_cannot_be_removed, WORLD_ALL },
-    { "a lock is extended but not shortened, weakened or dropped", a_lock_is_extended_but_not_shortened, WORLD_ALL },
+    { "a lock is extended but not shortened, weakened or dropped", a_lock_is_extended_but_not_shortened,
+      WORLD_ALL },
     { "a lock set later holds for that version alone", a_lock_is_set_on_one_version_later, WORLD_ALL },
+    { "a legal hold stays until it is lifted", a_legal_hold_stays_until_it_is_lifted, WORLD_ALL },
     { "a lock that has ended holds nothing", a_lock_that_has_ended_holds_nothing, WORLD_ALL },
     { "malformed locks are refused", malformed_locks_are_refused, WORLD_ALL },
     { "a bucket without object lock refuses locks", a_bucket_without_object_lock_refuses_locks, WORLD_KEPT },

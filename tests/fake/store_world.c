@@ -182,7 +182,8 @@ const char *world_list(struct world *w, const char *prefix, const char *after)
 {
     struct err e = ERR_INIT;
     struct line l = { .w = w, .text = BUF_INIT(16 * 1024) };
-    assert_ok(store_list(w->store, world_key(w, prefix), after ? world_key(w, after) : NULL, add_to_line, &l, &e));
+    assert_ok(
+        store_list(w->store, world_key(w, prefix), after ? world_key(w, after) : NULL, add_to_line, &l, &e));
     const char *line = keep(&l.text);
     buf_done(&l.text);
     return line;

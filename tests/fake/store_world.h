@@ -7,7 +7,13 @@
 #include "core/store/store.h"
 #include "tests/test.h"
 
-enum world_kind { WORLD_DIR = 1, WORLD_MEM = 2, WORLD_S3 = 4, WORLD_ALL = 7, WORLD_KEPT = WORLD_DIR | WORLD_S3 };
+enum world_kind {
+    WORLD_DIR = 1,
+    WORLD_MEM = 2,
+    WORLD_S3 = 4,
+    WORLD_ALL = 7,
+    WORLD_KEPT = WORLD_DIR | WORLD_S3
+};
 
 /* One place with a lockable bucket. Every row gets a prefix of its own, for locked objects stay. */
 struct world {
@@ -34,7 +40,8 @@ struct store *world_another(const struct world *w);
 const char *world_key(const struct world *w, const char *key);
 
 struct store_info world_put(struct world *w, const char *key, const char *text);
-struct store_info world_put_locked(struct world *w, const char *key, const char *text, struct store_lock lock);
+struct store_info world_put_locked(struct world *w, const char *key, const char *text,
+                                   struct store_lock lock);
 /* The text of the object; "(not found)" where there is none. In a buffer that the next call uses again. */
 const char *world_text(struct world *w, const char *key, const char *version);
 /* "a b c": the keys below the row's prefix, without it. In a buffer that the next call uses again. */
