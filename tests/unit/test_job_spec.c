@@ -188,7 +188,7 @@ static void little_is_enough(void **state)
     struct job_spec s;
     assert_ok(spec_of(MINIMAL, &s, &e));
     assert_string_equal(s.queue, "default");
-    assert_string_equal(s.checkpoint.key, "default");
+    assert_string_equal(s.checkpoint.key, "demo");
     assert_int_equal(s.train.leaves, 8);
     assert_int_equal(s.train.batch, 64);
     assert_int_equal(s.checkpoint.every_steps, 200);
