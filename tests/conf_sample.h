@@ -90,6 +90,7 @@ struct sample {
 static const char *const sample_schedules[] = { "constant", "cosine", "linear", NULL };
 static const char *const sample_roles[] = { "viewer", "engineer", "admin", NULL };
 
+/* clang-format off */
 static const struct conf_field sample_train_fields[] = {
     CONF_INT(sample_train, epochs, "10", 1, 1000, "passes over the data"),
     CONF_REAL(sample_train, lr, "3e-3", 0, 1, "peak rate"),
@@ -122,7 +123,8 @@ static const struct conf_field sample_ranks_fields[] = {
     CONF_END,
 };
 
-static const struct conf_field sample_hidden = { NULL, CONF_KIND_INT, 0, 8, false, NULL, 1, 4096, .help = NULL };
+static const struct conf_field sample_hidden =
+    { NULL, CONF_KIND_INT, 0, 8, false, NULL, 1, 4096, .help = NULL };
 
 static const struct conf_field sample_fields[] = {
     CONF_NAME(sample, name, NULL, "what it is called"),
@@ -133,10 +135,13 @@ static const struct conf_field sample_fields[] = {
     CONF_SECTION(sample, data, sample_data_fields, "where the data is"),
     { "ranks", CONF_KIND_SECTION, CONF_AT(sample, ranks), .fields = sample_ranks_fields,
       .parse = sample_ranks_parse, .help = "how many ranks: 2, or {min: 1, max: 8}" },
-    { "hidden", CONF_KIND_LIST, CONF_AT(sample, hidden), .def = "[64, 32]", .max = 4, .element = &sample_hidden,
-      .count_offset = offsetof(struct sample, hidden_count), .stride = sizeof(int64_t), .help = "layer widths" },
+    { "hidden", CONF_KIND_LIST, CONF_AT(sample, hidden), .def = "[64, 32]", .max = 4,
+      .element = &sample_hidden, .count_offset = offsetof(struct sample, hidden_count),
+      .stride = sizeof(int64_t),
+      .help = "layer widths" },
     CONF_LIST(sample, users, user_count, 3, sample_user_fields, NULL, "who may use it"),
     CONF_END,
 };
+/* clang-format on */
 
 #endif

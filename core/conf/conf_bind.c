@@ -134,8 +134,7 @@ static enum err_code check_list(const struct conf_doc *doc, const struct conf_at
                                 struct err *e)
 {
     CLEANUP(buf_done) struct buf found = BUF_INIT(256);
-    size_t room = f->size / f->stride, count = 0;
-    size_t max = f->max > 0 && f->max < (double)room ? (size_t)f->max : room;
+    size_t max = conf_list_max(f), count = 0;
     if (n->kind != NODE_LIST)
         return FAIL(doc, n, at, e, "must be a list, %s", print_found(n, &found));
     for (const struct conf_node *item = n->first; item; item = item->next)

@@ -130,7 +130,7 @@ static enum err_code read_list(struct reader *r, const struct conf_at *at, int d
 {
     CLEANUP(yaml_event_delete) yaml_event_t event = { .type = YAML_NO_EVENT };
     for (struct conf_at item = { .up = at };; item.index++) {
-        struct conf_node *child;
+        struct conf_node *child = NULL;
         if (next_event(r, &item, &event, e))
             return e->code;
         if (event.type == YAML_SEQUENCE_END_EVENT)
@@ -155,10 +155,10 @@ static enum err_code check_duplicates(const struct reader *r, const struct conf_
     size_t count = 0, i = 0;
     for (const struct conf_node *n = map->first; n; n = n->next)
         count++;
-    CLEANUP(freep) const struct conf_node **sorted = mem_array(count, sizeof(*sorted));
+    CLEANUP(freep) const struct conf_node **sorted = mem_array(count, sizeof(void *));
     for (const struct conf_node *n = map->first; n; n = n->next)
         sorted[i++] = n;
-    qsort(sorted, count, sizeof(*sorted), by_name_then_line);
+    qsort(sorted, count, sizeof(void *), by_name_then_line);
     for (i = 1; i < count; i++) {
         struct conf_at twice = { .up = at, .name = sorted[i]->name };
         if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
@@ -175,7 +175,7 @@ static enum err_code read_map(struct reader *r, const struct conf_at *at, int de
     CLEANUP(yaml_event_delete) yaml_event_t key = { .type = YAML_NO_EVENT };
     CLEANUP(yaml_event_delete) yaml_event_t value = { .type = YAML_NO_EVENT };
     for (;;) {
-        struct conf_node *child;
+        struct conf_node *child = NULL;
         if (next_event(r, at, &key, e))
             return e->code;
         if (key.type == YAML_MAPPING_END_EVENT)
@@ -265,12 +265,27 @@ enum err_code conf_read_value(const char *file, const struct conf_at *at, int de
     return code;
 }
 
+enum { FILE_SHOWN_BYTES_MAX = 240 };
+
+/* A file's name may come over the wire: it must neither fill an error nor upset a terminal. Its end tells
+ * most. */
+static char *shown_file(const char *file)
+{
+    size_t n = strlen(file);
+    bool cut = n > FILE_SHOWN_BYTES_MAX;
+    char *shown = mem_printf("%s%s", cut ? "..." : "", cut ? file + n - FILE_SHOWN_BYTES_MAX : file);
+    for (char *p = shown; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7F || (cut && (unsigned char)*p >= 0x80))
+            *p = '?';
+    return shown;
+}
+
 enum err_code conf_parse(const char *file, const void *text, size_t n, struct conf_doc **out, struct err *e)
 {
     CLEANUP(conf_freep) struct conf_doc *doc = mem_new(sizeof(*doc));
     char shown[CONF_SHOWN_BYTES];
-    doc->file = mem_text(file);
-    if (conf_read_value(file, NULL, 0, n ? text : "", n, &doc->node_count, &doc->root, e))
+    doc->file = shown_file(file);
+    if (conf_read_value(doc->file, NULL, 0, n ? text : "", n, &doc->node_count, &doc->root, e))
         return e->code;
     /* Nothing but comments: no setting is given, every default holds. */
     if (!doc->root || conf_node_is_null(doc->root)) {
@@ -278,10 +293,10 @@ enum err_code conf_parse(const char *file, const void *text, size_t n, struct co
         doc->root = conf_node_new(NODE_MAP, 0);
     }
     if (doc->root->kind == NODE_SCALAR)
-        return conf_fail(file, doc->root->line, NULL, ERR_USAGE, e,
+        return conf_fail(doc->file, doc->root->line, NULL, ERR_USAGE, e,
                          "must be settings (name: value), not '%s'", conf_shown(doc->root->text, shown));
     if (doc->root->kind == NODE_LIST)
-        return conf_fail(file, doc->root->line, NULL, ERR_USAGE, e,
+        return conf_fail(doc->file, doc->root->line, NULL, ERR_USAGE, e,
                          "must be settings (name: value), not a list");
     doc->root->line = 0; /* what is missing is missing from the file */
     *out = TAKE(doc);

@@ -65,8 +65,7 @@ static void describe(const struct conf_field *f, struct buf *out)
     if (f->required)
         buf_add_text(out, "required; ");
     if (f->kind == CONF_KIND_LIST) {
-        size_t room = f->size / f->stride;
-        size_t max = f->max > 0 && f->max < (double)room ? (size_t)f->max : room;
+        size_t max = conf_list_max(f);
         if (f->min > 0)
             buf_addf(out, "list of %.0f to %zu", f->min, max);
         else

@@ -53,7 +53,7 @@ static void print_number(const struct conf_field *f, double v, struct buf *out)
     else if (f->kind == CONF_KIND_SIZE)
         print_size((uint64_t)v, out);
     else
-        buf_addf(out, "%.10g", v);
+        buf_addf(out, f->kind == CONF_KIND_INT ? "%.0f" : "%.10g", v);
 }
 
 static bool has_range(const struct conf_field *f)
@@ -85,6 +85,12 @@ static void print_range(const struct conf_field *f, struct buf *out)
 static size_t text_bytes_max(const struct conf_field *f)
 {
     size_t room = f->size - 1;
+    return f->max > 0 && f->max < (double)room ? (size_t)f->max : room;
+}
+
+size_t conf_list_max(const struct conf_field *f)
+{
+    size_t room = f->size / f->stride;
     return f->max > 0 && f->max < (double)room ? (size_t)f->max : room;
 }
 
@@ -176,7 +182,7 @@ static enum err_code read_text(const struct conf_field *f, const char *text, cha
     if (n > max)
         return err_set(e, ERR_USAGE, "must be at most %zu bytes long, not %zu", max, n);
     memset(member, 0, f->size);
-    memcpy(member, text, n);
+    memcpy(member, text, n + 1);
     return OK;
 }
 
@@ -269,13 +275,10 @@ enum err_code conf_scalar_read(const struct conf_field *f, const char *text, boo
         return read_bool(f, text, plain, member, e);
     case CONF_KIND_CHOICE:
         return read_choice(f, text, member, e);
-    case CONF_KIND_CUSTOM:
+    default:
+        invariant(f->kind == CONF_KIND_CUSTOM);
         return f->parse(text, member, e);
-    case CONF_KIND_SECTION:
-    case CONF_KIND_LIST:
-        break;
     }
-    invariant(!"a scalar");
 }
 
 /* Zero where zero may not be written and no default is either: the setting was left out. */
@@ -310,6 +313,15 @@ static json_t *text_to_json(const char *text)
     return j ? j : json_string("?");
 }
 
+static json_t *choice_to_json(const struct conf_field *f, int choice)
+{
+    int count = 0;
+    while (f->choices[count])
+        count++;
+    invariant(choice >= 0 && choice < count);
+    return json_string(f->choices[choice]);
+}
+
 json_t *conf_scalar_to_json(const struct conf_field *f, const void *member)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(64 * 1024);
@@ -324,7 +336,7 @@ json_t *conf_scalar_to_json(const struct conf_field *f, const void *member)
         return json_boolean(*(const bool *)member);
     case CONF_KIND_CHOICE:
         memcpy(&choice, member, sizeof(choice));
-        return json_string(f->choices[choice]);
+        return choice_to_json(f, choice);
     case CONF_KIND_CUSTOM:
         f->print(member, &text);
         return text.len ? text_to_json(buf_text(&text)) : NULL;

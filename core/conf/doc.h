@@ -59,6 +59,8 @@ enum err_code conf_fail(const char *file, int line, const struct conf_at *at, en
 enum { CONF_SHOWN_BYTES = 80 };
 const char *conf_shown(const char *text, char out[CONF_SHOWN_BYTES]);
 
+size_t conf_list_max(const struct conf_field *f); /* entries: what the range allows and the array holds */
+
 /* One scalar by its field. The error is a sentence without a place: "must be from 0 to 1, not '3'". */
 enum err_code conf_scalar_read(const struct conf_field *f, const char *text, bool plain, void *member,
                                struct err *e);

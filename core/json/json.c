@@ -143,7 +143,7 @@ static bool is_array(const json_t *j)
 enum err_code json_get_text(const json_t *o, const char *what, const char *name, const char **out,
                             struct err *e)
 {
-    json_t *j;
+    json_t *j = NULL;
     if (member(o, what, name, "text", is_text, &j, e))
         return e->code;
     *out = json_string_value(j);
@@ -152,7 +152,7 @@ enum err_code json_get_text(const json_t *o, const char *what, const char *name,
 
 enum err_code json_get_i64(const json_t *o, const char *what, const char *name, int64_t *out, struct err *e)
 {
-    json_t *j;
+    json_t *j = NULL;
     if (member(o, what, name, "an integer", is_integer, &j, e))
         return e->code;
     *out = json_integer_value(j);
@@ -161,7 +161,7 @@ enum err_code json_get_i64(const json_t *o, const char *what, const char *name, 
 
 enum err_code json_get_f64(const json_t *o, const char *what, const char *name, double *out, struct err *e)
 {
-    json_t *j;
+    json_t *j = NULL;
     if (member(o, what, name, "a number", is_number, &j, e))
         return e->code;
     *out = json_number_value(j);
@@ -170,7 +170,7 @@ enum err_code json_get_f64(const json_t *o, const char *what, const char *name, 
 
 enum err_code json_get_bool(const json_t *o, const char *what, const char *name, bool *out, struct err *e)
 {
-    json_t *j;
+    json_t *j = NULL;
     if (member(o, what, name, "a boolean", is_bool, &j, e))
         return e->code;
     *out = json_is_true(j);
@@ -191,7 +191,7 @@ enum err_code json_get_array(const json_t *o, const char *what, const char *name
 enum err_code json_copy_text(const json_t *o, const char *what, const char *name, char *out, size_t out_bytes,
                              struct err *e)
 {
-    json_t *j;
+    json_t *j = NULL;
     if (member(o, what, name, "text", is_text, &j, e))
         return e->code;
     size_t n = json_string_length(j);

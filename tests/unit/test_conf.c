@@ -497,6 +497,22 @@ static void a_file_is_read_by_its_path(void **state)
     assert_null(doc);
 }
 
+/* The name may be what a client sent. */
+static void a_file_name_cannot_spoil_an_error(void **state)
+{
+    (void)state;
+    CLEANUP(conf_freep) struct conf_doc *doc = NULL;
+    struct err e = ERR_INIT;
+    char name[5001];
+    assert_int_equal(conf_parse("a\x1b[2J\n.yaml", "x", 1, &doc, &e), ERR_USAGE);
+    assert_string_equal(e.text, "a?[2J?.yaml:1: must be settings (name: value), not 'x'");
+    memset(name, 'd', 5000);
+    memcpy(name + 4992, "/job.yml", 9);
+    assert_int_equal(conf_parse(name, "x", 1, &doc, &e), ERR_USAGE);
+    assert_memory_equal(e.text, "...dddd", 7);
+    assert_non_null(strstr(e.text, "d/job.yml:1: must be settings"));
+}
+
 /* The manual is itself a file of settings: with what is required it reads back to the defaults. */
 static void the_manual_is_a_file_of_defaults(void **state)
 {
@@ -539,11 +555,11 @@ static void the_manual_is_also_json(void **state)
 int main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(a_struct_holds_every_value),    cmocka_unit_test(a_place_is_found_by_its_path),
-        cmocka_unit_test(a_refused_set_changes_nothing), cmocka_unit_test(the_last_set_wins),
-        cmocka_unit_test(a_text_too_large_is_refused),   cmocka_unit_test(too_many_values_are_refused),
-        cmocka_unit_test(a_file_is_read_by_its_path),    cmocka_unit_test(the_manual_is_a_file_of_defaults),
-        cmocka_unit_test(the_manual_is_also_json),
+        cmocka_unit_test(a_struct_holds_every_value),        cmocka_unit_test(a_place_is_found_by_its_path),
+        cmocka_unit_test(a_refused_set_changes_nothing),     cmocka_unit_test(the_last_set_wins),
+        cmocka_unit_test(a_text_too_large_is_refused),       cmocka_unit_test(too_many_values_are_refused),
+        cmocka_unit_test(a_file_name_cannot_spoil_an_error), cmocka_unit_test(a_file_is_read_by_its_path),
+        cmocka_unit_test(the_manual_is_a_file_of_defaults),  cmocka_unit_test(the_manual_is_also_json),
     };
     static struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(others)];
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
