@@ -8,7 +8,8 @@ usage() { echo "usage: tests/redis.sh start|stop DIR" >&2; exit 2; }
 [ $# = 2 ] || usage
 dir=$2
 
-running() { [ -s "$dir/redis.pid" ] && kill -0 "$(cat "$dir/redis.pid")" 2>/dev/null; }
+alive() { kill -0 "$1" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+running() { [ -s "$dir/redis.pid" ] && alive "$(cat "$dir/redis.pid")"; }
 
 start() {
     mkdir -p "$dir" || exit 1
@@ -51,7 +52,7 @@ stop() {
     pid=$(cat "$dir/redis.pid")
     kill "$pid" 2>/dev/null
     for _ in $(seq 100); do # 5 s, then by force
-        kill -0 "$pid" 2>/dev/null || { rm -f "$dir/redis.pid"; return 0; }
+        alive "$pid" || { rm -f "$dir/redis.pid"; return 0; }
         sleep 0.05
     done
     kill -9 "$pid" 2>/dev/null
