@@ -31,8 +31,8 @@ enum err_code comm_broadcast(struct comm *c, void *data, size_t bytes, int root,
 enum err_code comm_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
 {
     if (bytes > COMM_GATHER_BYTES_MAX / (size_t)c->size)
-        return err_set(e, ERR_LIMIT, "gather %zu bytes from each of %d ranks: %zu in sum are the most", bytes, c->size,
-                       COMM_GATHER_BYTES_MAX);
+        return err_set(e, ERR_LIMIT, "gather %zu bytes from each of %d ranks: %zu in sum are the most", bytes,
+                       c->size, COMM_GATHER_BYTES_MAX);
     return c->ops->gather(c, own, bytes, all, e) ? err_wrap(e, "gather %zu bytes a rank", bytes) : OK;
 }
 
@@ -48,9 +48,11 @@ void comm_parts_done(struct comm_parts *p)
     *p = (struct comm_parts){ 0 };
 }
 
-enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, struct comm_parts *out, struct err *e)
+enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, struct comm_parts *out,
+                                struct err *e)
 {
-    CLEANUP(comm_parts_done) struct comm_parts p = { .starts = mem_array((size_t)c->size + 1, sizeof(*p.starts)) };
+    CLEANUP(comm_parts_done)
+    struct comm_parts p = { .starts = mem_array((size_t)c->size + 1, sizeof(*p.starts)) };
     CLEANUP(freep) uint64_t *sizes = mem_array((size_t)c->size, sizeof(*sizes));
     uint64_t mine = bytes;
 
@@ -58,14 +60,15 @@ enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, s
         return e->code;
     for (int r = 0; r < c->size; r++) {
         if (sizes[r] > COMM_GATHER_BYTES_MAX - p.starts[r])
-            return err_set(e, ERR_LIMIT, "ranks 0 to %d have more than %zu bytes to gather", r, COMM_GATHER_BYTES_MAX);
+            return err_set(e, ERR_LIMIT, "ranks 0 to %d have more than %zu bytes to gather", r,
+                           COMM_GATHER_BYTES_MAX);
         p.starts[r + 1] = p.starts[r] + sizes[r];
     }
     p.data = mem_new(p.starts[c->size] + 1);
     if (c->ops->gather_sized(c, own, bytes, p.data, p.starts, e))
         return err_wrap(e, "gather %zu bytes of all ranks", p.starts[c->size]);
-    *out = p;
-    p = (struct comm_parts){ 0 };
+    out->data = TAKE(p.data);
+    out->starts = TAKE(p.starts);
     return OK;
 }
 

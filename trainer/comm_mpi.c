@@ -1,8 +1,8 @@
 /*
  * comm_mpi.c - Open MPI behind comm.h.
  *
- * Errors are returned, not fatal: MPI_COMM_WORLD gets MPI_ERRORS_RETURN. What Open MPI notices by itself (a rank that
- * died) still ends all ranks from outside; what it does not notice is the business of the pulse.
+ * Errors are returned, not fatal: MPI_COMM_WORLD gets MPI_ERRORS_RETURN. What Open MPI notices by itself (a
+ * rank that died) still ends all ranks from outside; what it does not notice is the business of the pulse.
  */
 #include "base/mem.h"
 #include "trainer/comm.h"
@@ -76,7 +76,8 @@ static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t by
 static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 {
     (void)c;
-    return check(e, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), "MPI_Allreduce");
+    return check(e, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD),
+                 "MPI_Allreduce");
 }
 
 static void add_floats(float *restrict sum, const float *restrict x, size_t n)
@@ -85,7 +86,8 @@ static void add_floats(float *restrict sum, const float *restrict x, size_t n)
         sum[i] = sum[i] + x[i];
 }
 
-/* One exchange under way: pieces 0 .. started - 1 were handed to MPI, each in the place number % IN_FLIGHT. */
+/* One exchange under way: pieces 0 .. started - 1 were handed to MPI, each in the place number % IN_FLIGHT.
+ */
 struct swap {
     struct comm_mpi *m;
     int partner;
@@ -107,9 +109,12 @@ static enum err_code start_piece(struct swap *s, size_t number, struct err *e)
     int n = (int)piece_floats(s, number);
     float *to = s->add ? s->m->pieces[place] : s->into + first;
 
-    if (check(e, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]), "MPI_Irecv"))
+    if (check(e, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
+              "MPI_Irecv"))
         return e->code;
-    return check(e, MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->sent[place]),
+    return check(e,
+                 MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD,
+                           &s->sent[place]),
                  "MPI_Isend");
 }
 
@@ -127,7 +132,9 @@ static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
 static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
                               struct err *e)
 {
-    struct swap s = { .m = (struct comm_mpi *)c, .partner = partner, .send = send, .into = into, .n = n, .add = add };
+    struct swap s = {
+        .m = (struct comm_mpi *)c, .partner = partner, .send = send, .into = into, .n = n, .add = add
+    };
     size_t count = (n + COMM_PIECE_FLOATS - 1) / COMM_PIECE_FLOATS, started = 0;
 
     for (size_t done = 0; done < count; done++) {

@@ -47,8 +47,8 @@ static enum err_code self_max(struct comm *c, int64_t *value, struct err *e)
     return OK;
 }
 
-static enum err_code self_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
-                               struct err *e)
+static enum err_code self_swap(struct comm *c, int partner, const float *send, float *into, size_t n,
+                               bool add, struct err *e)
 {
     (void)send;
     (void)into;

@@ -16,8 +16,8 @@ static enum err_code check(const float *probs, const int32_t *labels, size_t n, 
         return err_set(e, ERR_USAGE, "positive class %d: there are %zu classes", positive, classes);
     for (size_t i = 0; i < n; i++) {
         if (labels[i] < 0 || (size_t)labels[i] >= classes)
-            return err_set(e, ERR_USAGE, "record %zu has label %" PRId32 ", there are %zu classes", i, labels[i],
-                           classes);
+            return err_set(e, ERR_USAGE, "record %zu has label %" PRId32 ", there are %zu classes", i,
+                           labels[i], classes);
         for (size_t k = 0; k < classes; k++)
             if (!(probs[i * classes + k] >= 0 && probs[i * classes + k] <= 1))
                 return err_set(e, ERR_USAGE, "record %zu has probability %g for class %zu", i,
@@ -47,9 +47,9 @@ static int by_score(const void *a, const void *b)
 }
 
 /*
- * Positives win against the negatives below them and half against their equals. Doubled, that is a whole number:
- * 2 U = sum over groups of equals of positives * (2 * negatives below + negatives among them), at most
- * 2 * (METRICS_RECORDS_MAX / 2)^2, so 64 bits hold it.
+ * Positives win against the negatives below them and half against their equals. Doubled, that is a whole
+ * number: 2 U = sum over groups of equals of positives * (2 * negatives below + negatives among them), at
+ * most 2 * (METRICS_RECORDS_MAX / 2)^2, so 64 bits hold it.
  */
 static bool auc_of(struct scored *s, size_t n, double *out)
 {
@@ -71,8 +71,8 @@ static bool auc_of(struct scored *s, size_t n, double *out)
     return true;
 }
 
-enum err_code metrics_compute(const float *probs, const int32_t *labels, size_t n, size_t classes, int positive,
-                              struct metrics *out, struct err *e)
+enum err_code metrics_compute(const float *probs, const int32_t *labels, size_t n, size_t classes,
+                              int positive, struct metrics *out, struct err *e)
 {
     CLEANUP(freep) struct scored *scored = NULL;
     struct metrics m = { .records = n };

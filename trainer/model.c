@@ -26,7 +26,8 @@ static enum err_code check_config(const struct model_config *c, struct err *e)
         return err_set(e, ERR_USAGE, "a model takes 1 to %d records at a time, not %zu", MODEL_RECORDS_MAX,
                        c->records_max);
     if (!is_power_of_two(c->slices) || c->slices > TREE_LEAVES_MAX)
-        return err_set(e, ERR_USAGE, "leaves are a power of two up to %d, not %zu", TREE_LEAVES_MAX, c->slices);
+        return err_set(e, ERR_USAGE, "leaves are a power of two up to %d, not %zu", TREE_LEAVES_MAX,
+                       c->slices);
     return OK;
 }
 
@@ -55,12 +56,13 @@ void model_init(const struct model *m, uint64_t seed, float *params)
 static enum err_code check_records(const struct model *m, size_t n, struct err *e)
 {
     if (n > m->config.records_max)
-        return err_set(e, ERR_USAGE, "%zu records at once, the model was opened for %zu", n, m->config.records_max);
+        return err_set(e, ERR_USAGE, "%zu records at once, the model was opened for %zu", n,
+                       m->config.records_max);
     return OK;
 }
 
-enum err_code model_backward(struct model *m, const float *params, const struct batch *b, uint64_t dropout_key,
-                             float *grad, double *out_loss_sum, struct err *e)
+enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
+                             uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e)
 {
     if (check_records(m, b->n, e))
         return e->code;

@@ -51,7 +51,7 @@ struct model_ops {
 };
 struct model { /* first member of each model's struct */
     const struct model_ops *ops;
-    struct device *device;     /* borrowed */
+    struct device *device; /* borrowed */
     const struct kernels *k;
     struct model_config config;
     struct params params;

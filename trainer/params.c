@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum err_code params_add(struct params *p, const size_t *dims, size_t dim_count, struct err *e, const char *fmt,
-                         ...)
+enum err_code params_add(struct params *p, const size_t *dims, size_t dim_count, struct err *e,
+                         const char *fmt, ...)
 {
     struct param_tensor t = { .dim_count = dim_count, .first = p->count, .count = 1 };
     va_list ap;

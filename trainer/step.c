@@ -61,18 +61,22 @@ void step_close(struct step *s)
     free(s);
 }
 
-static enum err_code check_config(const struct step_config *c, const struct model *model, const struct comm *comm,
-                                  struct err *e)
+static enum err_code check_config(const struct step_config *c, const struct model *model,
+                                  const struct comm *comm, struct err *e)
 {
     size_t ranks = (size_t)comm->size;
 
     if (!is_power_of_two(ranks) || ranks > c->leaves || c->leaves != model->params.slices)
-        return err_set(e, ERR_USAGE, "%zu ranks cannot share %zu leaves (%zu slices): ranks are a power of two, "
-                       "at most as many as leaves", ranks, c->leaves, model->params.slices);
+        return err_set(e, ERR_USAGE,
+                       "%zu ranks cannot share %zu leaves (%zu slices): ranks are a power of two, "
+                       "at most as many as leaves",
+                       ranks, c->leaves, model->params.slices);
     if (!(c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1))
-        return err_set(e, ERR_USAGE, "AdamW's betas are from 0 to below 1, not %g and %g", c->beta1, c->beta2);
+        return err_set(e, ERR_USAGE, "AdamW's betas are from 0 to below 1, not %g and %g", c->beta1,
+                       c->beta2);
     if (!((float)c->epsilon > 0) || !(c->weight_decay >= 0) || !(c->clip >= 0))
-        return err_set(e, ERR_USAGE, "AdamW's epsilon %g is to be above 0, weight decay %g and clip %g at least 0",
+        return err_set(e, ERR_USAGE,
+                       "AdamW's epsilon %g is to be above 0, weight decay %g and clip %g at least 0",
                        c->epsilon, c->weight_decay, c->clip);
     return OK;
 }
@@ -91,13 +95,15 @@ static enum err_code take_memory(struct step *s, struct err *e)
     s->slices = slices_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
     own = s->slices.count * p->slice_count;
     if (take_floats(s, p->padded, &s->params, e) || take_floats(s, own, &s->moment1, e) ||
-        take_floats(s, own, &s->moment2, e) || device_alloc(s->device, 1, sizeof(double), (void **)&s->one, e))
+        take_floats(s, own, &s->moment2, e) ||
+        device_alloc(s->device, 1, sizeof(double), (void **)&s->one, e))
         return e->code;
     if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, &s->tree, e)
                         : take_floats(s, p->padded, &s->sum, e) || take_floats(s, p->padded, &s->leaf, e))
         return e->code;
     if (!device_host_view(s->device, s->params))
-        return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none", device_name(s->device));
+        return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
+                       device_name(s->device));
     s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct leaf_report);
     s->own_report = mem_new(s->report_bytes);
     s->all_reports = mem_array(ranks, s->report_bytes);
@@ -108,12 +114,14 @@ static enum err_code take_memory(struct step *s, struct err *e)
     return OK;
 }
 
-enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm, struct step **out,
-                        struct err *e)
+enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm,
+                        struct step **out, struct err *e)
 {
     CLEANUP(step_closep) struct step *s = mem_new(sizeof(*s));
 
-    *s = (struct step){ .config = *config, .model = model, .comm = comm, .device = model->device, .k = model->k };
+    *s = (struct step){
+        .config = *config, .model = model, .comm = comm, .device = model->device, .k = model->k
+    };
     err_clear(e);
     if (!check_config(config, model, comm, e))
         IGNORE(take_memory(s, e));
@@ -198,7 +206,8 @@ static void diverged(struct step_result *r, int64_t step, const char *fmt, ...)
 }
 
 /* All ranks' reports become the step's loss, records and vote. A rank's failure becomes everybody's. */
-static enum err_code share_reports(struct step *s, const struct step_input *in, struct step_result *r, struct err *e)
+static enum err_code share_reports(struct step *s, const struct step_input *in, struct step_result *r,
+                                   struct err *e)
 {
     bool failed = false;
     size_t leaf = 0;
@@ -274,7 +283,8 @@ static enum err_code update(struct step *s, const struct step_input *in, const s
                        .grad_scale = (float)(clip / (double)r->records) };
 
     adamw_prepare(&a, in->step);
-    s->k->adamw(s->device, s->params + first, s->moment1, s->moment2, grad + first, s->slices.count * count, &a);
+    s->k->adamw(s->device, s->params + first, s->moment1, s->moment2, grad + first, s->slices.count * count,
+                &a);
     return step_spread(s, e) ? err_wrap(e, "spread the parameters") : OK;
 }
 

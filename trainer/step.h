@@ -63,7 +63,7 @@ float *step_params(struct step *s);
 /* One slice as checkpoints see it. The moments are there for own slices, NULL for others. To restore: fill
  * the parameters and moments of the own slices, then step_spread(). */
 struct step_slice {
-    size_t slice, first, count; /* floats first .. first + count - 1 of the vector */
+    size_t slice, first, count;        /* floats first .. first + count - 1 of the vector */
     float *params, *moment1, *moment2; /* count floats each, borrowed until step_close() */
 };
 struct step_slice step_slice(struct step *s, size_t slice);

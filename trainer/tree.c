@@ -52,8 +52,9 @@ double tree_sum_f64(const double *values, size_t n)
 }
 
 /*
- * After k pushes the slots hold one sum for each bit that is set in k, the largest lowest, and above them the slot
- * where the next leaf goes. A push adds as often as k has trailing ones: it is the counting on of a binary number.
+ * After k pushes the slots hold one sum for each bit that is set in k, the largest lowest, and above them the
+ * slot where the next leaf goes. A push adds as often as k has trailing ones: it is the counting on of a
+ * binary number.
  */
 struct tree {
     struct device *device;

@@ -1,8 +1,9 @@
 /*
- * run.h - one operation of one device under test: memory on both sides, random inputs, fences behind every array.
+ * run.h - one operation of one device under test: memory on both sides, random inputs, fences behind every
+ * array.
  *
- * An output starts as not-a-number, so an element that was not written shows; behind each array lies a fence that
- * pair_fetch() looks at.
+ * An output starts as not-a-number, so an element that was not written shows; behind each array lies a fence
+ * that pair_fetch() looks at.
  */
 #ifndef TESTS_KERNELS_RUN_H
 #define TESTS_KERNELS_RUN_H
@@ -81,11 +82,11 @@ static inline void pair_done(struct kernel_run *r, struct pair *p)
 }
 
 /* |got - want| <= tolerance * max(1, |want|); not a number never is near. */
-#define assert_near(got, want, tolerance) \
-    do { \
-        double got_ = (got), want_ = (want); \
-        if (!(fabs(got_ - want_) <= (tolerance) * fmax(1, fabs(want_)))) \
-            fail_msg("%s is %.9g, want %.9g", #got, got_, want_); \
+#define assert_near(got, want, tolerance)                                                                    \
+    do {                                                                                                     \
+        double got_ = (got), want_ = (want);                                                                 \
+        if (!(fabs(got_ - want_) <= (tolerance)*fmax(1, fabs(want_))))                                       \
+            fail_msg("%s is %.9g, want %.9g", #got, got_, want_);                                            \
     } while (0)
 
 #endif

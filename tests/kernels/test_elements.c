@@ -135,8 +135,8 @@ static void sum_squares_agrees_with_long_doubles(void **state)
     (void)state;
 }
 
-/* 1 + 2^-53 + 2^-53 is 1 from the left, but 1 + 2^-52 where the small ones meet first: element 8 joins element 0,
- * and 1 and 2 are added before they meet it. */
+/* 1 + 2^-53 + 2^-53 is 1 from the left, but 1 + 2^-52 where the small ones meet first: element 8 joins
+ * element 0, and 1 and 2 are added before they meet it. */
 static void sum_squares_adds_in_the_stated_order(void **state)
 {
     struct kernel_run r = run_open();

@@ -22,7 +22,7 @@ static double reference(const float *logits, size_t K, size_t label, double *pro
         sum += exp(logits[k] - largest);
     for (size_t k = 0; k < K; k++)
         probs[k] = exp(logits[k] - largest) / sum;
-    return log(sum) + largest - logits[label];
+    return log(fmax(sum, 1)) + largest - logits[label];
 }
 
 struct setting {
@@ -154,7 +154,8 @@ int main(void)
         tests[n++] = (struct CMUnitTest){ rows[i].name, agrees_with_doubles, NULL, NULL, row };
         tests[n++] = (struct CMUnitTest){ rows[i].name, works_in_place, NULL, NULL, row };
         if (rows[i].spread < 100)
-            tests[n++] = (struct CMUnitTest){ rows[i].name, backward_is_the_slope_of_the_loss, NULL, NULL, row };
+            tests[n++] =
+                (struct CMUnitTest){ rows[i].name, backward_is_the_slope_of_the_loss, NULL, NULL, row };
     }
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(a_broken_logit_shows_in_the_loss);
     return _cmocka_run_group_tests("softmax", tests, n, NULL, NULL);

@@ -1,10 +1,11 @@
 /*
- * test_exact.c - what several ranks compute together, for tests/system/test_exact_reduce.sh to run under mpirun.
+ * test_exact.c - what several ranks compute together, for tests/system/test_exact_reduce.sh to run under
+ * mpirun.
  *
- * Prints, on rank 0, digests that must be the same on any number of ranks: of a sum over 8 leaves whose order of
- * addition shows, and of parameters and moments after 20 steps of training. What must hold within one run is
- * checked here: a broken promise ends the program with status 1 and a sentence. With the argument "self" it is one
- * rank without MPI.
+ * Prints, on rank 0, digests that must be the same on any number of ranks: of a sum over 8 leaves whose order
+ * of addition shows, and of parameters and moments after 20 steps of training. What must hold within one run
+ * is checked here: a broken promise ends the program with status 1 and a sentence. With the argument "self"
+ * it is one rank without MPI.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -112,10 +113,21 @@ static void training_done(struct training *t)
 static void training_open(struct training *t, struct comm *c, struct device *d, bool exact)
 {
     struct err e = ERR_INIT;
-    const struct model_config mc = { .width = WIDTH, .hidden = { 40, 17 }, .hidden_count = 2, .classes = CLASSES,
-                                     .dropout = 0.2, .records_max = RECORDS_MAX, .slices = LEAVES };
-    const struct step_config sc = { .seed = 5, .leaves = LEAVES, .exact = exact, .weight_decay = 0.01,
-                                    .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 0.5 };
+    const struct model_config mc = { .width = WIDTH,
+                                     .hidden = { 40, 17 },
+                                     .hidden_count = 2,
+                                     .classes = CLASSES,
+                                     .dropout = 0.2,
+                                     .records_max = RECORDS_MAX,
+                                     .slices = LEAVES };
+    const struct step_config sc = { .seed = 5,
+                                    .leaves = LEAVES,
+                                    .exact = exact,
+                                    .weight_decay = 0.01,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.999,
+                                    .epsilon = 1e-8,
+                                    .clip = 0.5 };
     need(!model_open("mlp", &mc, d, &t->model, &e), e);
     need(!step_open(&sc, t->model, c, &t->step, &e), e);
 }
@@ -166,7 +178,9 @@ static double train(struct training *t, struct comm *c, uint64_t *h)
 
     for (int64_t step = 1; step <= STEPS; step++) {
         fill_leaves(t, own, step);
-        struct step_input in = { .step = step, .lr = 0.01, .leaves = t->batches, .vote = step * 100 + c->rank };
+        struct step_input in = {
+            .step = step, .lr = 0.01, .leaves = t->batches, .vote = step * 100 + c->rank
+        };
         need(!step_run(t->step, &in, &r, &e), e);
         need(!r.diverged && r.norm > 0 && r.records > 0, e);
         need(r.vote_max == step * 100 + c->size - 1, e);

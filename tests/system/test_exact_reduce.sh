@@ -11,11 +11,11 @@ echo "$want"
 failed=0
 for ranks in 1 2 4 8; do
     got=$(timeout 120 mpirun -np "$ranks" --oversubscribe --mca pml ob1 --mca btl self,vader "$program" </dev/null) ||
-        { echo "not ok: $ranks ranks: exit status $?"; failed=1; continue; }
+        { echo "not ok - $ranks ranks: exit status $?"; failed=1; continue; }
     if [ "$got" = "$want" ]; then
-        echo "ok: $ranks ranks compute the same bits as one process"
+        echo "ok - $ranks ranks compute the same bits as one process"
     else
-        printf 'not ok: %s ranks differ:\n%s\n' "$ranks" "$got"
+        printf 'not ok - %s ranks differ:\n%s\n' "$ranks" "$got"
         failed=1
     fi
 done

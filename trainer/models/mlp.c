@@ -1,9 +1,10 @@
 /*
  * mlp.c - a multi-layer perceptron: linear, ReLU and dropout for each hidden layer, then linear and softmax.
  *
- * Layer l has the tensors layers.l.weight (out, in) and layers.l.bias (out), as PyTorch's Linear has. The input of
- * layer 0 is the record; the input of layer l + 1 is what layer l left after ReLU and dropout, which is kept for
- * the backward pass: that it is above zero tells both that ReLU let it pass and that dropout kept it.
+ * Layer l has the tensors layers.l.weight (out, in) and layers.l.bias (out), as PyTorch's Linear has. The
+ * input of layer 0 is the record; the input of layer l + 1 is what layer l left after ReLU and dropout, which
+ * is kept for the backward pass: that it is above zero tells both that ReLU let it pass and that dropout kept
+ * it.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -106,8 +107,9 @@ static enum err_code open_mlp(const struct model_config *config, struct device *
     return OK;
 }
 
-/* Before a ReLU the variance is doubled, as it halves it (He et al. 2015, eq. 10); at the end Glorot and Bengio 2010,
- * eq. 12, as normal draws. Biases are zero. Drawn on the host in pieces: the device may be another machine. */
+/* Before a ReLU the variance is doubled, as it halves it (He et al. 2015, eq. 10); at the end Glorot and
+ * Bengio 2010, eq. 12, as normal draws. Biases are zero. Drawn on the host in pieces: the device may be
+ * another machine. */
 static void init_mlp(const struct model *model, uint64_t seed, float *params)
 {
     const struct mlp *m = (const struct mlp *)model;
@@ -150,8 +152,8 @@ static void forward(struct mlp *m, const float *params, const float *features, s
     }
 }
 
-static void backward_mlp(struct model *model, const float *params, const struct batch *b, uint64_t dropout_key,
-                         float *grad, double *out_loss_sum)
+static void backward_mlp(struct model *model, const float *params, const struct batch *b,
+                         uint64_t dropout_key, float *grad, double *out_loss_sum)
 {
     struct mlp *m = (struct mlp *)model;
     struct device *d = model->device;
@@ -165,8 +167,8 @@ static void backward_mlp(struct model *model, const float *params, const struct 
     k->cross_entropy_backward(d, m->dout, m->logits, m->labels, b->n, classes);
     for (size_t l = m->layer_count; l-- > 0;) {
         const struct layer *layer = &m->layers[l];
-        k->linear_backward_weight(d, grad + layer->weight, grad + layer->bias, m->dout, layer->x, b->n, layer->in,
-                                  layer->out);
+        k->linear_backward_weight(d, grad + layer->weight, grad + layer->bias, m->dout, layer->x, b->n,
+                                  layer->in, layer->out);
         if (l == 0)
             break;
         k->linear_backward_input(d, m->dx, m->dout, params + layer->weight, b->n, layer->in, layer->out);
