@@ -260,7 +260,7 @@ static enum err_code start(struct daemon *d, struct err *e)
 {
     char owner[LEASE_OWNER_BYTES];
 
-    if (take_lock(d, e) || write_pid(d, e) || launch_local_new(d->cluster->home, &d->launcher, e))
+    if (take_lock(d, e) || write_pid(d, e) || launcher_local_new(d->cluster->home, &d->launcher, e))
         return e->code;
     make_owner(d->cluster, owner);
     d->planner = planner_new(planner_make, (void *)d->cluster, true);
@@ -281,7 +281,7 @@ static void stop(struct daemon *d)
     remove_files(d);
     handles_free(d->handles);
     planner_free(d->planner);
-    launch_close(d->launcher);
+    launcher_close(d->launcher);
     state_watch_close(d->watch);
     state_close(d->state);
     secret_free(d->token);

@@ -58,7 +58,7 @@ static void placing_writes_the_plan_and_a_note_of_the_supervisor(void **state)
 {
     struct sched_world *w = *state;
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
-    struct launch_note note;
+    struct launcher_note note;
     struct err e = ERR_INIT;
     char id[JOB_ID_BYTES], key[JOB_KEY_BYTES];
 
@@ -67,8 +67,8 @@ static void placing_writes_the_plan_and_a_note_of_the_supervisor(void **state)
     assert_ok(state_get(w->state, job_plan_key(id, 1, key), &text, NULL, &e));
     assert_string_equal(buf_text(&text), "{}");
     buf_reset(&text);
-    assert_ok(state_get(w->state, launch_note_key(id, 1, key), &text, NULL, &e));
-    assert_ok(launch_note_parse(buf_text(&text), &note, &e));
+    assert_ok(state_get(w->state, launcher_note_key(id, 1, key), &text, NULL, &e));
+    assert_ok(launcher_note_parse(buf_text(&text), &note, &e));
     assert_string_equal(note.host, "host-1");
     assert_int_equal(note.id.pid, launcher_fake_last(&w->launcher)->id.pid);
 }
@@ -654,9 +654,9 @@ static void a_scheduler_that_died_before_it_launched_costs_the_job_no_retry(void
     assert_int_equal(j.retries, 1);
     sched_pass(w, 10500);
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    const struct launch_note none = { .host = "host-1" };
-    char key[JOB_KEY_BYTES], text[LAUNCH_NOTE_BYTES];
-    state_tx_put_text(tx, launch_note_key(id, 2, key), launch_note_text(&none, text));
+    const struct launcher_note none = { .host = "host-1" };
+    char key[JOB_KEY_BYTES], text[LAUNCHER_NOTE_BYTES];
+    state_tx_put_text(tx, launcher_note_key(id, 2, key), launcher_note_text(&none, text));
     assert_ok(state_commit(w->state, tx, &e));
     supervisor_dies(w, id);
     restart(w);

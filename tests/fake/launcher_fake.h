@@ -4,7 +4,7 @@
 #ifndef TESTS_FAKE_LAUNCHER_FAKE_H
 #define TESTS_FAKE_LAUNCHER_FAKE_H
 
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 
 enum { FAKE_STARTS_MAX = 64 };
 
