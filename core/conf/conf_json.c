@@ -42,7 +42,8 @@ static enum err_code take_list(struct reader *r, const json_t *j, const struct c
 {
     struct conf_at item = { .up = at };
     json_t *value;
-    json_array_foreach((json_t *)j, item.index, value) {
+    json_array_foreach((json_t *)j, item.index, value)
+    {
         struct conf_node *child = NULL;
         if (take(r, value, &item, depth, &child, e))
             return e->code;
@@ -56,13 +57,15 @@ static enum err_code take_map(struct reader *r, const json_t *j, const struct co
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)j, name, value) {
+    json_object_foreach((json_t *)j, name, value)
+    {
         const struct conf_at here = { .up = at, .name = name };
         struct conf_node *child = NULL;
         if (!*name)
             return FAIL(r, at, ERR_USAGE, e, "the name of a setting is empty");
         if (check_text(r, at, name, strlen(name), e) || take(r, value, &here, depth, &child, e))
             return e->code;
+        invariant(child);
         child->name = mem_text(name);
         conf_node_append(map, child);
     }
