@@ -47,7 +47,8 @@ enum trainer_exit {
     TRAINER_DIVERGED = 17,
     TRAINER_FENCED = 18,
 };
-enum attempt_outcome outcome_of_exit(int status); /* 137 and other 128+N: rank lost; 126, 127: launch failed */
+/* 137 and other 128+N, and mpirun's 205 (a node was lost): rank lost; 126, 127: launch failed; what is unknown: failed. */
+enum attempt_outcome outcome_of_exit(int status);
 
 struct attempt {
     char job[JOB_ID_BYTES];
@@ -62,21 +63,24 @@ struct attempt {
     int64_t exit_status;
     char reason[JOB_REASON_BYTES];
 };
+/* Both refuse (ERR_CORRUPT) what is not one: ended without an outcome, or with one before its end; no valid job id. */
 enum err_code attempt_to_text(const struct attempt *a, struct buf *out, struct err *e);
 enum err_code attempt_from_text(const void *text, size_t n, struct attempt *out, struct err *e);
 json_t *attempt_to_json(const struct attempt *a);
 
-/* What follows: pure. delay = backoff * 2^retries used, at most 10 min. STOPPED by the service itself (`down`) retries at once
- * and is not counted. */
+/* What follows: pure. Retried is what may pass by itself (something lost or away, a launch, "anything else"); not what would only
+ * happen again. delay = backoff * 2^retries used, at most 10 min. STOPPED by the service itself (`down`) retries at once and is
+ * not counted. */
 struct retry_decision {
     bool retry, counted;
     int64_t delay_ms;
 };
 struct retry_decision retry_decide(enum attempt_outcome outcome, int64_t retries_used, const struct spec_retry *rule);
 
-/* Progress, written by rank 0 under the attempt's token, at most twice a second. Real numbers travel as JSON reals. */
+/* Progress, written by rank 0 under the attempt's token, at most twice a second. Real numbers travel as JSON
+ * reals; what is not finite as null, which comes back as NaN. */
 struct pulse {
-    int64_t attempt, step, steps, epoch, epochs, checkpoint_step, time_ms;
+    int64_t attempt, step, steps, epoch, epochs, checkpoint_step, time_ms; /* checkpoint_step -1: none yet */
     double loss, records_per_second, lr;
     char phase[24]; /* "start", "restore", "train", "checkpoint", "evaluate", "done" */
 };

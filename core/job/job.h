@@ -1,13 +1,16 @@
 /*
  * job.h - what a job is, and how it moves.
  *
- *                 place             started
- *     QUEUED ─────────────▶ STARTING ─────────▶ RUNNING ──finished──▶ SUCCEEDED
- *       ▲  │                  │  │                │ │ │
- *       │  └─cancel─▶CANCELLED│  └──── retry ─────┘ │ └─give up─▶ FAILED   (also from QUEUED and STARTING)
- *       └────────────── retry ┘        cancel ──────┴──▶ STOPPING ──stopped──▶ CANCELLED
- *                                                            └──finished──▶ SUCCEEDED (it was done before it heard)
+ *                 place             started             finished
+ *     QUEUED ─────────────▶ STARTING ─────────▶ RUNNING ─────────────▶ SUCCEEDED
+ *      │ ▲                    │  │               │  │                      ▲
+ *      │ └────── retry ───────┴──│───────────────┘  │                      │ finished (it was done before it heard)
+ *      │                         └───── cancel ─────┴────▶ STOPPING ───────┤
+ *      └─ cancel ─▶ CANCELLED ◀────────────────────────────────────────────┘ stopped
  *
+ *     QUEUED, STARTING, RUNNING ── give up ──▶ FAILED
+ *
+ * A retry goes back to the queue, so that its back-off holds no slots and another node may be found.
  * The table in job.c is the only truth; each move is one commit that carries the new record and the ledger event. The leading
  * scheduler owns job records; the supervisor of an attempt owns that attempt's record (attempt.h); both write under their
  * fencing tokens. A record is stored as canonical JSON under "job/ID".
@@ -23,7 +26,8 @@ enum job_state { JOB_QUEUED, JOB_STARTING, JOB_RUNNING, JOB_STOPPING, JOB_SUCCEE
 enum job_event { JOB_PLACE, JOB_STARTED, JOB_FINISHED, JOB_RETRY, JOB_GIVE_UP, JOB_CANCEL, JOB_STOPPED, JOB_EVENT_COUNT };
 
 extern const char *const job_state_names[]; /* "queued", ..., NULL */
-extern const char *const job_event_names[]; /* "placed", "started", ... as in the ledger: "job.placed" */
+extern const char *const job_event_names[]; /* "placed", "started", "finished", "retried", "failed" (give up), "cancelled", "stopped", NULL: in
+                                             * the ledger "job.placed", ... */
 
 /* ERR_CONFLICT: that event cannot happen in that state ("a succeeded job cannot be cancelled"). */
 enum err_code job_move(enum job_state from, enum job_event event, enum job_state *out, struct err *e);
@@ -42,11 +46,12 @@ struct job {
     int64_t submitted_ms, started_ms, ended_ms, not_before_ms; /* wall; 0: not yet; not_before: backoff */
     char node[64];              /* where the current attempt is placed */
     int64_t slots;
-    char reason[JOB_REASON_BYTES]; /* why it waits, or how it ended, for a person */
+    char reason[JOB_REASON_BYTES]; /* why it waits, or how it ended, for a person; need not be UTF-8 */
     char outcome[32];           /* of the last attempt: attempt_outcome_names */
     json_t *result;             /* owned; what the trainer committed: metrics, model; NULL before */
 };
 void job_done(struct job *j);
+/* Reading is strict: every member there, in range, no other; the digest is the spec's. ERR_CORRUPT names the member. */
 enum err_code job_to_text(const struct job *j, struct buf *out, struct err *e);
 enum err_code job_from_text(const void *text, size_t n, struct job *out, struct err *e);
 json_t *job_to_json(const struct job *j);
@@ -68,10 +73,11 @@ const char *job_control_stream(const char *id, char out[JOB_KEY_BYTES]);        
 #define JOB_SET_ACTIVE "active"   /* ordered set: STARTING, RUNNING, STOPPING, by time of placement */
 #define JOB_OUTBOX "outbox"       /* stream: events on their way to the ledger; also what wakes the scheduler */
 #define JOB_LEADER_LEASE "leader"
-/* Priority first, then time of submission: lower scores are served first. */
+/* Priority (the queue's and the job's, within -1000 .. 1000) first, then time of submission: lower scores are served first. */
 double job_queue_score(int64_t priority, int64_t submitted_ms);
 
-/* An outbox entry: canonical JSON {"actor","data","event","job","time_ms"}; data is borrowed (an object, no reals). */
+/* An outbox entry: canonical JSON {"actor","data","event","job","time_ms"}; data is borrowed (an object; NULL for none).
+ * ERR_USAGE where it holds a real: fractions travel as text, as in job_spec_to_json(). */
 enum err_code job_event_text(const char *actor, const char *event, const char *job, int64_t time_ms, json_t *data,
                              struct buf *out, struct err *e);
 

@@ -2,8 +2,8 @@
  * job_spec.h - what a user asks for: the job spec (DESIGN 5), as a plain struct with one table of fields.
  *
  * The table (job_spec_fields) is the truth: defaults, ranges and help are read from it by the parser, by `sovrun config
- * explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power of two up to leaves, ...) is in
- * job_spec_check(), with the same file:line errors.
+ * explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power of two up to leaves, retain only
+ * with a lock, ...) is checked when a document is bound, with the same file:line errors.
  */
 #ifndef CORE_JOB_JOB_SPEC_H
 #define CORE_JOB_JOB_SPEC_H
@@ -77,7 +77,9 @@ extern const struct conf_field job_spec_fields[];
 
 /* Bind and check. ERR_USAGE with file, line and key. */
 enum err_code job_spec_from_doc(const struct conf_doc *doc, struct job_spec *out, struct err *e);
-/* The canonical form that is stored, hashed and sent; and back. */
+/* The canonical form that is stored, hashed and sent: every setting, defaults too, and fractions as text ("0.003"), so that no
+ * JSON library's way of printing reals is part of a digest. And back: ERR_CORRUPT names the setting that is missing, unknown,
+ * out of range or not in this form. */
 json_t *job_spec_to_json(const struct job_spec *spec);
 enum err_code job_spec_from_json(const json_t *j, struct job_spec *out, struct err *e);
 void job_spec_digest(const struct job_spec *spec, char out_hex[65]); /* SHA-256 of the canonical JSON */
