@@ -34,7 +34,6 @@ struct attempt_doc {
     int64_t first_plan_epoch;
 };
 void attempt_doc_done(struct attempt_doc *d);
-DEFINE_CLEANUP_PTR(struct attempt_doc, attempt_doc_done)
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e); /* wipe it: buf_wipe() */
 enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_doc *out, struct err *e);
 

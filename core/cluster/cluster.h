@@ -5,7 +5,7 @@
  * way; relative paths are relative to HOME. No secret stands in it: it names files (0600) that hold them. cluster_init_home()
  * writes a whole embedded cluster (private Redis, dir store, file keys) for `sovrun up` and `sovrun run`.
  *
- *     HOME/sovrun.yaml   HOME/keys/*.key, signing.pem, signing.pub.pem   HOME/store/BUCKET/   HOME/redis/
+ *     HOME/sovrun.yaml   HOME/keys/NAME.vN.key, signing.pem, signing.pub.pem   HOME/store/BUCKET/   HOME/redis/
  *     HOME/run/api.sock, token, redis.sock, *.pid, lock                  HOME/log/            HOME/attempts/JOB.N/
  */
 #ifndef CORE_CLUSTER_CLUSTER_H
@@ -104,6 +104,7 @@ enum err_code cluster_credentials(const struct cluster *c, const char *bucket, s
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out, struct err *e);
 enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e);
 enum err_code cluster_open_state(const struct cluster *c, struct state **out, struct err *e);
+void cluster_state_config(const struct cluster *c, struct state_config *out); /* what cluster_open_state() opens */
 enum err_code cluster_state_password(const struct cluster *c, struct secret **out, struct err *e); /* NULL: none */
 enum err_code cluster_signer(const struct cluster *c, struct signer *out, struct err *e);
 enum err_code cluster_public_key(const struct cluster *c, uint8_t out[SIGN_PUBLIC_BYTES], struct err *e);

@@ -1,6 +1,20 @@
 #include "core/json/json.h"
 
+#include <malloc.h>
 #include <string.h>
+
+/* Before main(), so that no document can be older: what jansson frees may have been a key (attempt_doc.h). */
+static void free_wiped(void *p)
+{
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+__attribute__((constructor)) static void wipe_what_is_freed(void)
+{
+    json_set_alloc_funcs(malloc, free_wiped);
+}
 
 enum { JSON_REAL_DIGITS = 17 }; /* every double comes back as it was */
 

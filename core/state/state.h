@@ -6,9 +6,12 @@
  * Backends: `redis` (one Lua script does every commit; all keys under one hash tag, so Redis Cluster accepts it) and
  * `mem` (the same contract, in one process, for tests and the simulator). Contract: tests/contract/test_state.c.
  *
- * Names are "job/261122-k3m9qz"; the backend adds its prefix. A value's version starts at 1 and grows with each write; a
- * deleted name starts again at a version never used before for it. Redis away: ERR_RETRY, and the handle reconnects at
- * the next call. After an ERR_RETRY a commit may or may not have been applied: read again (its expectations make that safe).
+ * Names are "job/261122-k3m9qz": 1 to 255 bytes, no control characters; the backend adds its prefix. A value's version grows
+ * by one with each write. A new name starts at 1, or, where values have been deleted, above the largest version that was
+ * deleted in this cluster: so a version never comes back for a name, and no tombstones pile up.
+ *
+ * Redis away: ERR_RETRY, and the handle reconnects at the next call. After an ERR_RETRY a commit may or may not have been
+ * applied: read again (its expectations make that safe).
  *
  * Threads: one handle, one thread; open one for each. Blocking: each call is one round trip of at most timeout_ms.
  */
@@ -22,13 +25,22 @@
 
 #include <stdint.h>
 
-enum { STATE_NAME_BYTES = 256, STATE_VALUE_BYTES_MAX = 8 << 20, STATE_OPS_MAX = 256, STATE_ID_BYTES = 40 };
+enum {
+    STATE_NAME_BYTES = 256,           /* of names and members, with the NUL */
+    STATE_VALUE_BYTES_MAX = 8 << 20,  /* of one value or stream entry */
+    STATE_OPS_MAX = 256,              /* of one commit, guards counted too */
+    STATE_TX_BYTES_MAX = 32 << 20,    /* of one commit: values and entries together */
+    STATE_PAGE_MAX = 100000,          /* largest `limit` of a reading */
+    STATE_WATCH_MAX = 64,             /* streams of one watch */
+    STATE_ID_BYTES = 40,
+};
 
 struct state_config {
-    char address[256];  /* "unix:/path/redis.sock", "127.0.0.1:6379", or "mem:" (this process alone; shared by its handles) */
+    char address[256];  /* "unix:/path/redis.sock", "127.0.0.1:6379", or "mem:" (this process alone; shared by its handles,
+                         * gone with the last of them; "mem:NAME" for several) */
     char cluster[64];   /* the hash tag: names of different clusters do not meet */
     int64_t timeout_ms; /* of one call; 0: 2000 */
-    bool durability_dev; /* do not insist on appendonly yes and noeviction */
+    bool durability_dev; /* do not insist on appendonly yes, appendfsync always and noeviction */
 };
 
 struct state;
@@ -40,12 +52,14 @@ DEFINE_CLEANUP_PTR(struct state, state_close)
 
 /* ---- reading ---- */
 
-/* ERR_NOT_FOUND, and version 0, where there is no value. */
+/* Adds the value to `out`, ERR_LIMIT where it exceeds out->max. ERR_NOT_FOUND, and version 0, where there is no value.
+ * `out` and `out_version` may be NULL. */
 enum err_code state_get(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e);
 
 typedef enum err_code state_each_fn(void *context, const char *member, double score, struct err *e);
 /* Members of an ordered set by (score, member), from min to max score, at most `limit`, from the `skip`th on. `descending`
- * turns the order. */
+ * turns the order. -INFINITY and INFINITY are no bound. A non-zero return of `each` ends the reading and is returned;
+ * `each` may use the handle. */
 enum err_code state_range(struct state *s, const char *set, double min, double max, bool descending, int64_t skip,
                           int64_t limit, state_each_fn *each, void *context, struct err *e);
 enum err_code state_count(struct state *s, const char *set, int64_t *out, struct err *e);
@@ -60,7 +74,10 @@ enum err_code state_now(struct state *s, int64_t *out_wall_ms, struct err *e); /
 
 /* ---- one commit ---- */
 
-struct state_tx; /* what shall happen; built up, then committed once */
+/* What shall happen: built up, then committed once. Guards are all checked before anything is written, fences first; writes
+ * apply in the order given. Building never fails on the spot: what is malformed (ERR_USAGE) or too much (ERR_LIMIT) is
+ * remembered and refuses the commit. */
+struct state_tx;
 struct state_tx *state_tx_new(void);
 void state_tx_free(struct state_tx *tx);
 DEFINE_CLEANUP_PTR(struct state_tx, state_tx_free)

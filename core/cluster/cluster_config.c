@@ -1,0 +1,364 @@
+/*
+ * The tables of sovrun.yaml, and what no table can say: that a bucket lies in one store only, that names do not repeat,
+ * that nothing leaves the cluster's region, and that paths mean the same in every program.
+ */
+#include "core/cluster/cluster_paths.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "core/cluster/cluster.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS, DAYS_MAX = 36500 };
+#define DAY_MS (24.0 * HOUR_MS)
+
+static const char *const durability_names[] = { "always", "dev", NULL };
+enum { DURABILITY_DEV = 1 };
+
+static const struct conf_field state_fields[] = {
+    CONF_TEXT(cluster_state, address, "unix:run/redis.sock", "unix:PATH or HOST:PORT of the Redis"),
+    CONF_TEXT(cluster_state, password_file, "", "file (0600) with the Redis password; empty: none"),
+    CONF_CHOICE(cluster_state, durability, "always", durability_names,
+                "always: refuse a Redis that could lose writes; dev: take any"),
+    CONF_BOOL(cluster_state, embedded, "false", "`sovrun up` starts and stops this Redis itself"),
+    CONF_END,
+};
+
+static const struct conf_field api_fields[] = {
+    CONF_TEXT(cluster_api, socket, "run/api.sock", "Unix socket of the scheduler; callers are known by their uid"),
+    CONF_TEXT(cluster_api, listen, "", "address of the HTTP API, as 127.0.0.1:0 (a free port); empty: no TCP"),
+    CONF_TEXT(cluster_api, token_file, "run/token", "file (0600) with the API's token"),
+    CONF_END,
+};
+
+static const struct conf_field bucket_name = {
+    "bucket", CONF_KIND_NAME, 0, STORE_BUCKET_BYTES, true, NULL, 1, STORE_BUCKET_BYTES - 1, .help = "bucket name",
+};
+
+static const struct conf_field store_fields[] = {
+    CONF_LIST(cluster_store, buckets, bucket_count, CLUSTER_BUCKETS_MAX, NULL, &bucket_name, "the buckets it holds"),
+    CONF_CHOICE(cluster_store, kind, "dir", store_kind_names, "dir: files on this host; s3: an S3 service"),
+    CONF_TEXT(cluster_store, root, "store", "dir: the folder that holds the buckets' folders"),
+    CONF_TEXT(cluster_store, endpoint, "", "s3: https://HOST[:PORT]"),
+    CONF_TEXT(cluster_store, region, "", "its region; empty: the cluster's. Another one is refused"),
+    CONF_TEXT(cluster_store, ca_file, "", "s3: PEM file of the authority to trust; empty: the system's"),
+    CONF_TEXT(cluster_store, credentials_file, "", "s3: YAML file (0600): access_key, secret_key, session_token"),
+    CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
+    CONF_END,
+};
+
+static const struct conf_field keys_fields[] = {
+    CONF_CHOICE(keys_config, provider, "file", keys_provider_names, "who wraps data keys; file is for development"),
+    CONF_TEXT(keys_config, dir, "keys", "file: the folder of the key-encryption keys"),
+    CONF_END,
+};
+
+static const struct conf_field ledger_fields[] = {
+    CONF_NAME(cluster_ledger, bucket, "evidence", "bucket of the audit ledger"),
+    CONF_TEXT(cluster_ledger, prefix, "ledger", "key prefix in that bucket"),
+    CONF_CHOICE(cluster_ledger, lock, "none", store_lock_names, "object lock of the ledger's objects"),
+    CONF_DURATION(cluster_ledger, retain_ms, "retain", "0", 0, DAYS_MAX * DAY_MS, "how long they stay locked"),
+    CONF_END,
+};
+
+static const struct conf_field queue_fields[] = {
+    CONF_NAME_REQUIRED(cluster_queue, name, "name of the queue"),
+    CONF_INT(cluster_queue, priority, "0", -1000, 1000, "added to the priority of its jobs"),
+    CONF_INT(cluster_queue, slots_max, "0", 0, 1e6, "slots that its jobs may hold at once; 0: no limit"),
+    CONF_END,
+};
+
+static const struct conf_field node_fields[] = {
+    CONF_NAME_REQUIRED(cluster_node, name, "name of the node"),
+    CONF_INT(cluster_node, slots, "1", 1, 65536, "ranks that run on it at once"),
+    CONF_END,
+};
+
+static const struct conf_field timing_fields[] = {
+    CONF_DURATION(cluster_timing, leader_lease_ms, "leader_lease", "5s", SECOND_MS, HOUR_MS,
+                  "a scheduler that is silent for so long is replaced"),
+    CONF_DURATION(cluster_timing, attempt_lease_ms, "attempt_lease", "10s", SECOND_MS, HOUR_MS,
+                  "a supervisor that cannot reach the state for so long ends its ranks"),
+    CONF_DURATION(cluster_timing, stop_grace_ms, "stop_grace", "30s", 0, HOUR_MS,
+                  "from SIGTERM, which asks for a checkpoint, to SIGKILL"),
+    CONF_END,
+};
+
+static const struct conf_field launch_fields[] = {
+    CONF_TEXT(cluster_launch, mpirun, "mpirun", "the MPI launcher"),
+    CONF_TEXT(cluster_launch, trainer, "", "the trainer; empty: sovrun-trainer beside the running program"),
+    CONF_TEXT(cluster_launch, transport, "self,vader", "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
+    CONF_BOOL(cluster_launch, oversubscribe, "false", "more ranks than cores are fine"),
+    CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12, "of the log of one attempt"),
+    CONF_END,
+};
+
+const struct conf_field cluster_fields[] = {
+    CONF_NAME_REQUIRED(cluster, name, "name of the cluster; part of every sealed object: never change it"),
+    CONF_NAME_REQUIRED(cluster, region, "region that data may not leave; part of every sealed object, too"),
+    CONF_SECTION(cluster, state, state_fields, "where the shared state is"),
+    CONF_SECTION(cluster, api, api_fields, "how the scheduler is reached"),
+    CONF_LIST(cluster, stores, store_count, CLUSTER_STORES_MAX, store_fields, NULL, "where the buckets are"),
+    CONF_SECTION(cluster, keys, keys_fields, "who wraps the data keys"),
+    CONF_TEXT(cluster, signing_key, "keys/signing.pem", "Ed25519 key (PEM, 0600); its public half is *.pub.pem"),
+    CONF_NAME(cluster, default_data_bucket, "data", "where plain files are staged"),
+    CONF_SECTION(cluster, ledger, ledger_fields, "the audit ledger"),
+    CONF_SECTION(cluster, policy, policy_fields, "what jobs may do"),
+    CONF_LIST(cluster, queues, queue_count, CLUSTER_QUEUES_MAX, queue_fields, NULL, "queues; none: one, 'default'"),
+    CONF_LIST(cluster, nodes, node_count, CLUSTER_NODES_MAX, node_fields, NULL, "nodes that run jobs"),
+    CONF_SECTION(cluster, timing, timing_fields, "leases and patience"),
+    CONF_SECTION(cluster, launch, launch_fields, "how ranks are started"),
+    CONF_END,
+};
+
+/* ---- paths ---- */
+
+enum err_code cluster_home_path(const char *home, char out[CLUSTER_PATH_BYTES], struct err *e)
+{
+    char here[CLUSTER_PATH_BYTES] = "";
+    if (home[0] == '\0')
+        return err_set(e, ERR_USAGE, "the home folder has no name");
+    if (home[0] != '/' && !getcwd(here, sizeof(here)))
+        return err_errno(e, "home '%s': current folder", home);
+    while (text_starts(home, "./"))
+        home += 2;
+    CLEANUP(freep) char *whole = strcmp(home, ".") == 0 || home[0] == '\0' ? mem_text(here) : path_join(here, home);
+    for (size_t n = strlen(whole); n > 1 && whole[n - 1] == '/'; n--)
+        whole[n - 1] = '\0';
+    return text_copy(out, CLUSTER_PATH_BYTES, whole, "home folder", e);
+}
+
+/* In place: relative to home becomes absolute; "" stays, as it means that there is none. */
+static enum err_code make_absolute(const char *home, char *path, size_t path_bytes, const char *what, struct err *e)
+{
+    if (path[0] == '\0' || path[0] == '/')
+        return OK;
+    CLEANUP(freep) char *whole = path_join(home, path);
+    return text_copy(path, path_bytes, whole, what, e);
+}
+
+/* connect() takes no longer one. Here the message can say which setting it is. */
+static enum err_code check_socket(const char *path, const char *what, struct err *e)
+{
+    if (strlen(path) > CLUSTER_SOCKET_PATH_MAX)
+        return err_set(e, ERR_USAGE,
+                       "%s: '%s' has %zu bytes, and the path of a Unix socket has at most %d; choose a shorter home "
+                       "folder, or reach it through a short symbolic link",
+                       what, path, strlen(path), CLUSTER_SOCKET_PATH_MAX);
+    return OK;
+}
+
+enum err_code cluster_check_sockets(const char *home, struct err *e)
+{
+    CLEANUP(freep) char *redis = path_join(home, "run/redis.sock");
+    CLEANUP(freep) char *api = path_join(home, "run/api.sock");
+    if (check_socket(redis, "home", e) || check_socket(api, "home", e))
+        return e->code;
+    return OK;
+}
+
+static enum err_code resolve_state(struct cluster *c, struct err *e)
+{
+    static const char scheme[] = "unix:";
+    if (!text_starts(c->state.address, scheme))
+        return OK;
+    CLEANUP(freep) char *path = path_join(c->home, c->state.address + strlen(scheme));
+    CLEANUP(freep) char *whole = mem_printf("%s%s", scheme, path);
+    if (check_socket(path, "state.address", e))
+        return e->code;
+    return text_copy(c->state.address, sizeof(c->state.address), whole, "state.address", e);
+}
+
+static enum err_code resolve_paths(struct cluster *c, struct err *e)
+{
+    const struct {
+        char *path;
+        size_t bytes;
+        const char *what;
+    } rows[] = {
+        { c->state.password_file, sizeof(c->state.password_file), "state.password_file" },
+        { c->api.socket, sizeof(c->api.socket), "api.socket" },
+        { c->api.token_file, sizeof(c->api.token_file), "api.token_file" },
+        { c->keys.dir, sizeof(c->keys.dir), "keys.dir" },
+        { c->signing_key, sizeof(c->signing_key), "signing_key" },
+        { c->launch.trainer, sizeof(c->launch.trainer), "launch.trainer" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (make_absolute(c->home, rows[i].path, rows[i].bytes, rows[i].what, e))
+            return e->code;
+    for (size_t i = 0; i < c->store_count; i++) {
+        struct cluster_store *s = &c->stores[i];
+        if (make_absolute(c->home, s->root, sizeof(s->root), "stores.root", e) ||
+            make_absolute(c->home, s->ca_file, sizeof(s->ca_file), "stores.ca_file", e) ||
+            make_absolute(c->home, s->credentials_file, sizeof(s->credentials_file), "stores.credentials_file", e))
+            return e->code;
+    }
+    /* A bare name is looked up on PATH. */
+    if (strchr(c->launch.mpirun, '/') &&
+        make_absolute(c->home, c->launch.mpirun, sizeof(c->launch.mpirun), "launch.mpirun", e))
+        return e->code;
+    if (check_socket(c->api.socket, "api.socket", e))
+        return e->code;
+    return resolve_state(c, e);
+}
+
+/* ---- checks ---- */
+
+/* Where a setting stands in its file, and what is wrong with it. */
+struct checker {
+    const struct conf_doc *doc;
+    struct err *e;
+};
+
+static enum err_code refuse(const struct checker *k, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static enum err_code refuse(const struct checker *k, const char *path, const char *fmt, ...)
+{
+    CLEANUP(buf_done) struct buf where = BUF_INIT(2048);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2048);
+    va_list ap;
+    va_start(ap, fmt);
+    buf_addv(&text, fmt, ap);
+    va_end(ap);
+    return err_set(k->e, ERR_USAGE, "%s: %s", conf_where(k->doc, path, &where), buf_text(&text));
+}
+
+/* Which store holds a bucket; NULL: none. */
+static const struct cluster_store *find_store(const struct cluster *c, size_t store_count, const char *bucket)
+{
+    for (size_t i = 0; i < store_count; i++)
+        for (size_t b = 0; b < c->stores[i].bucket_count; b++)
+            if (strcmp(c->stores[i].buckets[b], bucket) == 0)
+                return &c->stores[i];
+    return NULL;
+}
+
+const struct cluster_store *cluster_find_store(const struct cluster *c, const char *bucket)
+{
+    return find_store(c, c->store_count, bucket);
+}
+
+static enum err_code check_buckets(const struct checker *k, const struct cluster *c, size_t i)
+{
+    const struct cluster_store *s = &c->stores[i];
+    char path[64];
+    snprintf(path, sizeof(path), "stores[%zu].buckets", i);
+    if (s->bucket_count == 0)
+        return refuse(k, path, "a store needs at least one bucket");
+    for (size_t b = 0; b < s->bucket_count; b++) {
+        bool twice = find_store(c, i, s->buckets[b]) != NULL;
+        for (size_t other = 0; other < b; other++)
+            twice = twice || strcmp(s->buckets[other], s->buckets[b]) == 0;
+        if (twice)
+            return refuse(k, path, "bucket '%s' is named twice; it can be in one store only", s->buckets[b]);
+    }
+    return OK;
+}
+
+static enum err_code check_store(const struct checker *k, const struct cluster *c, size_t i)
+{
+    const struct cluster_store *s = &c->stores[i];
+    char path[64];
+    snprintf(path, sizeof(path), "stores[%zu]", i);
+    if (s->kind == STORE_MEM)
+        return refuse(k, path, "kind 'mem' lives in one process only; use dir or s3");
+    if (s->kind == STORE_DIR && s->root[0] == '\0')
+        return refuse(k, path, "a dir store needs 'root'");
+    if (s->kind == STORE_S3 && s->endpoint[0] == '\0')
+        return refuse(k, path, "an s3 store needs 'endpoint'");
+    if (s->kind == STORE_S3 && s->credentials_file[0] == '\0')
+        return refuse(k, path, "an s3 store needs 'credentials_file'");
+    if (strcmp(s->region, c->region) != 0)
+        return refuse(k, path, "region '%s' is not the cluster's ('%s')", s->region, c->region);
+    return check_buckets(k, c, i);
+}
+
+static enum err_code check_names(const struct checker *k, const char *what, const char *names, size_t stride,
+                                 size_t count)
+{
+    char path[64];
+    for (size_t i = 1; i < count; i++)
+        for (size_t other = 0; other < i; other++)
+            if (strcmp(names + i * stride, names + other * stride) == 0) {
+                snprintf(path, sizeof(path), "%s[%zu].name", what, i);
+                return refuse(k, path, "'%s' is named twice", names + i * stride);
+            }
+    return OK;
+}
+
+static enum err_code check(const struct conf_doc *doc, const struct cluster *c, struct err *e)
+{
+    const struct checker k = { doc, e };
+    for (size_t i = 0; i < c->store_count; i++)
+        if (check_store(&k, c, i))
+            return e->code;
+    if (!cluster_find_store(c, c->default_data_bucket))
+        return refuse(&k, "default_data_bucket", "bucket '%s' belongs to none of the stores", c->default_data_bucket);
+    if (!cluster_find_store(c, c->ledger.bucket))
+        return refuse(&k, "ledger.bucket", "bucket '%s' belongs to none of the stores", c->ledger.bucket);
+    if (c->ledger.lock != STORE_LOCK_NONE && c->ledger.retain_ms == 0)
+        return refuse(&k, "ledger.retain", "a lock needs a time to retain");
+    if (c->node_count == 0)
+        return refuse(&k, "nodes", "at least one node is needed");
+    if (check_names(&k, "nodes", c->nodes[0].name, sizeof(c->nodes[0]), c->node_count) ||
+        check_names(&k, "queues", c->queues[0].name, sizeof(c->queues[0]), c->queue_count))
+        return e->code;
+    return OK;
+}
+
+/* What the file left out and a table's default cannot say. */
+static void complete(struct cluster *c)
+{
+    for (size_t i = 0; i < c->store_count; i++)
+        if (c->stores[i].region[0] == '\0')
+            memcpy(c->stores[i].region, c->region, sizeof(c->region));
+    if (c->queue_count == 0) {
+        c->queue_count = 1;
+        snprintf(c->queues[0].name, sizeof(c->queues[0].name), "default");
+    }
+    c->keys.kms_required = c->policy.kms_required;
+}
+
+/* ---- loading ---- */
+
+static enum err_code load_file(const char *file, struct cluster *c, struct err *e)
+{
+    CLEANUP(conf_freep) struct conf_doc *doc = NULL;
+    char home[CLUSTER_PATH_BYTES];
+    memcpy(home, c->home, sizeof(home));
+    if (conf_parse_file(file, &doc, e) || conf_bind(doc, cluster_fields, c, e))
+        return e->code;
+    memcpy(c->home, home, sizeof(home));
+    complete(c);
+    return check(doc, c, e);
+}
+
+enum err_code cluster_load(const char *home, const char *config_file, struct cluster **out, struct err *e)
+{
+    CLEANUP(cluster_freep) struct cluster *c = mem_new(sizeof(*c));
+    if (cluster_home_path(home, c->home, e))
+        return e->code;
+    CLEANUP(freep) char *own = path_join(c->home, "sovrun.yaml");
+    const char *file = config_file ? config_file : own;
+    if (!file_exists(file))
+        return err_set(e, ERR_NOT_FOUND, "there is no '%s'; `sovrun up --home %s` makes a cluster", file, home);
+    if (load_file(file, c, e))
+        return e->code;
+    if (resolve_paths(c, e))
+        return err_wrap(e, "%s", file);
+    *out = TAKE(c);
+    return OK;
+}
+
+void cluster_free(struct cluster *c)
+{
+    free(c);
+}
+
+bool cluster_is_dev(const struct cluster *c)
+{
+    return c->state.durability == DURABILITY_DEV;
+}

@@ -1,0 +1,169 @@
+#include "core/cluster/cluster_paths.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PEM_BYTES_MAX = 4096, CREDENTIAL_BYTES = 4096, CREDENTIALS_FILE_BYTES_MAX = 16 * 1024, STATE_TIMEOUT_MS = 2000 };
+
+/* ---- stores ---- */
+
+enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out, struct err *e)
+{
+    const struct cluster_store *s = cluster_find_store(c, bucket);
+    struct store_place p = { 0 };
+    if (!s)
+        return err_set(e, ERR_DENIED, "bucket '%s' belongs to none of the cluster's stores", bucket);
+    p.kind = s->kind;
+    p.path_style = s->path_style;
+    if (text_copy(p.bucket, sizeof(p.bucket), bucket, "bucket", e) ||
+        text_copy(p.root, sizeof(p.root), s->root, "store's root", e) ||
+        text_copy(p.endpoint, sizeof(p.endpoint), s->endpoint, "store's endpoint", e) ||
+        text_copy(p.region, sizeof(p.region), s->region, "store's region", e) ||
+        text_copy(p.ca_file, sizeof(p.ca_file), s->ca_file, "store's ca_file", e))
+        return e->code;
+    *out = p;
+    return OK;
+}
+
+struct credentials_text {
+    char access_key[CREDENTIAL_BYTES], secret_key[CREDENTIAL_BYTES], session_token[CREDENTIAL_BYTES];
+};
+static const struct conf_field credentials_fields[] = {
+    CONF_TEXT_REQUIRED(credentials_text, access_key, "access key id"),
+    CONF_TEXT_REQUIRED(credentials_text, secret_key, "secret access key"),
+    CONF_TEXT(credentials_text, session_token, "", "session token"),
+    CONF_END,
+};
+
+static void credentials_text_wipe(struct credentials_text *t)
+{
+    explicit_bzero(t, sizeof(*t));
+}
+
+static struct secret *secret_of(const char *text)
+{
+    return text[0] ? secret_new(text, strlen(text)) : NULL;
+}
+
+/* A reader's error may quote what it read. Here that could be a key, so its text stays here. */
+static enum err_code read_credentials(const char *file, struct cluster_credentials *out, struct err *e)
+{
+    CLEANUP(buf_wipe) struct buf text = BUF_INIT(CREDENTIALS_FILE_BYTES_MAX);
+    CLEANUP(conf_freep) struct conf_doc *doc = NULL;
+    CLEANUP(credentials_text_wipe) struct credentials_text t = { 0 };
+    struct err quiet = ERR_INIT;
+    if (file_read_private(file, &text, e))
+        return err_wrap(e, "credentials");
+    enum err_code code = conf_parse(file, text.data, text.len, &doc, &quiet);
+    if (code == OK)
+        code = conf_bind(doc, credentials_fields, &t, &quiet);
+    explicit_bzero(&quiet, sizeof(quiet));
+    if (code)
+        return err_set(e, ERR_USAGE,
+                       "credentials '%s': must be YAML with access_key, secret_key and, if there is one, session_token",
+                       file);
+    out->access_key = secret_of(t.access_key);
+    out->secret_key = secret_of(t.secret_key);
+    out->session_token = secret_of(t.session_token);
+    return OK;
+}
+
+enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct cluster_credentials *out,
+                                  struct err *e)
+{
+    const struct cluster_store *s = cluster_find_store(c, bucket);
+    if (!s)
+        return err_set(e, ERR_DENIED, "bucket '%s' belongs to none of the cluster's stores", bucket);
+    if (s->kind == STORE_S3)
+        return read_credentials(s->credentials_file, out, e);
+    *out = (struct cluster_credentials){ NULL, NULL, NULL };
+    return OK;
+}
+
+void cluster_credentials_done(struct cluster_credentials *c)
+{
+    secret_free(c->access_key);
+    secret_free(c->secret_key);
+    secret_free(c->session_token);
+    *c = (struct cluster_credentials){ NULL, NULL, NULL };
+}
+
+enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out, struct err *e)
+{
+    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    struct store_place place;
+    if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
+        return e->code;
+    const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
+    return store_open(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
+}
+
+/* ---- keys and state ---- */
+
+enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e)
+{
+    return keys_open(&c->keys, out, e);
+}
+
+void cluster_state_config(const struct cluster *c, struct state_config *out)
+{
+    *out = (struct state_config){ .timeout_ms = STATE_TIMEOUT_MS, .durability_dev = cluster_is_dev(c) };
+    _Static_assert(sizeof(out->address) == sizeof(c->state.address) && sizeof(out->cluster) == sizeof(c->name),
+                   "copied whole");
+    memcpy(out->address, c->state.address, sizeof(out->address));
+    memcpy(out->cluster, c->name, sizeof(out->cluster));
+}
+
+enum err_code cluster_state_password(const struct cluster *c, struct secret **out, struct err *e)
+{
+    if (c->state.password_file[0])
+        return secret_from_file(c->state.password_file, out, e);
+    *out = NULL;
+    return OK;
+}
+
+enum err_code cluster_open_state(const struct cluster *c, struct state **out, struct err *e)
+{
+    CLEANUP(secret_freep) struct secret *password = NULL;
+    struct state_config config;
+    cluster_state_config(c, &config);
+    if (cluster_state_password(c, &password, e))
+        return err_wrap(e, "password of the state");
+    return state_open(&config, password, out, e);
+}
+
+/* ---- the signing key ---- */
+
+enum err_code cluster_signer(const struct cluster *c, struct signer *out, struct err *e)
+{
+    CLEANUP(secret_freep) struct secret *pem = NULL;
+    CLEANUP(secret_freep) struct secret *seed = NULL;
+    if (secret_from_file(c->signing_key, &pem, e) || sign_private_from_pem(pem, &seed, e) ||
+        signer_from_seed(seed, out, e))
+        return err_wrap(e, "signing key '%s'", c->signing_key);
+    return OK;
+}
+
+char *cluster_public_key_path(const struct cluster *c)
+{
+    static const char ending[] = ".pem";
+    size_t n = strlen(c->signing_key);
+    if (text_ends(c->signing_key, ending))
+        n -= strlen(ending);
+    return mem_printf("%.*s.pub.pem", (int)n, c->signing_key);
+}
+
+enum err_code cluster_public_key(const struct cluster *c, uint8_t out[SIGN_PUBLIC_BYTES], struct err *e)
+{
+    CLEANUP(freep) char *path = cluster_public_key_path(c);
+    CLEANUP(buf_done) struct buf pem = BUF_INIT(PEM_BYTES_MAX);
+    if (file_read(path, &pem, e))
+        return err_wrap(e, "public key");
+    if (sign_public_from_pem(buf_text(&pem), out, e))
+        return err_wrap(e, "public key '%s'", path);
+    return OK;
+}
