@@ -347,7 +347,7 @@ static bool lease_take_locked(struct mem_cluster *c, struct mem_lease *l, const 
     if (held && strcmp(l->owner, ask->owner) != 0)
         return false;
     l->token = MAX(l->token + 1, c->clock->wall_ms(c->clock));
-    strcpy(l->owner, ask->owner); /* its length is checked by the facade */
+    memcpy(l->owner, ask->owner, strlen(ask->owner) + 1); /* its length was checked by the facade */
     return true;
 }
 
