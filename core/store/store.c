@@ -10,7 +10,6 @@ const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
 
 static const struct store_backend *const backends[] = {
     [STORE_DIR] = &store_dir_backend,
-    [STORE_S3] = &store_s3_backend,
     [STORE_MEM] = &store_mem_backend,
 };
 
@@ -18,7 +17,7 @@ enum { RETRY_TRIES = 6, RETRY_BASE_MS = 100, RETRY_MS_MAX = 5000 };
 
 static enum err_code backend_of(const struct store_place *place, const struct store_backend **out, struct err *e)
 {
-    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends))
+    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends) || !backends[place->kind])
         return err_set(e, ERR_USAGE, "there is no store kind %d", place->kind);
     if (store_check_bucket(place->bucket, e))
         return e->code;
@@ -29,8 +28,8 @@ static enum err_code backend_of(const struct store_place *place, const struct st
 enum err_code store_open(const struct store_place *place, const struct store_credentials *credentials,
                          struct store **out, struct err *e)
 {
-    const struct store_backend *backend;
-    struct store *bare;
+    const struct store_backend *backend = NULL;
+    struct store *bare = NULL;
     if (backend_of(place, &backend, e) || backend->open(place, credentials, &bare, e))
         return err_wrap(e, "open store '%s'", place->bucket);
     *out = store_retry_new(bare, RETRY_TRIES, RETRY_BASE_MS, RETRY_MS_MAX, &clock_real);
@@ -46,7 +45,7 @@ void store_close(struct store *s)
 enum err_code store_make_bucket(const struct store_place *place, const struct store_credentials *credentials,
                                 bool object_lock, struct err *e)
 {
-    const struct store_backend *backend;
+    const struct store_backend *backend = NULL;
     if (backend_of(place, &backend, e) || backend->make_bucket(place, credentials, object_lock, e))
         return err_wrap(e, "make bucket '%s'", place->bucket);
     return OK;

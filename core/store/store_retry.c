@@ -1,0 +1,183 @@
+#include "base/mem.h"
+#include "base/rng.h"
+#include "core/store/store_ops.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct store_retry {
+    struct store base;
+    struct store *inner; /* owned */
+    int tries;
+    int64_t base_ms, max_ms;
+    const struct clock *clock;
+};
+
+/* Full jitter: anywhere between no wait and the whole, so that many ranks that failed together do not come back together. */
+static int64_t pause_ms(const struct store_retry *r, int failures)
+{
+    int64_t longest = r->base_ms;
+    for (int i = 1; i < failures && longest < r->max_ms; i++)
+        longest *= 2;
+    longest = MIN(longest, r->max_ms);
+    uint64_t random;
+    random_bytes(&random, sizeof(random));
+    return (int64_t)(random % (uint64_t)(longest + 1));
+}
+
+/* Call again? Waits where it says yes; says in `e` how often was tried where it says no. */
+static bool again(const struct store_retry *r, int *failures, struct err *e)
+{
+    if (e->code != ERR_RETRY)
+        return false;
+    (*failures)++;
+    if (*failures >= r->tries) {
+        if (r->tries > 1)
+            IGNORE(err_wrap(e, "gave up after %d tries", *failures));
+        return false;
+    }
+    r->clock->sleep_ms(r->clock, pause_ms(r, *failures));
+    err_clear(e);
+    return true;
+}
+
+#define RETRY(r, e, call) \
+    do { \
+        enum err_code code_; \
+        int failures_ = 0; \
+        do { \
+            code_ = (call); \
+        } while (code_ && again(r, &failures_, e)); \
+        return code_; \
+    } while (0)
+
+static enum err_code retry_put(struct store *s, const char *key, const void *data, size_t n,
+                               const struct store_put_options *options, struct store_info *out, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    RETRY(r, e, r->inner->ops->put(r->inner, key, data, n, options, out, e));
+}
+
+static enum err_code get_once(struct store *inner, const char *key, const char *version, uint64_t offset,
+                              uint64_t length, struct buf *body, size_t before, struct store_info *out,
+                              struct err *e)
+{
+    body->len = before; /* what a failed try left */
+    return inner->ops->get(inner, key, version, offset, length, body, out, e);
+}
+
+static enum err_code retry_get(struct store *s, const char *key, const char *version, uint64_t offset,
+                               uint64_t length, struct buf *body, struct store_info *out, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    size_t before = body->len;
+    RETRY(r, e, get_once(r->inner, key, version, offset, length, body, before, out, e));
+}
+
+static enum err_code retry_head(struct store *s, const char *key, const char *version, struct store_info *out,
+                                struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    RETRY(r, e, r->inner->ops->head(r->inner, key, version, out, e));
+}
+
+/* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends it. */
+struct progress {
+    char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES];
+    store_each_fn *each;
+    void *context;
+    bool ended_by_caller;
+};
+
+static enum err_code remember(void *context, const struct store_info *info, struct err *e)
+{
+    struct progress *p = context;
+    enum err_code code = p->each(p->context, info, e);
+    p->ended_by_caller = code != OK;
+    memcpy(p->key, info->key, sizeof(p->key));
+    memcpy(p->version, info->version, sizeof(p->version));
+    return code;
+}
+
+static enum err_code retry_list(struct store *s, const char *prefix, const char *after, store_each_fn *each,
+                                void *context, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    struct progress p = { .each = each, .context = context };
+    enum err_code code;
+    int failures = 0;
+    snprintf(p.key, sizeof(p.key), "%s", after);
+    do {
+        code = r->inner->ops->list(r->inner, prefix, p.key, remember, &p, e);
+    } while (code && !p.ended_by_caller && again(r, &failures, e));
+    return code;
+}
+
+static enum err_code retry_list_versions(struct store *s, const char *prefix, const char *after_key,
+                                         const char *after_version, store_each_fn *each, void *context,
+                                         struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    struct progress p = { .each = each, .context = context };
+    enum err_code code;
+    int failures = 0;
+    snprintf(p.key, sizeof(p.key), "%s", after_key);
+    snprintf(p.version, sizeof(p.version), "%s", after_version);
+    do {
+        code = r->inner->ops->list_versions(r->inner, prefix, p.key, p.version, remember, &p, e);
+    } while (code && !p.ended_by_caller && again(r, &failures, e));
+    return code;
+}
+
+static enum err_code retry_remove(struct store *s, const char *key, const char *version, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    RETRY(r, e, r->inner->ops->remove(r->inner, key, version, e));
+}
+
+static enum err_code retry_set_lock(struct store *s, const char *key, const char *version,
+                                    const struct store_lock *lock, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    RETRY(r, e, r->inner->ops->set_lock(r->inner, key, version, lock, e));
+}
+
+static enum err_code retry_facts(struct store *s, struct store_facts *out, struct err *e)
+{
+    const struct store_retry *r = (const struct store_retry *)s;
+    RETRY(r, e, r->inner->ops->facts(r->inner, out, e));
+}
+
+static void retry_close(struct store *s)
+{
+    store_close(((struct store_retry *)s)->inner);
+    free(s);
+}
+
+static const struct store_ops store_retry_ops = {
+    .name = "retry",
+    .put = retry_put,
+    .get = retry_get,
+    .head = retry_head,
+    .list = retry_list,
+    .list_versions = retry_list_versions,
+    .remove = retry_remove,
+    .set_lock = retry_set_lock,
+    .facts = retry_facts,
+    .close = retry_close,
+};
+
+struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms,
+                              const struct clock *clock)
+{
+    invariant(tries >= 1 && base_ms >= 0 && max_ms >= base_ms);
+    struct store_retry *r = mem_new(sizeof(*r));
+    r->base.ops = &store_retry_ops;
+    memcpy(r->base.name, inner->name, sizeof(r->base.name));
+    r->inner = inner;
+    r->tries = tries;
+    r->base_ms = base_ms;
+    r->max_ms = max_ms;
+    r->clock = clock;
+    return &r->base;
+}

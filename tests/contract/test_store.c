@@ -1,0 +1,607 @@
+/*
+ * The contract of core/store, tried in every place: each row runs on dir, mem and s3 unless it names fewer.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "tests/fake/store_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- objects ---- */
+
+static void what_is_put_is_what_is_got(struct world *w)
+{
+    static const size_t sizes[] = { 0, 1, 4096, 300000 };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        CLEANUP(buf_done) struct buf data = BUF_INIT(sizes[i]), got = BUF_INIT(sizes[i] + 5);
+        struct store_info put, head, get;
+        for (size_t k = 0; k < sizes[i]; k++)
+            buf_add_byte(&data, (uint8_t)(k * 31 + i));
+        buf_add_text(&got, "front");
+        assert_ok(store_put(w->store, world_key(w, "x"), data.data, data.len, NULL, &put, &e));
+        assert_ok(store_get(w->store, world_key(w, "x"), NULL, 0, UINT64_MAX, &got, &get, &e));
+        assert_ok(store_head(w->store, world_key(w, "x"), NULL, &head, &e));
+        assert_int_equal(got.len, sizes[i] + 5);
+        assert_memory_equal(got.data, "front", 5); /* what was in the buffer stays in front */
+        if (sizes[i])
+            assert_memory_equal(got.data + 5, data.data, sizes[i]);
+        assert_string_equal(put.key, world_key(w, "x"));
+        assert_string_equal(put.version, head.version);
+        assert_string_equal(put.version, get.version);
+        assert_int_equal(put.bytes, sizes[i]);
+        assert_int_equal(head.bytes, sizes[i]);
+        assert_int_equal(get.bytes, sizes[i]);
+        assert_int_equal(put.modified_ms, head.modified_ms);
+        assert_true(head.modified_ms > clock_wall_ms() - 3600000 && head.modified_ms < clock_wall_ms() + 3600000);
+        assert_int_equal(head.lock.mode, STORE_LOCK_NONE);
+        assert_true(head.is_latest);
+    }
+}
+
+static void every_put_makes_a_version(struct world *w)
+{
+    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two"), three = world_put(w, "x", "two");
+    assert_string_not_equal(one.version, two.version);
+    assert_string_not_equal(two.version, three.version);
+    assert_string_equal(world_text(w, "x", NULL), "two");
+    assert_string_equal(world_text(w, "x", one.version), "one");
+    assert_string_equal(world_text(w, "x", three.version), "two");
+    struct err e = ERR_INIT;
+    struct store_info head;
+    assert_ok(store_head(w->store, world_key(w, "x"), one.version, &head, &e));
+    assert_string_equal(head.version, one.version);
+    assert_string_equal(world_list_versions(w, ""), "x:two x:two x:one");
+}
+
+static void a_range_gives_its_bytes(struct world *w)
+{
+    static const struct {
+        uint64_t offset, length;
+        const char *want;
+    } ranges[] = {
+        { 0, UINT64_MAX, "0123456789" }, { 0, 10, "0123456789" }, { 0, 1, "0" },   { 3, 4, "3456" },
+        { 9, 1, "9" },                   { 9, 100, "9" },         { 10, 1, "" },   { 11, 1, "" },
+        { 4, 0, "" },                    { 4, UINT64_MAX, "456789" },              { UINT64_MAX, UINT64_MAX, "" },
+        { 1, UINT64_MAX - 1, "123456789" }, { UINT64_MAX - 1, 1, "" },
+    };
+    struct store_info old = world_put(w, "x", "0123456789");
+    world_put(w, "x", "other");
+    for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
+        CLEANUP(buf_done) struct buf body = BUF_INIT(100);
+        struct store_info info;
+        struct err e = ERR_INIT;
+        assert_ok(store_get(w->store, world_key(w, "x"), old.version, ranges[i].offset, ranges[i].length, &body, &info, &e));
+        assert_string_equal(buf_text(&body), ranges[i].want);
+        assert_int_equal(info.bytes, 10);
+        assert_string_equal(info.version, old.version);
+    }
+}
+
+static void an_empty_object_has_ranges_too(struct world *w)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(buf_done) struct buf body = BUF_INIT(100);
+    struct store_info info;
+    world_put(w, "x", "");
+    assert_ok(store_get(w->store, world_key(w, "x"), NULL, 0, 5, &body, &info, &e));
+    assert_ok(store_get(w->store, world_key(w, "x"), NULL, 7, UINT64_MAX, &body, &info, &e));
+    assert_int_equal(body.len, 0);
+    assert_int_equal(info.bytes, 0);
+}
+
+static void a_small_buffer_is_a_limit(struct world *w)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(buf_done) struct buf body = BUF_INIT(9);
+    world_put(w, "x", "0123456789");
+    buf_add_text(&body, "ab");
+    assert_int_equal(store_get(w->store, world_key(w, "x"), NULL, 0, UINT64_MAX, &body, NULL, &e), ERR_LIMIT);
+    assert_string_equal(buf_text(&body), "ab");
+    err_clear(&e);
+    CLEANUP(buf_done) struct buf fits = BUF_INIT(9);
+    buf_add_text(&fits, "ab");
+    assert_ok(store_get(w->store, world_key(w, "x"), NULL, 3, UINT64_MAX, &fits, NULL, &e));
+    assert_string_equal(buf_text(&fits), "ab3456789");
+}
+
+static void what_is_not_there_is_not_found(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_info info = { .bytes = 77 };
+    CLEANUP(buf_done) struct buf body = BUF_INIT(100);
+    assert_int_equal(store_get(w->store, world_key(w, "none"), NULL, 0, 1, &body, &info, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, "none"));
+    assert_int_equal(store_head(w->store, world_key(w, "none"), NULL, &info, &e), ERR_NOT_FOUND);
+    world_put(w, "x", "one");
+    struct store_info other = world_put(w, "y", "two");
+    assert_int_equal(store_head(w->store, world_key(w, "x"), other.version, &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_get(w->store, world_key(w, "x"), other.version, 0, 1, &body, &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_head(w->store, world_key(w, "x/y"), NULL, &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(info.bytes, 77); /* outputs change only on success */
+    err_clear(&e);
+    assert_ok(store_delete(w->store, world_key(w, "x"), other.version, &e));
+    assert_string_equal(world_text(w, "x", NULL), "one");
+}
+
+static void malformed_keys_are_refused(struct world *w)
+{
+    static const char *const keys[] = {
+        "", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\nb", "a\x7f", "a\x01", "\xc2\x85",
+        "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82",
+    };
+    struct err e = ERR_INIT;
+    struct store_info info;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        assert_int_equal(store_put(w->store, keys[i], "x", 1, NULL, NULL, &e), ERR_USAGE);
+        assert_int_equal(store_head(w->store, keys[i], NULL, &info, &e), ERR_USAGE);
+        assert_int_equal(store_delete(w->store, keys[i], NULL, &e), ERR_USAGE);
+    }
+    char longest[STORE_KEY_BYTES + 1];
+    memset(longest, 'a', sizeof(longest));
+    longest[STORE_KEY_BYTES] = '\0';
+    assert_int_equal(store_put(w->store, longest, "x", 1, NULL, NULL, &e), ERR_USAGE);
+    assert_int_equal(store_head(w->store, "a", "", &info, &e), ERR_USAGE);
+    assert_int_equal(store_head(w->store, "a", "a b", &info, &e), ERR_USAGE);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct key_list {
+    char *keys[64];
+    size_t count;
+};
+
+static enum err_code add_key(void *context, const struct store_info *info, struct err *e)
+{
+    struct key_list *l = context;
+    (void)e;
+    assert_true(l->count < ARRAY_LEN(l->keys));
+    l->keys[l->count++] = mem_text(info->key);
+    return OK;
+}
+
+/* A segment of n bytes, then `rest`. */
+static char *long_key(size_t n, const char *unit, const char *rest)
+{
+    struct buf b = BUF_INIT(4096);
+    while (b.len < n)
+        buf_add_text(&b, unit);
+    buf_add_text(&b, rest);
+    char *key = mem_text(buf_text(&b));
+    buf_done(&b);
+    return key;
+}
+
+static void awkward_keys_are_kept_apart(struct world *w)
+{
+    static const char *const plain[] = {
+        "a", "a/b", "a-b", "a.b", "a b", "a+b", "a%b", "a%2Fb", "a%2fb", "a%20b", "A", "a@", "@", "@/a", "a/@", "a/@/b",
+        "+", "a+/b", "..a", "a..", ".hidden", "...", "~", "*", "?", "#", "?versions", "a&b=c;d", "\"quoted\"", "<a>&amp;",
+        "it's", "back\\slash", "a:b", "!$(),", "[]{}|^`", "ä", "a\xcc\x88", "€/ß", "日本語", "😀", "bucket.txt", "lock",
+    };
+    struct key_list want = { .count = 0 }, got = { .count = 0 };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+        want.keys[want.count++] = mem_text(world_key(w, plain[i]));
+    static const struct { size_t n; const char *unit, *rest; } grown[] = {
+        { 200, "s", "" }, { 239, "s", "" }, { 240, "s", "" }, { 241, "s", "" }, { 255, "s", "/x" }, { 256, "s", "" },
+        { 600, "s", "/x" }, { 600, "s", "-x" }, { 600, "s", "" }, { 240, "ä", "" }, { 480, "€", "/x" }, { 990, "😀", "" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(grown); i++) {
+        CLEANUP(freep) char *key = long_key(grown[i].n, grown[i].unit, grown[i].rest);
+        want.keys[want.count++] = mem_text(world_key(w, key));
+    }
+    qsort(want.keys, want.count, sizeof(want.keys[0]), by_bytes);
+    for (size_t i = 0; i < want.count; i++)
+        assert_ok(store_put(w->store, want.keys[i], want.keys[i], strlen(want.keys[i]), NULL, NULL, &e));
+    assert_ok(store_list(w->store, w->prefix, NULL, add_key, &got, &e));
+    assert_int_equal(got.count, want.count);
+    for (size_t i = 0; i < want.count; i++) {
+        CLEANUP(buf_done) struct buf body = BUF_INIT(2000);
+        assert_string_equal(got.keys[i], want.keys[i]);
+        assert_ok(store_get(w->store, want.keys[i], NULL, 0, UINT64_MAX, &body, NULL, &e));
+        assert_string_equal(buf_text(&body), want.keys[i]);
+        free(want.keys[i]);
+        free(got.keys[i]);
+    }
+}
+
+static void what_is_put_is_there_for_another(struct world *w)
+{
+    struct store_info put = world_put_locked(w, "x", "one", lock_for(STORE_LOCK_COMPLIANCE, 3600000));
+    store_close(w->store);
+    w->store = world_another(w);
+    struct err e = ERR_INIT;
+    struct store_info head;
+    assert_string_equal(world_text(w, "x", NULL), "one");
+    assert_ok(store_head(w->store, world_key(w, "x"), NULL, &head, &e));
+    assert_string_equal(head.version, put.version);
+    assert_int_equal(head.lock.retain_until_ms, put.lock.retain_until_ms);
+    assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
+}
+
+/* ---- lists ---- */
+
+static void a_list_is_in_byte_order(struct world *w)
+{
+    static const char *const keys[] = { "b", "a/b", "a", "a-b", "a.b", "a0", "a/a/z", "B", "a/b/c", "ab" };
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        world_put(w, keys[i], "x");
+    assert_string_equal(world_list(w, "", NULL), "B a a-b a.b a/a/z a/b a/b/c a0 ab b");
+    assert_string_equal(world_list(w, "a/", NULL), "a/a/z a/b a/b/c");
+    assert_string_equal(world_list(w, "a/b", NULL), "a/b a/b/c");
+    assert_string_equal(world_list(w, "a", NULL), "a a-b a.b a/a/z a/b a/b/c a0 ab");
+    assert_string_equal(world_list(w, "a/b/", NULL), "a/b/c");
+    assert_string_equal(world_list(w, "c", NULL), "");
+    assert_string_equal(world_list(w, "c/d/e", NULL), "");
+    assert_string_equal(world_list(w, "b/", NULL), "");
+    assert_string_equal(world_list(w, "", "a/b"), "a/b/c a0 ab b");
+    assert_string_equal(world_list(w, "", "a/b/"), "a/b/c a0 ab b");
+    assert_string_equal(world_list(w, "", "a/a"), "a/a/z a/b a/b/c a0 ab b");
+    assert_string_equal(world_list(w, "a/", "a/a/z"), "a/b a/b/c");
+    assert_string_equal(world_list(w, "a/", "b"), "");
+    assert_string_equal(world_list(w, "a/", "B"), "a/a/z a/b a/b/c");
+    assert_string_equal(world_list(w, "", "zzz"), "");
+}
+
+static void deleted_keys_are_not_listed(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_info b;
+    world_put(w, "a", "1");
+    b = world_put(w, "b", "1");
+    world_put(w, "b", "2");
+    world_put(w, "c/d", "1");
+    assert_ok(store_delete(w->store, world_key(w, "b"), NULL, &e));
+    assert_string_equal(world_list(w, "", NULL), "a c/d");
+    assert_string_equal(world_text(w, "b", NULL), "(not found)");
+    assert_string_equal(world_text(w, "b", b.version), "1");
+    assert_string_equal(world_list_versions(w, ""), "a:1 b:gone b:2 b:1 c/d:1");
+    world_put(w, "b", "3");
+    assert_string_equal(world_list(w, "", NULL), "a b c/d");
+    assert_string_equal(world_list_versions(w, "b"), "b:3 b:gone b:2 b:1");
+}
+
+struct find {
+    struct store_info info;
+    bool marker;
+};
+
+static enum err_code find_marker(void *context, const struct store_info *info, struct err *e)
+{
+    struct find *f = context;
+    (void)e;
+    if (info->is_delete_marker == f->marker)
+        f->info = *info;
+    return OK;
+}
+
+static void removing_the_marker_brings_the_object_back(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct find f = { .marker = true };
+    struct store_info info;
+    world_put(w, "x", "one");
+    assert_ok(store_delete(w->store, world_key(w, "x"), NULL, &e));
+    assert_ok(store_list_versions(w->store, world_key(w, "x"), find_marker, &f, &e));
+    assert_true(f.info.is_latest);
+    assert_int_equal(store_head(w->store, world_key(w, "x"), f.info.version, &info, &e), ERR_NOT_FOUND);
+    err_clear(&e);
+    assert_ok(store_delete(w->store, world_key(w, "x"), f.info.version, &e));
+    assert_string_equal(world_text(w, "x", NULL), "one");
+}
+
+static void a_removed_version_is_gone_for_good(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_info one = world_put(w, "d/x", "one"), two = world_put(w, "d/x", "two");
+    assert_ok(store_delete(w->store, world_key(w, "d/x"), two.version, &e));
+    assert_string_equal(world_text(w, "d/x", NULL), "one");
+    assert_string_equal(world_text(w, "d/x", two.version), "(not found)");
+    assert_ok(store_delete(w->store, world_key(w, "d/x"), two.version, &e));
+    assert_ok(store_delete(w->store, world_key(w, "d/x"), one.version, &e));
+    assert_string_equal(world_list_versions(w, ""), "");
+    world_put(w, "d/x", "three");
+    assert_string_equal(world_list_versions(w, ""), "d/x:three");
+}
+
+static void deleting_what_is_not_there_is_fine(struct world *w)
+{
+    struct err e = ERR_INIT;
+    assert_ok(store_delete(w->store, world_key(w, "none"), NULL, &e));
+    assert_ok(store_delete(w->store, world_key(w, "none"), NULL, &e));
+    assert_string_equal(world_list(w, "", NULL), "");
+}
+
+struct counter {
+    int count, fail_at;
+    char last[STORE_KEY_BYTES];
+};
+
+static enum err_code count_in_order(void *context, const struct store_info *info, struct err *e)
+{
+    struct counter *c = context;
+    if (++c->count == c->fail_at)
+        return c->fail_at % 2 ? ERR_CONFLICT : err_set(e, ERR_RETRY, "my own reason");
+    assert_true(strcmp(c->last, info->key) <= 0);
+    snprintf(c->last, sizeof(c->last), "%s", info->key);
+    return OK;
+}
+
+static void the_callers_failure_ends_a_list(struct world *w)
+{
+    struct err e = ERR_INIT;
+    for (int i = 0; i < 5; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        world_put(w, key, "x");
+    }
+    struct counter quiet = { .fail_at = 3 }, loud = { .fail_at = 2 }, versions = { .fail_at = 2 };
+    assert_int_equal(store_list(w->store, w->prefix, NULL, count_in_order, &quiet, &e), ERR_CONFLICT);
+    assert_int_equal(quiet.count, 3);
+    assert_int_equal(store_list(w->store, w->prefix, NULL, count_in_order, &loud, &e), ERR_RETRY);
+    assert_int_equal(loud.count, 2); /* and it is not tried again */
+    assert_string_equal(e.text, "my own reason");
+    assert_int_equal(store_list_versions(w->store, w->prefix, count_in_order, &versions, &e), ERR_RETRY);
+    assert_int_equal(versions.count, 2);
+}
+
+static void a_list_goes_beyond_one_page(struct world *w)
+{
+    enum { KEYS = 1100 };
+    struct err e = ERR_INIT;
+    struct counter list = { .count = 0 }, versions = { .count = 0 };
+    for (int i = 0; i < KEYS; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "p%d/%d", i % 7, i);
+        assert_ok(store_put(w->store, world_key(w, key), "x", 1, NULL, NULL, &e));
+    }
+    assert_ok(store_list(w->store, w->prefix, NULL, count_in_order, &list, &e));
+    assert_int_equal(list.count, KEYS);
+    assert_ok(store_list_versions(w->store, w->prefix, count_in_order, &versions, &e));
+    assert_int_equal(versions.count, KEYS);
+}
+
+/* ---- locks ---- */
+
+static void a_locked_version_cannot_be_removed(struct world *w)
+{
+    static const enum store_lock_mode modes[] = { STORE_LOCK_GOVERNANCE, STORE_LOCK_COMPLIANCE };
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        struct err e = ERR_INIT;
+        struct store_lock lock = lock_for(modes[i], 3600000);
+        struct store_info put = world_put_locked(w, "x", "locked", lock), head;
+        assert_int_equal(put.lock.mode, modes[i]);
+        assert_true(put.lock.retain_until_ms >= lock.retain_until_ms);
+        assert_true(put.lock.retain_until_ms < lock.retain_until_ms + 1000);
+        assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
+        err_clear(&e);
+        assert_ok(store_delete(w->store, world_key(w, "x"), NULL, &e)); /* hiding is always allowed */
+        assert_string_equal(world_text(w, "x", put.version), "locked");
+        world_put(w, "x", "newer");
+        assert_string_equal(world_text(w, "x", put.version), "locked");
+        assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
+        assert_int_equal(head.lock.mode, put.lock.mode);
+        assert_int_equal(head.lock.retain_until_ms, put.lock.retain_until_ms);
+    }
+}
+
+static void a_lock_is_extended_but_not_shortened(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_info put = world_put_locked(w, "x", "locked", lock_for(STORE_LOCK_COMPLIANCE, 3600000)), head;
+    struct store_lock longer = lock_for(STORE_LOCK_COMPLIANCE, 7200000), shorter = lock_for(STORE_LOCK_COMPLIANCE, 60000);
+    struct store_lock weaker = lock_for(STORE_LOCK_GOVERNANCE, 7200000), none = { .mode = STORE_LOCK_NONE };
+    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &shorter, &e), ERR_DENIED);
+    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &weaker, &e), ERR_DENIED);
+    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &none, &e), ERR_DENIED);
+    err_clear(&e);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &longer, &e));
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &longer, &e));
+    assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
+    assert_true(head.lock.retain_until_ms >= longer.retain_until_ms);
+    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &shorter, &e), ERR_DENIED);
+}
+
+static void a_lock_is_set_on_one_version_later(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two");
+    struct store_lock lock = lock_for(STORE_LOCK_COMPLIANCE, 3600000);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), one.version, &lock, &e));
+    assert_int_equal(store_delete(w->store, world_key(w, "x"), one.version, &e), ERR_DENIED);
+    err_clear(&e);
+    assert_ok(store_delete(w->store, world_key(w, "x"), two.version, &e));
+    assert_string_equal(world_text(w, "x", NULL), "one");
+    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), two.version, &lock, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_set_lock(w->store, world_key(w, "y"), NULL, &lock, &e), ERR_NOT_FOUND);
+    struct store_info three = world_put(w, "x", "three");
+    err_clear(&e);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), NULL, &lock, &e)); /* the latest */
+    assert_int_equal(store_delete(w->store, world_key(w, "x"), three.version, &e), ERR_DENIED);
+}
+
+static void a_legal_hold_stays_until_it_is_lifted(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_lock hold = { .legal_hold = true }, lifted = { .legal_hold = false };
+    struct store_info put = world_put_locked(w, "x", "held", hold), head;
+    assert_true(put.lock.legal_hold);
+    assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
+    err_clear(&e);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &lifted, &e));
+    assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
+    assert_false(head.lock.legal_hold);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &hold, &e));
+    assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
+    err_clear(&e);
+    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &lifted, &e));
+    assert_ok(store_delete(w->store, world_key(w, "x"), put.version, &e));
+}
+
+static void a_lock_that_has_ended_holds_nothing(struct world *w)
+{
+    enum { POLLS = 400, POLL_MS = 20 };
+    struct store_info put = world_put_locked(w, "x", "soon free", lock_for(STORE_LOCK_COMPLIANCE, 300));
+    struct err e = ERR_INIT;
+    int polls = 0;
+    while (store_delete(w->store, world_key(w, "x"), put.version, &e) == ERR_DENIED && polls++ < POLLS) {
+        err_clear(&e);
+        clock_real.sleep_ms(&clock_real, POLL_MS);
+    }
+    assert_true(polls > 0 && polls < POLLS);
+    assert_int_equal(e.code, OK);
+    assert_string_equal(world_text(w, "x", put.version), "(not found)");
+}
+
+static void malformed_locks_are_refused(struct world *w)
+{
+    static const struct store_lock locks[] = {
+        { .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = 1000 }, { .mode = STORE_LOCK_COMPLIANCE },
+        { .mode = STORE_LOCK_NONE, .retain_until_ms = 4102444800000 }, { .mode = 7, .retain_until_ms = 4102444800000 },
+    };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
+        struct store_put_options options = { .lock = locks[i] };
+        assert_int_equal(store_put(w->store, world_key(w, "x"), "x", 1, &options, NULL, &e), ERR_USAGE);
+        assert_int_equal(store_set_lock(w->store, world_key(w, "x"), NULL, &locks[i], &e), ERR_USAGE);
+    }
+}
+
+static void a_bucket_without_object_lock_refuses_locks(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_place plain = w->place;
+    struct store_put_options locked = { .lock = lock_for(STORE_LOCK_COMPLIANCE, 3600000) };
+    struct store_facts facts;
+    struct store_info info;
+    CLEANUP(store_closep) struct store *s = NULL;
+    snprintf(plain.bucket, sizeof(plain.bucket), "plain-%.50s", w->place.bucket);
+    assert_ok(store_make_bucket(&plain, &w->credentials, false, &e));
+    assert_ok(store_open(&plain, &w->credentials, &s, &e));
+    assert_ok(store_facts(s, &facts, &e));
+    assert_true(facts.versioned);
+    assert_false(facts.lockable);
+    assert_int_equal(store_put(s, "x", "x", 1, &locked, NULL, &e), ERR_DENIED);
+    assert_int_equal(store_head(s, "x", NULL, &info, &e), ERR_NOT_FOUND);
+    err_clear(&e);
+    assert_ok(store_put(s, "x", "x", 1, NULL, NULL, &e));
+    assert_int_equal(store_set_lock(s, "x", NULL, &locked.lock, &e), ERR_DENIED);
+    assert_int_equal(store_make_bucket(&plain, &w->credentials, true, &e), ERR_CONFLICT);
+}
+
+/* ---- the bucket ---- */
+
+static void the_facts_are_read_back(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_facts facts;
+    assert_ok(store_facts(w->store, &facts, &e));
+    assert_string_equal(facts.location, w->place.region);
+    assert_true(facts.versioned);
+    assert_true(facts.lockable);
+    assert_int_equal(facts.default_lock.mode, STORE_LOCK_NONE);
+}
+
+static void making_a_bucket_again_is_fine_if_it_fits(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_place elsewhere = w->place;
+    assert_ok(store_make_bucket(&w->place, &w->credentials, true, &e));
+    assert_ok(store_make_bucket(&w->place, &w->credentials, false, &e));
+    snprintf(elsewhere.region, sizeof(elsewhere.region), "elsewhere-1");
+    assert_int_equal(store_make_bucket(&elsewhere, &w->credentials, true, &e), ERR_CONFLICT);
+}
+
+static void a_bucket_that_is_not_there_is_not_found(struct world *w)
+{
+    struct err e = ERR_INIT;
+    struct store_place none = w->place;
+    struct counter list = { .count = 0 };
+    CLEANUP(store_closep) struct store *s = NULL;
+    snprintf(none.bucket, sizeof(none.bucket), "none-%.50s", w->place.bucket);
+    if (store_open(&none, &w->credentials, &s, &e) == OK)
+        assert_int_equal(store_list(s, "", NULL, count_in_order, &list, &e), ERR_NOT_FOUND);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static const struct row {
+    const char *name;
+    void (*run)(struct world *w);
+    int where; /* enum world_kind */
+} rows[] = {
+    { "what is put is what is got", what_is_put_is_what_is_got, WORLD_ALL },
+    { "every put makes a version, and the older stay readable", every_put_makes_a_version, WORLD_ALL },
+    { "a range gives its bytes and the whole size", a_range_gives_its_bytes, WORLD_ALL },
+    { "an empty object has ranges too", an_empty_object_has_ranges_too, WORLD_ALL },
+    { "a buffer that is too small is a limit and keeps what it held", a_small_buffer_is_a_limit, WORLD_ALL },
+    { "what is not there is not found", what_is_not_there_is_not_found, WORLD_ALL },
+    { "malformed keys and version ids are refused", malformed_keys_are_refused, WORLD_ALL },
+    { "awkward keys are kept apart and listed as they are", awkward_keys_are_kept_apart, WORLD_ALL },
+    { "what is put is there for another handle, with its lock", what_is_put_is_there_for_another, WORLD_KEPT },
+    { "a list is in byte order, below its prefix, behind its start", a_list_is_in_byte_order, WORLD_ALL },
+    { "deleted keys are not listed, their versions are", deleted_keys_are_not_listed, WORLD_ALL },
+    { "removing the marker brings the object back", removing_the_marker_brings_the_object_back, WORLD_ALL },
+    { "a removed version is gone for good, the one before is the latest", a_removed_version_is_gone_for_good, WORLD_ALL },
+    { "deleting what is not there is fine", deleting_what_is_not_there_is_fine, WORLD_ALL },
+    { "the caller's failure ends a list and comes back as it is", the_callers_failure_ends_a_list, WORLD_ALL },
+    { "a list goes beyond one page", a_list_goes_beyond_one_page, WORLD_ALL },
+    { "a locked version can be hidden but not removed", a_locked_version_cannot_be_removed, WORLD_ALL },
+    { "a lock is extended but not shortened, weakened or dropped", a_lock_is_extended_but_not_shortened, WORLD_ALL },
+    { "a lock set later holds for that version alone", a_lock_is_set_on_one_version_later, WORLD_ALL },
+    { "a legal hold stays until it is lifted", a_legal_hold_stays_until_it_is_lifted, WORLD_ALL },
+    { "a lock that has ended holds nothing", a_lock_that_has_ended_holds_nothing, WORLD_ALL },
+    { "malformed locks are refused", malformed_locks_are_refused, WORLD_ALL },
+    { "a bucket without object lock refuses locks", a_bucket_without_object_lock_refuses_locks, WORLD_KEPT },
+    { "the facts are read back", the_facts_are_read_back, WORLD_ALL },
+    { "making a bucket again is fine if it fits", making_a_bucket_again_is_fine_if_it_fits, WORLD_KEPT },
+    { "a bucket that is not there is not found", a_bucket_that_is_not_there_is_not_found, WORLD_KEPT },
+};
+
+struct trial {
+    const struct row *row;
+    struct world *world;
+    char name[128];
+};
+
+static void try_row(void **state)
+{
+    struct trial *t = *state;
+    if (t->world->why_not)
+        skip();
+    world_row_begins(t->world);
+    t->row->run(t->world);
+    world_row_ends(t->world);
+}
+
+int main(void)
+{
+    static const enum world_kind kinds[] = { WORLD_DIR, WORLD_MEM, WORLD_S3 };
+    static struct world worlds[ARRAY_LEN(kinds)];
+    static struct trial trials[ARRAY_LEN(kinds) * ARRAY_LEN(rows)];
+    static struct CMUnitTest tests[ARRAY_LEN(trials)];
+    size_t n = 0;
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        world_open(&worlds[k], kinds[k]);
+        if (worlds[k].why_not)
+            fprintf(stderr, "%s: %s\n", worlds[k].name, worlds[k].why_not);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            if (!(rows[i].where & kinds[k]))
+                continue;
+            trials[n] = (struct trial){ .row = &rows[i], .world = &worlds[k] };
+            snprintf(trials[n].name, sizeof(trials[n].name), "%s: %s", worlds[k].name, rows[i].name);
+            tests[n] = (struct CMUnitTest){ trials[n].name, try_row, NULL, NULL, &trials[n] };
+            n++;
+        }
+    }
+    int failed = _cmocka_run_group_tests("store", tests, n, NULL, NULL);
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+        world_close(&worlds[k]);
+    return failed;
+}
