@@ -34,11 +34,12 @@ SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/*/*.c trainer/*.c 
 MAINS   := trainer/main.c scheduler/main.c runner/main.c
 LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS)))
 BINS    := $(B)/bin/sovrun $(B)/bin/sovrun-scheduler $(B)/bin/sovrun-trainer
-TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c tests/system/*.c)
 TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all help found deps deps-test build tests test demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench demo asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -79,6 +80,14 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(patsubst %.c,$(B)/obj/%.o,$(TEST_AUX)) $(B)/l
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
+
+bench: $(BENCHES) ## measure, each beside its peer in the same run
+	@for bench in $(BENCHES); do echo "$$bench"; $$bench || exit 1; done
 
 tests: build $(TESTS) ## build the tests
 
