@@ -13,8 +13,7 @@
  *     rng_f32(k, i)      (rng_u64(k, i) >> 40) / 2^24
  *     rng_below(k, i, n) the upper 64 bits of the 128-bit product rng_u64(k, i) * n
  *     rng_normal(k, i)   sqrt(-2 ln u) cos(2 pi v), u = ((rng_u64(k, 2 i) >> 11) + 1) / 2^53,
- *                        v = (rng_u64(k, 2 i + 1) >> 11) / 2^53; ln and cos by the series in rng.c,
- *                        which need + - * / in IEEE double alone (no fused multiply-add)
+ *                        v = (rng_u64(k, 2 i + 1) >> 11) / 2^53; ln and cos are those of base/fixed.h
  *     rng_permutation    out = 0 .. n-1; for i = n-1 down to 1: swap out[i] and out[rng_below(k, i, i + 1)]
  *
  * SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.

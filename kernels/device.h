@@ -1,0 +1,54 @@
+/*
+ * device.h - the place where the math happens: its memory, copies to and from it, and waiting for it.
+ *
+ * A device runs what it is given in order, perhaps later; device_sync() waits and returns the first failure
+ * since the last one. Nothing else here or in kernels.h reports a failure, so a step is a list of calls with
+ * one check at its end. Memory is allocated before training starts, never inside a step.
+ *
+ * There is one device today, "cpu": its memory is host memory, and it has finished when a call returns.
+ *
+ * Threads: one device, one thread.
+ */
+#ifndef KERNELS_DEVICE_H
+#define KERNELS_DEVICE_H
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct device;
+
+struct device_ops {
+    const char *name; /* "cpu" */
+    void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
+    void (*free)(struct device *d, void *memory);
+    void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);
+    void (*get)(struct device *d, void *to_host, const void *from, size_t bytes);
+    void *(*host_view)(struct device *d, void *memory); /* NULL where the host cannot see it */
+    enum err_code (*sync)(struct device *d, struct err *e);
+    void (*close)(struct device *d);
+};
+struct device {
+    const struct device_ops *ops;
+};
+
+/* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name. */
+enum err_code device_open(const char *name, struct device **out, struct err *e);
+void device_close(struct device *d);
+DEFINE_CLEANUP_PTR(struct device, device_close)
+const char *device_name(const struct device *d);
+
+/* Zeroed, 64-byte aligned, given back by device_free(). ERR_LIMIT with the size where there is no room. */
+enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e);
+void device_free(struct device *d, void *memory); /* accepts NULL */
+
+void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
+void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */
+
+/* The same memory as the host sees it, without a copy; NULL where it cannot. */
+void *device_host_view(struct device *d, void *memory);
+enum err_code device_sync(struct device *d, struct err *e);
+
+#endif

@@ -1,0 +1,99 @@
+#include "kernels/kernels.h"
+
+#include "base/fixed.h"
+#include "kernels/cpu/cpu.h"
+
+#include <string.h>
+
+/* Fastest first: "auto" takes the first that opens. */
+static const struct {
+    const char *name;
+    enum err_code (*open)(struct device **out, struct err *e);
+    const struct kernels *kernels;
+} devices[] = {
+    { "cpu", cpu_open, &cpu_kernels },
+};
+
+enum err_code device_open(const char *name, struct device **out, struct err *e)
+{
+    bool any = strcmp(name, "auto") == 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(devices); i++) {
+        if (!any && strcmp(name, devices[i].name) != 0)
+            continue;
+        if (!devices[i].open(out, e))
+            return OK;
+        if (!any)
+            return err_wrap(e, "open device '%s'", name);
+    }
+    if (any)
+        return err_wrap(e, "open any device");
+    return err_set(e, ERR_USAGE, "this build has no device '%s'", name);
+}
+
+void device_close(struct device *d)
+{
+    if (d)
+        d->ops->close(d);
+}
+
+const char *device_name(const struct device *d)
+{
+    return d->ops->name;
+}
+
+enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e)
+{
+    size_t bytes;
+    void *memory = NULL;
+
+    if (!__builtin_mul_overflow(count, bytes_each, &bytes))
+        memory = d->ops->alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
+    if (!memory)
+        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes", device_name(d), count,
+                       bytes_each);
+    *out = memory;
+    return OK;
+}
+
+void device_free(struct device *d, void *memory)
+{
+    if (memory)
+        d->ops->free(d, memory);
+}
+
+void device_put(struct device *d, void *to, const void *from_host, size_t bytes)
+{
+    d->ops->put(d, to, from_host, bytes);
+}
+
+void device_get(struct device *d, void *to_host, const void *from, size_t bytes)
+{
+    d->ops->get(d, to_host, from, bytes);
+}
+
+void *device_host_view(struct device *d, void *memory)
+{
+    return d->ops->host_view(d, memory);
+}
+
+enum err_code device_sync(struct device *d, struct err *e)
+{
+    return d->ops->sync(d, e);
+}
+
+const struct kernels *kernels_for(const struct device *d)
+{
+    for (size_t i = 0; i < ARRAY_LEN(devices); i++)
+        if (strcmp(devices[i].name, device_name(d)) == 0)
+            return devices[i].kernels;
+    invariant(!"a device without kernels");
+    return NULL;
+}
+
+void adamw_prepare(struct adamw *a, int64_t t)
+{
+    invariant(t >= 1);
+    a->correct1 = (float)(1 / (1 - fixed_power(a->beta1, t)));
+    a->correct2 = (float)(1 / (1 - fixed_power(a->beta2, t)));
+}

@@ -1,0 +1,274 @@
+#include "trainer/checkpoint.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "trainer/tree.h"
+
+#include <string.h>
+
+enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, CHECKPOINTS_MAX = 4096 };
+
+enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e)
+{
+    char bucket[STORE_BUCKET_BYTES];
+    if (store_uri_parse(uri, bucket, out, e))
+        return err_wrap(e, "checkpoint.to");
+    size_t n = strlen(out);
+    while (n && out[n - 1] == '/')
+        out[--n] = '\0';
+    return OK;
+}
+
+static void copy_text(char *out, size_t bytes, const char *text)
+{
+    struct err ignored = ERR_INIT;
+    invariant(text_copy(out, bytes, text, "text", &ignored) == OK); /* same sizes on both sides */
+}
+
+void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step, struct artifact *out)
+{
+    *out = (struct artifact){
+        .kind = kind,
+        .step = step,
+        .attempt = p->doc->attempt,
+        .token = p->doc->token,
+        .created_ms = clock_wall_ms(),
+    };
+    copy_text(out->cluster, sizeof(out->cluster), p->doc->cluster);
+    copy_text(out->region, sizeof(out->region), p->doc->region);
+    copy_text(out->job, sizeof(out->job), p->doc->job);
+    copy_text(out->bucket, sizeof(out->bucket), p->doc->models.place.bucket);
+    copy_text(out->prefix, sizeof(out->prefix), p->prefix);
+    copy_text(out->wrapped_key, sizeof(out->wrapped_key), p->doc->wrapped_key);
+    copy_text(out->dataset_digest, sizeof(out->dataset_digest), p->doc->dataset_digest);
+    copy_text(out->spec_digest, sizeof(out->spec_digest), p->doc->spec_digest);
+}
+
+struct store_lock checkpoint_lock(const struct job_spec *spec, int64_t now_ms)
+{
+    struct store_lock lock = { .mode = (enum store_lock_mode)spec->checkpoint.lock };
+    if (lock.mode != STORE_LOCK_NONE)
+        lock.retain_until_ms = now_ms + spec->checkpoint.retain_ms;
+    return lock;
+}
+
+/* ---- saving ---- */
+
+static void slice_tensors(const struct step_slice *s, struct tensor out[3])
+{
+    const float *data[3] = { s->params, s->moment1, s->moment2 };
+    static const char *const names[3] = { "params", "moment1", "moment2" };
+    for (int i = 0; i < 3; i++) {
+        out[i] = (struct tensor){
+            .type = TENSOR_F32, .dims = { s->count }, .dim_count = 1, .data = data[i], .bytes = s->count * sizeof(float)
+        };
+        copy_text(out[i].name, sizeof(out[i].name), names[i]);
+    }
+}
+
+static enum err_code put_slice(const struct checkpoint_place *p, const struct artifact *a, struct step *step, size_t slice,
+                               const struct store_lock *lock, struct artifact_part *out, struct err *e)
+{
+    CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
+    struct step_slice s = step_slice(step, slice);
+    struct tensor tensors[3];
+
+    slice_tensors(&s, tensors);
+    if (tensors_write(tensors, 3, NULL, &file, e))
+        return err_wrap(e, "slice %zu of the state (more train.leaves make smaller slices)", slice);
+    return artifact_put_part(p->store, p->doc->data_key, a, slice, file.data, file.len, lock, out, e);
+}
+
+/* Every rank's parts, gathered in rank order, into slice order. */
+static enum err_code gather_parts(struct comm *comm, const struct artifact_part *own, struct slice_range range,
+                                  struct artifact *a, struct err *e)
+{
+    CLEANUP(freep) struct artifact_part *all = mem_array(a->part_count, sizeof(*all));
+
+    if (comm_gather(comm, own, range.count * sizeof(*own), all, e))
+        return e->code;
+    for (int rank = 0; rank < comm->size; rank++) {
+        struct slice_range r = slices_of_rank(rank, comm->size, a->part_count);
+        memcpy(&a->parts[r.first], &all[(size_t)rank * r.count], r.count * sizeof(*all));
+    }
+    return OK;
+}
+
+enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step, int64_t at_step,
+                              json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
+{
+    CLEANUP(artifact_done) struct artifact a = { 0 };
+    struct slice_range range = step_own_slices(step);
+    CLEANUP(freep) struct artifact_part *own = mem_array(range.count, sizeof(*own));
+    struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
+
+    checkpoint_describe(p, ARTIFACT_CHECKPOINT, at_step, &a);
+    a.meta = json_incref(meta);
+    a.part_count = (size_t)p->doc->spec.train.leaves;
+    a.parts = mem_array(a.part_count, sizeof(*a.parts));
+    for (size_t i = 0; i < range.count && e->code == OK; i++)
+        IGNORE(put_slice(p, &a, step, range.first + i, &lock, &own[i], e)); /* told to all below */
+    if (comm_agree(comm, e) || gather_parts(comm, own, range, &a, e))
+        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
+    if (comm->rank == 0)
+        IGNORE(artifact_commit(p->store, p->signer, &a, &lock, e));
+    if (comm_agree(comm, e))
+        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
+    memcpy(out_key, a.manifest_key, STORE_KEY_BYTES);
+    return comm_broadcast(comm, out_key, STORE_KEY_BYTES, 0, e);
+}
+
+/* ---- restoring ---- */
+
+static enum err_code belongs_here(const struct checkpoint_place *p, const struct artifact *a, struct err *e)
+{
+    if (strcmp(a->job, p->doc->job) != 0 || strcmp(a->cluster, p->doc->cluster) != 0)
+        return err_set(e, ERR_CORRUPT, "it is of another job or cluster");
+    if (strcmp(a->dataset_digest, p->doc->dataset_digest) != 0)
+        return err_set(e, ERR_CORRUPT, "it was trained on another version of the dataset");
+    if (a->part_count != (size_t)p->doc->spec.train.leaves)
+        return err_set(e, ERR_CORRUPT, "it has %zu parts where the job has %lld leaves", a->part_count,
+                       (long long)p->doc->spec.train.leaves);
+    return OK;
+}
+
+static void trust_signer(const struct signer *signer, struct artifact_trust *out)
+{
+    memcpy(out->public_key[0], signer->public_key, SIGN_PUBLIC_BYTES);
+    out->count = 1;
+}
+
+/* Rank 0's search: the first manifest behind `skip` that can be read and belongs here. */
+static enum err_code search(const struct checkpoint_place *p, size_t skip, char out_key[STORE_KEY_BYTES], size_t *out_at,
+                            checkpoint_rejected_fn *rejected, void *context, struct err *e)
+{
+    CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
+    struct artifact_trust trust;
+    size_t count;
+
+    trust_signer(p->signer, &trust);
+    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count, e))
+        return e->code;
+    for (size_t i = skip; i < count; i++) {
+        CLEANUP(artifact_done) struct artifact a = { 0 };
+        if (artifact_load(p->store, keys[i], &trust, &a, e) == OK && belongs_here(p, &a, e) == OK) {
+            memcpy(out_key, keys[i], STORE_KEY_BYTES);
+            *out_at = i;
+            return OK;
+        }
+        if (e->code != ERR_CORRUPT && e->code != ERR_NOT_FOUND)
+            return e->code; /* the store is away: that is no reason to start from scratch */
+        rejected(context, keys[i], e->text);
+        err_clear(e);
+    }
+    out_key[0] = '\0';
+    *out_at = count;
+    return OK;
+}
+
+enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip, bool *out_found,
+                              struct artifact *out, size_t *out_skipped, checkpoint_rejected_fn *rejected, void *context,
+                              struct err *e)
+{
+    struct {
+        char key[STORE_KEY_BYTES];
+        size_t at;
+    } found = { .key = "" };
+    struct artifact_trust trust;
+
+    if (comm->rank == 0)
+        IGNORE(search(p, skip, found.key, &found.at, rejected, context, e));
+    if (comm_agree(comm, e) || comm_broadcast(comm, &found, sizeof(found), 0, e))
+        return err_wrap(e, "looking for checkpoints");
+    *out_found = found.key[0] != '\0';
+    *out_skipped = found.at;
+    if (!*out_found)
+        return OK;
+    trust_signer(p->signer, &trust);
+    struct artifact a = { 0 };
+    IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
+    if (comm_agree(comm, e)) {
+        artifact_done(&a);
+        return e->code;
+    }
+    *out = a;
+    return OK;
+}
+
+static enum err_code take_floats(const struct tensors *t, const char *name, float *into, size_t count, struct err *e)
+{
+    const struct tensor *tensor = tensors_find(t, name);
+    if (!tensor || tensor->type != TENSOR_F32 || tensor->bytes != count * sizeof(float))
+        return err_set(e, ERR_CORRUPT, "tensor '%s' is missing or of another size", name);
+    memcpy(into, tensor->data, tensor->bytes);
+    return OK;
+}
+
+static enum err_code restore_slice(const struct checkpoint_place *p, const struct secret *data_key, const struct artifact *a,
+                                   struct step *step, size_t slice, struct err *e)
+{
+    CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
+    CLEANUP(tensors_done) struct tensors t = { 0 };
+    struct step_slice s = step_slice(step, slice);
+
+    if (artifact_get_part(p->store, data_key, a, slice, &file, e))
+        return e->code;
+    if (tensors_read(file.data, file.len, &t, e) || take_floats(&t, "params", s.params, s.count, e) ||
+        take_floats(&t, "moment1", s.moment1, s.count, e) || take_floats(&t, "moment2", s.moment2, s.count, e))
+        return err_wrap(e, "part %zu", slice);
+    return OK;
+}
+
+static enum err_code restore_own(const struct checkpoint_place *p, const struct artifact *a, struct step *step, struct err *e)
+{
+    CLEANUP(keys_closep) struct keys *keys = NULL;
+    CLEANUP(secret_freep) struct secret *data_key = NULL;
+    struct slice_range range = step_own_slices(step);
+
+    if (keys_open(&p->doc->keys, &keys, e) || artifact_unwrap(keys, a, &data_key, e))
+        return e->code;
+    for (size_t i = 0; i < range.count; i++)
+        if (restore_slice(p, data_key, a, step, range.first + i, e))
+            return e->code;
+    return OK;
+}
+
+enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm, const struct artifact *a,
+                                 struct step *step, struct err *e)
+{
+    IGNORE(restore_own(p, a, step, e));
+    if (comm_agree(comm, e))
+        return err_wrap(e, "restore %s", a->manifest_key);
+    return step_spread(step, e);
+}
+
+/* ---- keeping few ---- */
+
+static void remove_checkpoint(const struct checkpoint_place *p, const char *manifest_key)
+{
+    struct artifact_trust trust;
+    struct err ignored = ERR_INIT;
+    CLEANUP(artifact_done) struct artifact a = { 0 };
+
+    trust_signer(p->signer, &trust);
+    if (artifact_load(p->store, manifest_key, &trust, &a, &ignored))
+        return;
+    /* The manifest first: without it the parts are nothing. What is locked stays, and may be tried again later. */
+    if (store_delete(p->store, a.manifest_key, a.manifest_version, &ignored))
+        return;
+    for (size_t i = 0; i < a.part_count; i++)
+        IGNORE(store_delete(p->store, a.parts[i].key, a.parts[i].version, &ignored));
+}
+
+void checkpoint_prune(const struct checkpoint_place *p, int64_t keep)
+{
+    CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
+    struct err ignored = ERR_INIT;
+    size_t count;
+
+    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count, &ignored))
+        return;
+    for (size_t i = (size_t)keep; i < count && i < (size_t)keep + PRUNE_MAX; i++)
+        remove_checkpoint(p, keys[i]);
+}

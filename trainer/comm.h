@@ -1,0 +1,91 @@
+/*
+ * comm.h - the ranks of one attempt talking to each other.
+ *
+ * Two backends: `mpi` (Open MPI; mpi.h is included nowhere else) and `self` (one rank, no MPI at all). Every
+ * call here is collective: all ranks make the same calls in the same order, with the same sizes unless the
+ * line says otherwise. A rank that leaves early makes the others wait forever; so what can fail on one rank
+ * alone is followed by comm_agree().
+ *
+ * The exact sum keeps the promise of tree.h: the same bits on any number of ranks. It is a reduce-scatter by
+ * recursive halving; comm_spread() is its way back, by recursive doubling. Messages travel in pieces of
+ * COMM_PIECE_FLOATS, several in flight, and are added while the next are under way.
+ *
+ * Every failure of MPI is ERR_RETRY with MPI's text: another attempt may work, this one cannot.
+ *
+ * Threads: only the one that opened it.
+ */
+#ifndef TRAINER_COMM_H
+#define TRAINER_COMM_H
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { COMM_PIECE_FLOATS = 64 << 10, COMM_PIECES_IN_FLIGHT = 4 };
+#define COMM_GATHER_BYTES_MAX ((size_t)1 << 30)
+
+struct comm;
+struct comm_ops {
+    const char *name; /* "mpi", "self" */
+    enum err_code (*barrier)(struct comm *c, struct err *e);
+    enum err_code (*broadcast)(struct comm *c, void *data, size_t bytes, int root, struct err *e);
+    enum err_code (*gather)(struct comm *c, const void *own, size_t bytes, void *all, struct err *e);
+    enum err_code (*gather_sized)(struct comm *c, const void *own, size_t bytes, void *all,
+                                  const size_t *starts, struct err *e);
+    enum err_code (*max)(struct comm *c, int64_t *value, struct err *e);
+    /* Send n floats, receive n from the same partner; `add`: add them to `into` instead of storing. */
+    enum err_code (*swap)(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
+                          struct err *e);
+    enum err_code (*sum_fast)(struct comm *c, float *data, size_t n, struct err *e);
+    void (*abort)(struct comm *c, int exit_status); /* does not return */
+    void (*close)(struct comm *c);
+};
+struct comm { /* first member of each backend's struct */
+    const struct comm_ops *ops;
+    int rank, size;
+};
+
+/* The world that mpirun started; argc and argv may be NULL. Once a process. Opens MPI, comm_close() finalises
+ * it. */
+enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct err *e);
+enum err_code comm_self_open(struct comm **out, struct err *e);
+void comm_close(struct comm *c);
+DEFINE_CLEANUP_PTR(struct comm, comm_close)
+
+/* For a rank that cannot go on and cannot tell the others: ends all of them, with this exit status. */
+_Noreturn void comm_abort(struct comm *c, int exit_status);
+
+enum err_code comm_barrier(struct comm *c, struct err *e);
+enum err_code comm_broadcast(struct comm *c, void *data, size_t bytes, int root, struct err *e);
+/* `all`: size * bytes, in rank order; the same `bytes` on every rank. */
+enum err_code comm_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e);
+
+/* Any number of bytes from each rank, to all. ERR_LIMIT above COMM_GATHER_BYTES_MAX in sum. */
+struct comm_parts {
+    uint8_t *data;  /* owned */
+    size_t *starts; /* owned; rank r's bytes are data[starts[r]] .. data[starts[r + 1] - 1] */
+};
+void comm_parts_done(struct comm_parts *p);
+enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, struct comm_parts *out,
+                                struct err *e);
+
+enum err_code comm_max(struct comm *c, int64_t *value, struct err *e); /* the largest of all ranks' values */
+
+/* What one rank met belongs to all. Pass how it went here: e->code OK or a failure. All ranks return with the
+ * same code, OK only where all were OK, and the same text: of the largest code, the lowest rank ("rank 2:
+ * ..."). */
+enum err_code comm_agree(struct comm *c, struct err *e);
+
+/* Exact: sums `data` (n floats; n a multiple of size, size a power of two) over the ranks. Afterwards this
+ * rank's part of the sum, n / size floats, stands in its place in `data`: that of its slices
+ * (slices_of_rank()); the rest of `data` is rubbish. */
+enum err_code comm_sum_scatter(struct comm *c, float *data, size_t n, struct err *e);
+/* Each rank's part, in its place in `data`, to all ranks: what comm_sum_scatter() scattered is whole again.
+ * */
+enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e);
+/* No promise of bits: the MPI library's own order. The whole sum on every rank. */
+enum err_code comm_sum_fast(struct comm *c, float *data, size_t n, struct err *e);
+
+#endif

@@ -1,0 +1,197 @@
+#include "trainer/shards.h"
+
+#include "base/mem.h"
+#include "core/crypto/crypto.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct kept {
+    float *features; /* NULL: not here */
+    int32_t *labels;
+    size_t rows;
+    uint64_t last_used;
+};
+struct shards {
+    struct store *store;
+    const struct dataset *dataset;
+    const struct spec_data *spec;
+    const struct encoding *encoding;
+    uint64_t bytes_max, bytes, uses;
+    struct kept *kept; /* one for each shard */
+};
+
+struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec, uint64_t bytes_max)
+{
+    struct shards *s = mem_new(sizeof(*s));
+    s->store = store;
+    s->dataset = dataset;
+    s->spec = spec;
+    s->bytes_max = bytes_max;
+    s->kept = mem_array(dataset->shard_count, sizeof(*s->kept));
+    return s;
+}
+
+void shards_free(struct shards *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->dataset->shard_count; i++) {
+        free(s->kept[i].features);
+        free(s->kept[i].labels);
+    }
+    free(s->kept);
+    free(s);
+}
+
+void shards_set_encoding(struct shards *s, const struct encoding *encoding)
+{
+    s->encoding = encoding;
+}
+
+/* ---- from the store to text ---- */
+
+static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
+{
+    const struct dataset_shard *want = &s->dataset->shards[shard];
+    char hex[SHA256_HEX_BYTES];
+
+    if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
+        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT)
+            e->code = ERR_CORRUPT; /* the manifest names it: it is not there, or it has grown */
+        return err_wrap(e, "shard %s", want->key);
+    }
+    if (out->len != want->bytes)
+        return err_set(e, ERR_CORRUPT, "shard %s has %zu bytes; its manifest says %" PRIu64 ": it was cut or changed",
+                       want->key, out->len, want->bytes);
+    sha256_hex(out->data, out->len, hex);
+    if (strcmp(hex, want->sha256) != 0)
+        return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed", want->key);
+    return OK;
+}
+
+/* The header line: which field of a line is which column of the schema. */
+static enum err_code read_header(const struct dataset *d, char *const *names, size_t count, size_t *out_field_of, struct err *e)
+{
+    for (size_t column = 0; column < d->column_count; column++) {
+        size_t field = 0;
+        while (field < count && strcmp(names[field], d->columns[column].name) != 0)
+            field++;
+        if (field == count)
+            return err_set(e, ERR_USAGE, "column '%s' of the dataset's schema is missing in the header line",
+                           d->columns[column].name);
+        out_field_of[column] = field;
+    }
+    return OK;
+}
+
+static enum err_code parse_lines(const struct dataset *d, size_t rows, struct table *t, char *end, struct err *e)
+{
+    CLEANUP(freep) char **fields = mem_array(DATASET_COLUMNS_MAX, sizeof(*fields));
+    CLEANUP(freep) size_t *field_of = mem_array(d->column_count, sizeof(*field_of));
+    size_t count, lines, line = 1;
+    char *at = t->text;
+
+    if (csv_next(&at, end, fields, DATASET_COLUMNS_MAX, &count, &lines, e) ||
+        read_header(d, fields, count, field_of, e))
+        return err_wrap(e, "line 1");
+    size_t header_count = count;
+    t->columns = d->column_count;
+    t->fields = mem_array(rows * t->columns, sizeof(*t->fields));
+    for (;;) {
+        line += lines;
+        if (csv_next(&at, end, fields, DATASET_COLUMNS_MAX, &count, &lines, e))
+            return err_wrap(e, "line %zu", line);
+        if (count == 0)
+            break;
+        if (count != header_count)
+            return err_set(e, ERR_USAGE, "line %zu: %zu fields where the header line has %zu", line, count, header_count);
+        if (t->rows == rows)
+            return err_set(e, ERR_CORRUPT, "line %zu: more records than the manifest says (%zu)", line, rows);
+        for (size_t column = 0; column < t->columns; column++)
+            t->fields[t->rows * t->columns + column] = fields[field_of[column]];
+        t->rows++;
+    }
+    if (t->rows != rows)
+        return err_set(e, ERR_CORRUPT, "%zu records; its manifest says %zu", t->rows, rows);
+    return OK;
+}
+
+enum err_code shards_read(struct shards *s, size_t shard, struct table *out, struct err *e)
+{
+    const struct dataset_shard *want = &s->dataset->shards[shard];
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(want->bytes);
+    CLEANUP(table_done) struct table t = { 0 };
+
+    if (fetch(s, shard, &bytes, e))
+        return e->code;
+    t.text = (char *)bytes.data; /* owned by the table from here on; still NUL-terminated */
+    char *end = t.text + bytes.len;
+    bytes = (struct buf)BUF_INIT(0);
+    if (parse_lines(s->dataset, want->records, &t, end, e))
+        return err_wrap(e, "shard %s", want->key);
+    *out = t;
+    t = (struct table){ 0 };
+    return OK;
+}
+
+/* ---- from text to rows ---- */
+
+static uint64_t row_bytes(const struct shards *s)
+{
+    return s->encoding->width * sizeof(float) + sizeof(int32_t);
+}
+
+static void make_room(struct shards *s, uint64_t bytes)
+{
+    while (s->bytes + bytes > s->bytes_max && s->bytes > 0) {
+        struct kept *oldest = NULL;
+        for (size_t i = 0; i < s->dataset->shard_count; i++)
+            if (s->kept[i].features && (!oldest || s->kept[i].last_used < oldest->last_used))
+                oldest = &s->kept[i];
+        s->bytes -= oldest->rows * row_bytes(s);
+        free(oldest->features);
+        free(oldest->labels);
+        *oldest = (struct kept){ 0 };
+    }
+}
+
+static enum err_code encode_shard(struct shards *s, size_t shard, struct err *e)
+{
+    CLEANUP(table_done) struct table t = { 0 };
+    size_t width = s->encoding->width;
+    CLEANUP(freep) float *features = NULL;
+    CLEANUP(freep) int32_t *labels = NULL;
+
+    if (shards_read(s, shard, &t, e))
+        return e->code;
+    make_room(s, t.rows * row_bytes(s));
+    features = mem_try(t.rows * width * sizeof(*features));
+    labels = mem_try(t.rows * sizeof(*labels));
+    if (!features || !labels)
+        return err_set(e, ERR_LIMIT, "no memory for shard %s: %zu records of %zu numbers; stage smaller shards",
+                       s->dataset->shards[shard].key, t.rows, width);
+    for (size_t row = 0; row < t.rows; row++)
+        if (encode_row(s->encoding, t.fields + row * t.columns, features + row * width, &labels[row], e))
+            return err_wrap(e, "shard %s, record %zu", s->dataset->shards[shard].key, row + 1);
+    s->kept[shard] = (struct kept){ .features = TAKE(features), .labels = TAKE(labels), .rows = t.rows };
+    s->bytes += t.rows * row_bytes(s);
+    return OK;
+}
+
+enum err_code shards_get(struct shards *s, size_t shard, struct shard_rows *out, struct err *e)
+{
+    struct kept *k = &s->kept[shard];
+
+    invariant(s->encoding != NULL && shard < s->dataset->shard_count);
+    if (!k->features && encode_shard(s, shard, e))
+        return e->code;
+    k->last_used = ++s->uses;
+    *out = (struct shard_rows){
+        .rows = k->rows,
+        .train_rows = k->rows - dataset_holdout(k->rows, s->spec->holdout),
+        .features = k->features,
+        .labels = k->labels,
+    };
+    return OK;
+}

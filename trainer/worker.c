@@ -1,0 +1,422 @@
+#include "trainer/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stop.h"
+#include "trainer/checkpoint.h"
+#include "trainer/export.h"
+#include "trainer/holdout.h"
+#include "trainer/loader.h"
+#include "trainer/pulse.h"
+#include "trainer/schedule.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { FLUSH_MS = 60000, PREDICT_RECORDS = 1024 };
+static const uint64_t cache_bytes = 2ULL << 30; /* encoded rows that a rank keeps */
+
+/* What ranks tell each other in every step. The largest counts. */
+enum vote { VOTE_GO, VOTE_STOP, VOTE_FENCED };
+
+struct worker {
+    const struct attempt_doc *doc;
+    struct comm *comm;
+    struct store *data, *models;
+    struct signer signer;
+    struct dataset dataset;
+    struct shards *shards;
+    struct encoding encoding;
+    struct device *device;
+    struct model *model;
+    struct step *step;
+    struct loader *loader;
+    struct schedule schedule;
+    struct pulse_line *line; /* rank 0 */
+    struct pulse pulse;
+    struct checkpoint_place place;
+    bool fenced;
+};
+
+static void worker_done(struct worker *w)
+{
+    pulse_line_free(w->line);
+    loader_close(w->loader);
+    step_close(w->step);
+    model_close(w->model);
+    device_close(w->device);
+    encoding_done(&w->encoding);
+    shards_free(w->shards);
+    dataset_done(&w->dataset);
+    signer_done(&w->signer);
+    store_close(w->data);
+    store_close(w->models);
+}
+
+/* ---- telling ---- */
+
+/* An event by rank 0. A state that is away is not this step's failure; a fence is every rank's, at the next vote. */
+static enum err_code tell(struct worker *w, const char *event, json_t *data, const char *put_name, const char *put_text,
+                          struct err *e)
+{
+    if (w->comm->rank != 0) {
+        json_decref(data);
+        return OK;
+    }
+    enum err_code code = pulse_event(w->line, event, data, put_name, put_text, e);
+    if (code == ERR_DENIED) {
+        w->fenced = true;
+        err_clear(e);
+        return OK;
+    }
+    return code;
+}
+
+static void progress(struct worker *w, const char *phase, bool now)
+{
+    struct err fenced = ERR_INIT;
+    if (w->comm->rank != 0)
+        return;
+    snprintf(w->pulse.phase, sizeof(w->pulse.phase), "%s", phase);
+    w->pulse.time_ms = clock_wall_ms();
+    if (pulse_progress(w->line, &w->pulse, now, &fenced) == ERR_DENIED)
+        w->fenced = true;
+}
+
+/* ---- getting ready ---- */
+
+static enum err_code open_stores(struct worker *w, struct err *e)
+{
+    const struct attempt_doc *d = w->doc;
+    const struct cluster_credentials *data = &d->data.credentials, *models = &d->models.credentials;
+    struct store_credentials for_data = { data->access_key, data->secret_key, data->session_token };
+    struct store_credentials for_models = { models->access_key, models->secret_key, models->session_token };
+
+    if (store_open(&d->data.place, &for_data, &w->data, e) || store_open(&d->models.place, &for_models, &w->models, e) ||
+        signer_from_seed(d->signing_seed, &w->signer, e) ||
+        checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
+        return e->code;
+    w->place.doc = d;
+    w->place.store = w->models;
+    w->place.signer = &w->signer;
+    return OK;
+}
+
+static enum err_code load_dataset(struct worker *w, struct err *e)
+{
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[SHA256_HEX_BYTES];
+
+    if (store_uri_parse(w->doc->spec.data.train, bucket, prefix, e) ||
+        dataset_load(w->data, prefix, &w->dataset, digest, e))
+        return e->code;
+    if (strcmp(digest, w->doc->dataset_digest) != 0)
+        return err_set(e, ERR_CORRUPT, "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
+                       "submit the job again", w->doc->spec.data.train);
+    w->shards = shards_new(w->data, &w->dataset, &w->doc->spec.data, cache_bytes);
+    return OK;
+}
+
+/* The trainer's first plan must be the scheduler's: two programs that disagree about data must not train. */
+static enum err_code check_plan(const struct worker *w, struct err *e)
+{
+    const struct job_spec *spec = &w->doc->spec;
+    CLEANUP(plan_done) struct plan plan = { 0 };
+    char digest[SHA256_HEX_BYTES];
+
+    if (!w->doc->first_plan_digest[0])
+        return OK;
+    if (plan_for_dataset(&w->dataset, spec->data.holdout, spec->train.seed, w->doc->first_plan_epoch,
+                         (uint32_t)spec->train.leaves, &plan, e))
+        return e->code;
+    plan_digest(&plan, digest);
+    if (strcmp(digest, w->doc->first_plan_digest) != 0)
+        return err_set(e, ERR_CORRUPT, "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
+                       "trainer of one version?");
+    return OK;
+}
+
+static enum err_code survey_own_shards(struct worker *w, struct buf *out, struct err *e)
+{
+    for (size_t i = (size_t)w->comm->rank; i < w->dataset.shard_count; i += (size_t)w->comm->size) {
+        CLEANUP(table_done) struct table t = { 0 };
+        if (shards_read(w->shards, i, &t, e))
+            return e->code;
+        size_t train = t.rows - dataset_holdout(t.rows, w->doc->spec.data.holdout);
+        if (encode_survey(&w->dataset, &w->doc->spec.data, i, &t, train, out, e))
+            return e->code;
+        buf_add_byte(out, '\n');
+    }
+    return buf_check(out, "survey of the data", e);
+}
+
+static enum err_code fit_encoding(struct worker *w, struct err *e)
+{
+    CLEANUP(buf_done) struct buf own = BUF_INIT(256u << 20);
+    CLEANUP(comm_parts_done) struct comm_parts all = { 0 };
+    size_t shards = w->dataset.shard_count;
+    CLEANUP(freep) json_t **surveys = mem_array(shards, sizeof(*surveys));
+
+    IGNORE(survey_own_shards(w, &own, e)); /* told to all below */
+    if (comm_agree(w->comm, e) || comm_gather_sized(w->comm, own.data, own.len, &all, e))
+        return e->code;
+    const char *at = (const char *)all.data, *end = at + all.starts[w->comm->size];
+    for (size_t i = 0; i < shards && e->code == OK; i++) {
+        const char *line_end = memchr(at, '\n', (size_t)(end - at));
+        invariant(line_end != NULL);
+        json_t *one = NULL;
+        if (json_parse(at, (size_t)(line_end - at), "survey", &one, e) == OK)
+            surveys[json_i64_or(one, "shard", 0)] = one;
+        at = line_end + 1;
+    }
+    if (e->code == OK)
+        IGNORE(encode_fit(&w->dataset, &w->doc->spec.data, surveys, &w->encoding, e));
+    for (size_t i = 0; i < shards; i++)
+        json_decref(surveys[i]);
+    return comm_agree(w->comm, e);
+}
+
+static enum err_code open_model(struct worker *w, struct err *e)
+{
+    const struct job_spec *spec = &w->doc->spec;
+    size_t leaf_batch = (size_t)(spec->train.batch / spec->train.leaves);
+    struct model_config config = {
+        .width = w->encoding.width,
+        .hidden_count = spec->model.hidden_count,
+        .classes = w->encoding.class_count,
+        .dropout = spec->model.dropout,
+        .records_max = MAX(leaf_batch, (size_t)PREDICT_RECORDS),
+        .slices = (size_t)spec->train.leaves,
+    };
+    struct step_config step = {
+        .seed = (uint64_t)spec->train.seed,
+        .leaves = (size_t)spec->train.leaves,
+        .exact = spec->train.reduce == REDUCE_EXACT,
+        .weight_decay = spec->train.weight_decay,
+        .beta1 = spec->train.beta1,
+        .beta2 = spec->train.beta2,
+        .epsilon = spec->train.epsilon,
+        .clip = spec->train.clip,
+    };
+    struct loader_config loader = {
+        .seed = spec->train.seed,
+        .leaves = (uint32_t)spec->train.leaves,
+        .own = leaves_of_rank(w->comm->rank, w->comm->size, (size_t)spec->train.leaves),
+        .leaf_batch = leaf_batch,
+        .holdout = spec->data.holdout,
+    };
+
+    for (size_t i = 0; i < config.hidden_count; i++)
+        config.hidden[i] = (size_t)spec->model.hidden[i];
+    shards_set_encoding(w->shards, &w->encoding);
+    if (model_open("mlp", &config, w->device, &w->model, e) || step_open(&step, w->model, w->comm, &w->step, e) ||
+        loader_open(&loader, &w->dataset, w->shards, w->encoding.width, &w->loader, e))
+        return e->code;
+    w->pulse.epochs = spec->train.epochs;
+    w->pulse.steps = spec->train.epochs * loader_steps_per_epoch(w->loader);
+    w->schedule = (struct schedule){
+        .kind = spec->train.schedule == SCHEDULE_COSINE ? SCHEDULE_KIND_COSINE : SCHEDULE_KIND_CONSTANT,
+        .peak = spec->train.lr,
+        .warmup = spec->train.warmup,
+        .steps = w->pulse.steps,
+    };
+    return OK;
+}
+
+static void close_model(struct worker *w)
+{
+    loader_close(TAKE(w->loader));
+    step_close(TAKE(w->step));
+    model_close(TAKE(w->model));
+    encoding_done(&w->encoding);
+}
+
+static void report_rejected(void *context, const char *manifest_key, const char *why)
+{
+    struct worker *w = context;
+    struct err e = ERR_INIT;
+    log_warn("checkpoint.rejected", "manifest=%s why=\"%s\"", manifest_key, why);
+    if (tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL, NULL, &e))
+        log_warn("pulse.failed", "%s", e.text);
+}
+
+static enum err_code try_restore(struct worker *w, const struct artifact *a, struct err *e)
+{
+    json_t *encoding;
+    if (json_get_object(a->meta, "checkpoint meta", "encoding", &encoding, e) ||
+        encoding_from_json(encoding, &w->dataset, &w->encoding, e) || open_model(w, e))
+        return e->code;
+    return checkpoint_restore(&w->place, w->comm, a, w->step, e);
+}
+
+/* From the newest checkpoint that verifies whole; *out_step 0 where there is none. */
+static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
+{
+    size_t skip = 0;
+    for (;;) {
+        CLEANUP(artifact_done) struct artifact a = { 0 };
+        bool found;
+        if (checkpoint_find(&w->place, w->comm, skip, &found, &a, &skip, report_rejected, w, e))
+            return e->code;
+        *out_step = 0;
+        if (!found)
+            return OK;
+        if (try_restore(w, &a, e) == OK) {
+            *out_step = a.step;
+            if (w->comm->rank == 0)
+                log_info("checkpoint.restored", "manifest=%s step=%" PRId64, a.manifest_key, a.step);
+            return tell(w, "checkpoint.restored", json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step",
+                        (json_int_t)a.step), NULL, NULL, e);
+        }
+        if (e->code != ERR_CORRUPT)
+            return e->code;
+        if (w->comm->rank == 0)
+            report_rejected(w, a.manifest_key, e->text);
+        err_clear(e);
+        close_model(w);
+        skip++;
+    }
+}
+
+static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
+{
+    static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
+
+    if (w->comm->rank == 0)
+        w->line = pulse_line_new(w->doc);
+    w->pulse.attempt = w->doc->attempt;
+    progress(w, "start", true);
+    IGNORE(open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
+           device_open(device_names[w->doc->spec.resources.device], &w->device, e));
+    if (comm_agree(w->comm, e))
+        return e->code;
+    progress(w, "restore", true);
+    if (resume(w, out_step, e))
+        return e->code;
+    if (*out_step > 0)
+        return OK;
+    if (fit_encoding(w, e))
+        return e->code;
+    IGNORE(open_model(w, e));
+    return comm_agree(w->comm, e);
+}
+
+/* ---- training ---- */
+
+static enum err_code save(struct worker *w, int64_t step, struct err *e)
+{
+    char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES];
+    CLEANUP(json_donep)
+    json_t *meta = json_pack("{s:o,s:o,s:I,s:I}", "encoding", encoding_to_json(&w->encoding, &w->dataset), "tensors",
+                             export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch, "steps",
+                             (json_int_t)w->pulse.steps);
+
+    progress(w, "checkpoint", false);
+    if (checkpoint_save(&w->place, w->comm, w->step, step, meta, key, e))
+        return e->code;
+    w->pulse.checkpoint_step = step;
+    if (w->comm->rank == 0)
+        log_info("checkpoint.committed", "step=%" PRId64 " manifest=%s", step, key);
+    if (tell(w, "checkpoint.committed", json_pack("{s:s,s:I}", "manifest", key, "step", (json_int_t)step),
+             job_checkpoint_key(w->doc->job, name), key, e))
+        return e->code;
+    if (w->comm->rank == 0)
+        checkpoint_prune(&w->place, w->doc->spec.checkpoint.keep);
+    return OK;
+}
+
+static enum err_code after_votes(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
+{
+    if (r->diverged)
+        return err_set(e, ERR_DEVICE, "training diverged: %s; the last good checkpoint is that of step %" PRId64
+                       "; try a smaller train.lr or train.clip", r->why, w->pulse.checkpoint_step);
+    if (r->vote_max == VOTE_FENCED)
+        return err_set(e, ERR_DENIED, "another attempt of this job holds its lease");
+    if (r->vote_max == VOTE_STOP) {
+        if (save(w, step, e))
+            return e->code;
+        return err_set(e, ERR_CANCELED, "asked to stop: saved step %" PRId64, step);
+    }
+    return OK;
+}
+
+static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
+{
+    const struct batch *leaves = NULL;
+    struct step_input in = { .step = step, .lr = schedule_lr(&w->schedule, step) };
+
+    IGNORE(loader_step(w->loader, step, &leaves, e)); /* a shard that one rank cannot read is everybody's */
+    if (comm_agree(w->comm, e))
+        return e->code;
+    in.leaves = leaves;
+    in.vote = w->fenced ? VOTE_FENCED : stop_asked() ? VOTE_STOP : VOTE_GO;
+    w->pulse.lr = in.lr;
+    return step_run(w->step, &in, r, e);
+}
+
+static enum err_code train(struct worker *w, int64_t from, struct err *e)
+{
+    const struct spec_checkpoint *rule = &w->doc->spec.checkpoint;
+    int64_t began = clock_mono_ms(), records = 0;
+
+    w->pulse.checkpoint_step = from;
+    for (int64_t step = from + 1; step <= w->pulse.steps; step++) {
+        struct step_result r;
+        if (one_step(w, step, &r, e))
+            return e->code;
+        records += (int64_t)r.records;
+        w->pulse.step = step;
+        w->pulse.epoch = (step - 1) / loader_steps_per_epoch(w->loader) + 1;
+        w->pulse.loss = r.loss;
+        w->pulse.records_per_second = 1000.0 * (double)records / (double)MAX(clock_mono_ms() - began, 1);
+        progress(w, "train", false);
+        if (after_votes(w, step, &r, e))
+            return e->code;
+        if (step % rule->every_steps == 0 && step < w->pulse.steps && save(w, step, e))
+            return e->code;
+    }
+    return OK;
+}
+
+/* ---- the end ---- */
+
+static enum err_code finish(struct worker *w, struct err *e)
+{
+    struct metrics m;
+    struct export_result model = { 0 };
+    char name[JOB_KEY_BYTES];
+    CLEANUP(buf_done) struct buf text = BUF_INIT(64 << 10);
+
+    progress(w, "evaluate", true);
+    if (holdout_evaluate(w->comm, w->model, step_params(w->step), &w->dataset, w->shards, w->doc->spec.data.holdout,
+                         w->encoding.positive, &m, e))
+        return e->code;
+    if (w->comm->rank == 0)
+        IGNORE(export_model(&w->place, w->model, step_params(w->step), &w->encoding, &w->dataset, w->pulse.steps, &m,
+                            &model, e));
+    if (comm_agree(w->comm, e))
+        return e->code;
+    CLEANUP(json_donep) json_t *result = export_result_json(&model, &m, w->pulse.steps, w->pulse.loss);
+    if (json_canonical(result, &text, e) ||
+        tell(w, "model.committed", export_event_json(&model), job_result_key(w->doc->job, name), buf_text(&text), e))
+        return e->code;
+    progress(w, "done", true);
+    if (w->comm->rank == 0)
+        IGNORE(w->fenced ? err_set(e, ERR_DENIED, "another attempt of this job holds its lease")
+                         : pulse_flush(w->line, FLUSH_MS, e));
+    return comm_agree(w->comm, e);
+}
+
+enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e)
+{
+    CLEANUP(worker_done) struct worker w = { .doc = doc, .comm = comm };
+    int64_t from;
+
+    if (prepare(&w, &from, e) || train(&w, from, e) || finish(&w, e)) {
+        struct err ignored = ERR_INIT;
+        if (w.line && !w.fenced)
+            IGNORE(pulse_flush(w.line, 2000, &ignored)); /* what was refused should stand in the ledger */
+        return e->code;
+    }
+    return OK;
+}
