@@ -12,14 +12,16 @@ static enum err_code check_text(const char *what, const char *text, size_t bytes
     size_t n = text ? strnlen(text, bytes) : 0;
 
     if (n == 0 || n >= bytes)
-        return err_set(e, ERR_USAGE, "the %s has %s bytes; 1 to %zu are allowed", what, n ? "too many" : "no", bytes - 1);
+        return err_set(e, ERR_USAGE, "the %s has %s bytes; 1 to %zu are allowed", what, n ? "too many" : "no",
+                       bytes - 1);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return err_set(e, ERR_USAGE, "the %s holds a control character", what);
     return OK;
 }
 
-static enum err_code ask_state(struct state *s, const struct lease_ask *ask, struct lease_answer *out, struct err *e)
+static enum err_code ask_state(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
+                               struct err *e)
 {
     if (check_text("name", ask->name, STATE_NAME_BYTES, e))
         return err_wrap(e, "lease");
@@ -28,11 +30,11 @@ static enum err_code ask_state(struct state *s, const struct lease_ask *ask, str
     return OK;
 }
 
-enum err_code lease_take(struct state *s, const char *name, const char *owner, int64_t ttl_ms, struct lease *out,
-                         struct err *e)
+enum err_code lease_take(struct state *s, const char *name, const char *owner, int64_t ttl_ms,
+                         struct lease *out, struct err *e)
 {
     struct lease_ask ask = { .verb = LEASE_TAKE, .name = name, .owner = owner, .ttl_ms = ttl_ms };
-    struct lease_answer got;
+    struct lease_answer got = { .done = false };
     struct lease l = { .ttl_ms = ttl_ms, .clock = s->ops->clock(s) };
 
     if (check_text("owner", owner, sizeof(l.owner), e))
@@ -43,10 +45,11 @@ enum err_code lease_take(struct state *s, const char *name, const char *owner, i
     if (ask_state(s, &ask, &got, e))
         return e->code;
     if (!got.done)
-        return err_set(e, ERR_CONFLICT, "lease '%s' is held by '%s' for another %" PRId64 " ms", name, got.owner,
-                       got.left_ms);
+        return err_set(e, ERR_CONFLICT, "lease '%s' is held by '%s' for another %" PRId64 " ms", name,
+                       got.owner, got.left_ms);
     l.token = got.token;
-    if (text_copy(l.name, sizeof(l.name), name, "name", e) || text_copy(l.owner, sizeof(l.owner), owner, "owner", e))
+    if (text_copy(l.name, sizeof(l.name), name, "name", e) ||
+        text_copy(l.owner, sizeof(l.owner), owner, "owner", e))
         return e->code;
     *out = l;
     return OK;
@@ -57,7 +60,7 @@ enum err_code lease_renew(struct state *s, struct lease *l, struct err *e)
     struct lease_ask ask = {
         .verb = LEASE_RENEW, .name = l->name, .owner = "", .token = l->token, .ttl_ms = l->ttl_ms
     };
-    struct lease_answer got;
+    struct lease_answer got = { .done = false };
     int64_t good_until = l->clock->mono_ms(l->clock) + l->ttl_ms;
 
     if (ask_state(s, &ask, &got, e))
@@ -74,7 +77,7 @@ enum err_code lease_renew(struct state *s, struct lease *l, struct err *e)
 enum err_code lease_release(struct state *s, struct lease *l, struct err *e)
 {
     struct lease_ask ask = { .verb = LEASE_RELEASE, .name = l->name, .owner = "", .token = l->token };
-    struct lease_answer got;
+    struct lease_answer got = { .done = false };
 
     if (ask_state(s, &ask, &got, e))
         return e->code;
@@ -92,19 +95,20 @@ int64_t lease_left_ms(const struct lease *l)
 enum err_code lease_break(struct state *s, const char *name, int64_t token, struct err *e)
 {
     struct lease_ask ask = { .verb = LEASE_BREAK, .name = name, .owner = "", .token = token };
-    struct lease_answer got;
+    struct lease_answer got = { .done = false };
 
     if (ask_state(s, &ask, &got, e))
         return e->code;
     if (!got.done)
-        return err_set(e, ERR_CONFLICT, "lease '%s' has token %" PRId64 " by now, not %" PRId64, name, got.token, token);
+        return err_set(e, ERR_CONFLICT, "lease '%s' has token %" PRId64 " by now, not %" PRId64, name,
+                       got.token, token);
     return OK;
 }
 
 enum err_code lease_look(struct state *s, const char *name, struct lease_facts *out, struct err *e)
 {
     struct lease_ask ask = { .verb = LEASE_LOOK, .name = name, .owner = "" };
-    struct lease_answer got;
+    struct lease_answer got = { .done = false };
 
     if (ask_state(s, &ask, &got, e))
         return e->code;

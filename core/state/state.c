@@ -29,7 +29,8 @@ static enum err_code check_name(const char *what, const char *name, struct err *
 static enum err_code check_page(int64_t skip, int64_t limit, struct err *e)
 {
     if (skip < 0 || limit < 0)
-        return err_set(e, ERR_USAGE, "skip %" PRId64 ", limit %" PRId64 ": none may be negative", skip, limit);
+        return err_set(e, ERR_USAGE, "skip %" PRId64 ", limit %" PRId64 ": none may be negative", skip,
+                       limit);
     if (limit > STATE_PAGE_MAX)
         return err_set(e, ERR_LIMIT, "limit %" PRId64 " is above %d", limit, STATE_PAGE_MAX);
     return OK;
@@ -55,8 +56,8 @@ enum err_code state_id_parse(const char *text, struct state_id *out, struct err 
     struct state_id id;
     const char *rest = text;
 
-    if (strnlen(text, STATE_ID_BYTES) >= STATE_ID_BYTES || !(rest = id_part(rest, &id.ms)) || *rest++ != '-' ||
-        !(rest = id_part(rest, &id.seq)) || *rest)
+    if (strnlen(text, STATE_ID_BYTES) >= STATE_ID_BYTES || !(rest = id_part(rest, &id.ms)) ||
+        *rest++ != '-' || !(rest = id_part(rest, &id.seq)) || *rest)
         return err_set(e, ERR_USAGE, "'%.*s' is not the id of a stream entry", STATE_ID_BYTES, text);
     *out = id;
     return OK;
@@ -89,8 +90,10 @@ enum err_code state_open(const struct state_config *config, const struct secret 
 
     if (strnlen(c.address, sizeof(c.address)) == sizeof(c.address) || !c.address[0])
         return err_set(e, ERR_USAGE, "state: the address is empty or too long");
-    if (strnlen(c.cluster, sizeof(c.cluster)) == sizeof(c.cluster) || !text_is_name(c.cluster, sizeof(c.cluster) - 1))
-        return err_set(e, ERR_USAGE, "state: the cluster must be 1 to %zu of a-z 0-9 - _ .", sizeof(c.cluster) - 1);
+    if (strnlen(c.cluster, sizeof(c.cluster)) == sizeof(c.cluster) ||
+        !text_is_name(c.cluster, sizeof(c.cluster) - 1))
+        return err_set(e, ERR_USAGE, "state: the cluster must be 1 to %zu of a-z 0-9 - _ .",
+                       sizeof(c.cluster) - 1);
     if (c.timeout_ms < 0 || c.timeout_ms > STATE_TIMEOUT_MS_MAX)
         return err_set(e, ERR_USAGE, "state: timeout of %" PRId64 " ms is not in 0 to %d", c.timeout_ms,
                        STATE_TIMEOUT_MS_MAX);
@@ -110,7 +113,8 @@ void state_close(struct state *s)
 
 /* ---- reading ---- */
 
-enum err_code state_get(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e)
+enum err_code state_get(struct state *s, const char *name, struct buf *out, int64_t *out_version,
+                        struct err *e)
 {
     int64_t version = 0;
 
@@ -126,8 +130,8 @@ enum err_code state_get(struct state *s, const char *name, struct buf *out, int6
     return OK;
 }
 
-enum err_code state_range(struct state *s, const char *set, double min, double max, bool descending, int64_t skip,
-                          int64_t limit, state_each_fn *each, void *context, struct err *e)
+enum err_code state_range(struct state *s, const char *set, double min, double max, bool descending,
+                          int64_t skip, int64_t limit, state_each_fn *each, void *context, struct err *e)
 {
     if (check_name("the set's name", set, e) || check_page(skip, limit, e))
         return err_wrap(e, "state range");
@@ -149,8 +153,8 @@ enum err_code state_count(struct state *s, const char *set, int64_t *out, struct
     return OK;
 }
 
-enum err_code state_read(struct state *s, const char *stream, const char *after, int64_t limit, state_entry_fn *each,
-                         void *context, struct err *e)
+enum err_code state_read(struct state *s, const char *stream, const char *after, int64_t limit,
+                         state_entry_fn *each, void *context, struct err *e)
 {
     struct state_id id = { 0, 0 };
 
@@ -192,7 +196,8 @@ void state_tx_free(struct state_tx *tx)
 }
 
 /* NULL, and the reason kept, where it cannot be added. */
-static struct state_op *tx_add(struct state_tx *tx, enum state_op_kind kind, const char *what, const char *name)
+static struct state_op *tx_add(struct state_tx *tx, enum state_op_kind kind, const char *what,
+                               const char *name)
 {
     if (tx->failed.code || check_name(what, name, &tx->failed))
         return NULL;
@@ -232,7 +237,8 @@ static void tx_add_data(struct state_tx *tx, enum state_op_kind kind, const char
         memcpy(op->data, data, n);
 }
 
-static struct state_op *tx_add_member(struct state_tx *tx, enum state_op_kind kind, const char *set, const char *member)
+static struct state_op *tx_add_member(struct state_tx *tx, enum state_op_kind kind, const char *set,
+                                      const char *member)
 {
     struct state_op *op = tx_add(tx, kind, "the set's name", set);
 
@@ -313,23 +319,26 @@ enum err_code state_commit(struct state *s, const struct state_tx *tx, struct er
 
 enum err_code state_refuse_fence(const struct state_op *fence, struct err *e)
 {
-    return err_set(e, ERR_DENIED, "lease '%s' is no longer held under token %" PRId64, fence->name, fence->number);
+    return err_set(e, ERR_DENIED, "lease '%s' is no longer held under token %" PRId64, fence->name,
+                   fence->number);
 }
 
 enum err_code state_refuse_expect(const struct state_op *expect, int64_t found_version, struct err *e)
 {
     if (found_version == 0)
-        return err_set(e, ERR_CONFLICT, "'%s' is gone; version %" PRId64 " was expected", expect->name, expect->number);
+        return err_set(e, ERR_CONFLICT, "'%s' is gone; version %" PRId64 " was expected", expect->name,
+                       expect->number);
     if (expect->number == 0)
-        return err_set(e, ERR_CONFLICT, "'%s' is there already, at version %" PRId64, expect->name, found_version);
+        return err_set(e, ERR_CONFLICT, "'%s' is there already, at version %" PRId64, expect->name,
+                       found_version);
     return err_set(e, ERR_CONFLICT, "'%s' is at version %" PRId64 "; %" PRId64 " was expected", expect->name,
                    found_version, expect->number);
 }
 
 /* ---- waiting ---- */
 
-enum err_code state_watch_open(struct state *s, const char *const *streams, size_t count, struct state_watch **out,
-                               struct err *e)
+enum err_code state_watch_open(struct state *s, const char *const *streams, size_t count,
+                               struct state_watch **out, struct err *e)
 {
     if (count == 0 || count > STATE_WATCH_MAX)
         return err_set(e, ERR_USAGE, "state watch: %zu streams; 1 to %d are allowed", count, STATE_WATCH_MAX);

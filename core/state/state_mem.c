@@ -1,6 +1,7 @@
 /*
- * The clusters of this process lie in one registry, by address and name, so that handles of several threads meet as they
- * would in a server. That makes the registry the one thing here that no caller passes in; a cluster goes with its last handle.
+ * The clusters of this process lie in one registry, by address and name, so that handles of several threads
+ * meet as they would in a server. That makes the registry the one thing here that no caller passes in; a
+ * cluster goes with its last handle.
  */
 #include "core/state/state_mem_data.h"
 
@@ -108,7 +109,8 @@ static void mem_close(struct state *s)
 
 /* ---- reading ---- */
 
-static enum err_code value_copy(const struct mem_value *v, struct buf *out, int64_t *out_version, struct err *e)
+static enum err_code value_copy(const struct mem_value *v, struct buf *out, int64_t *out_version,
+                                struct err *e)
 {
     if (!v)
         return err_set(e, ERR_NOT_FOUND, "there is no such value");
@@ -120,7 +122,8 @@ static enum err_code value_copy(const struct mem_value *v, struct buf *out, int6
     return OK;
 }
 
-static enum err_code mem_get(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e)
+static enum err_code mem_get(struct state *s, const char *name, struct buf *out, int64_t *out_version,
+                             struct err *e)
 {
     struct mem_cluster *c = enter(s);
     enum err_code code = value_copy(mem_find(&c->values, name), out, out_version, e);
@@ -164,8 +167,8 @@ static size_t range_copy(const struct mem_set *set, double min, double max, bool
     return count;
 }
 
-static enum err_code mem_range(struct state *s, const char *set, double min, double max, bool descending, int64_t skip,
-                               int64_t limit, state_each_fn *each, void *context, struct err *e)
+static enum err_code mem_range(struct state *s, const char *set, double min, double max, bool descending,
+                               int64_t skip, int64_t limit, state_each_fn *each, void *context, struct err *e)
 {
     struct copied *list = NULL;
     enum err_code code = OK;
@@ -189,7 +192,8 @@ static enum err_code mem_count(struct state *s, const char *set, int64_t *out, s
     return OK;
 }
 
-static size_t read_copy(const struct mem_stream *stream, struct state_id after, int64_t limit, struct copied **out)
+static size_t read_copy(const struct mem_stream *stream, struct state_id after, int64_t limit,
+                        struct copied **out)
 {
     if (!stream)
         return 0;
@@ -286,9 +290,10 @@ static void append_locked(struct mem_cluster *c, const struct state_op *op)
     if (!stream)
         stream = mem_add(&c->streams, op->name, sizeof(*stream));
     mem_stream_append(stream, (uint64_t)MAX(0, c->clock->wall_ms(c->clock)), op->data, op->n);
+    /* EAGAIN: the count is full, so the descriptor is readable anyway. */
     for (struct mem_watch *w = c->watches; w; w = w->next)
         for (size_t i = 0; i < w->count; i++)
-            if (strcmp(w->streams[i], op->name) == 0) /* EAGAIN: the count is full, so it is readable anyway */
+            if (strcmp(w->streams[i], op->name) == 0)
                 invariant(write(w->fd, &one, sizeof(one)) == (ssize_t)sizeof(one) || errno == EAGAIN);
 }
 
@@ -342,7 +347,8 @@ static enum err_code mem_commit(struct state *s, const struct state_tx *tx, stru
 
 /* ---- leases ---- */
 
-static bool lease_take_locked(struct mem_cluster *c, struct mem_lease *l, const struct lease_ask *ask, bool held)
+static bool lease_take_locked(struct mem_cluster *c, struct mem_lease *l, const struct lease_ask *ask,
+                              bool held)
 {
     if (held && strcmp(l->owner, ask->owner) != 0)
         return false;
@@ -351,7 +357,8 @@ static bool lease_take_locked(struct mem_cluster *c, struct mem_lease *l, const 
     return true;
 }
 
-static enum err_code mem_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out, struct err *e)
+static enum err_code mem_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
+                               struct err *e)
 {
     (void)e;
     struct mem_cluster *c = enter(s);
@@ -472,8 +479,8 @@ static const struct state_ops mem_ops = {
     .watch_open = mem_watch_open,
 };
 
-enum err_code state_mem_open(const struct state_config *config, const struct secret *password, struct state **out,
-                             struct err *e)
+enum err_code state_mem_open(const struct state_config *config, const struct secret *password,
+                             struct state **out, struct err *e)
 {
     (void)password, (void)e;
     struct state_mem *m = mem_new(sizeof(*m));

@@ -86,7 +86,7 @@ static void order_remove(struct mem_set *s, const struct mem_rank *r)
     size_t at = rank_place(s, r->score, r->member.name);
 
     invariant(at < s->count && s->order[at] == r);
-    memmove(s->order + at, s->order + at + 1, (s->count - at - 1) * sizeof(*s->order));
+    memmove(s->order + at, s->order + at + 1, (s->count - at - 1) * sizeof(struct mem_rank *));
     s->count--;
 }
 
@@ -94,10 +94,10 @@ static void order_insert(struct mem_set *s, struct mem_rank *r)
 {
     if (s->count == s->size) {
         s->size = s->size ? s->size * 2 : 8;
-        s->order = mem_grow(s->order, s->size, sizeof(*s->order));
+        s->order = mem_grow(s->order, s->size, sizeof(struct mem_rank *));
     }
     size_t at = rank_place(s, r->score, r->member.name);
-    memmove(s->order + at + 1, s->order + at, (s->count - at) * sizeof(*s->order));
+    memmove(s->order + at + 1, s->order + at, (s->count - at) * sizeof(struct mem_rank *));
     s->order[at] = r;
     s->count++;
 }

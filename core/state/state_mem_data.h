@@ -1,8 +1,10 @@
 /*
- * state_mem_data.h - what the mem backend keeps: values, ordered sets, streams and leases of one cluster, by name.
+ * state_mem_data.h - what the mem backend keeps: values, ordered sets, streams and leases of one cluster, by
+ * name.
  *
- * Plain containers without locks: state_mem.c holds the cluster's mutex around every call. Names are kept in search trees
- * (tsearch); an ordered set keeps its members both in a tree by name and in an array by (score, name).
+ * Plain containers without locks: state_mem.c holds the cluster's mutex around every call. Names are kept in
+ * search trees (tsearch); an ordered set keeps its members both in a tree by name and in an array by (score,
+ * name).
  */
 #ifndef CORE_STATE_STATE_MEM_DATA_H
 #define CORE_STATE_STATE_MEM_DATA_H
@@ -57,7 +59,8 @@ struct mem_stream {
 };
 void mem_stream_append(struct mem_stream *s, uint64_t now_ms, const void *data, size_t n);
 void mem_stream_drop(struct mem_stream *s, struct state_id up_to);
-size_t mem_stream_behind(const struct mem_stream *s, struct state_id after); /* index of the first entry behind it */
+/* Index of the first entry behind it. */
+size_t mem_stream_behind(const struct mem_stream *s, struct state_id after);
 void mem_stream_free(void *s);
 
 struct mem_lease {

@@ -1,8 +1,9 @@
 /*
  * state_ops.h - what a backend of core/state implements. Only core/state and its tests include it.
  *
- * The facade (state.c, lease.c) has checked every argument before a backend sees it: names are well formed, limits hold,
- * ids parse, a transaction is sound. It also adds the context to errors. A backend says only what went wrong.
+ * The facade (state.c, lease.c) has checked every argument before a backend sees it: names are well formed,
+ * limits hold, ids parse, a transaction is sound. It also adds the context to errors. A backend says only
+ * what went wrong.
  *
  * Stream ids are "ms-seq" in every backend, as Redis makes them, so that one parser serves all.
  */
@@ -34,9 +35,9 @@ enum state_op_kind {
 
 struct state_op {
     enum state_op_kind kind;
-    char *name;         /* of the lease, value, set or stream */
-    char *member;       /* rank, unrank */
-    uint8_t *data;      /* put, append; never NULL there */
+    char *name;    /* of the lease, value, set or stream */
+    char *member;  /* rank, unrank */
+    uint8_t *data; /* put, append; never NULL there */
     size_t n;
     int64_t number;     /* fence: token; expect: version */
     double score;       /* rank */
@@ -67,27 +68,29 @@ struct lease_ask {
 };
 
 struct lease_answer {
-    bool done;                     /* take: granted; renew, release, break: the token was the newest; look: held */
-    int64_t token;                 /* the newest, after the call */
-    int64_t left_ms;               /* of whoever holds it, 0 if nobody */
+    bool done;       /* take: granted; renew, release, break: the token was the newest; look: held */
+    int64_t token;   /* the newest, after the call */
+    int64_t left_ms; /* of whoever holds it, 0 if nobody */
     char owner[LEASE_OWNER_BYTES]; /* whoever holds it, "" if nobody */
 };
 
 struct state_ops {
     const char *name;
     void (*close)(struct state *s);
-    enum err_code (*get)(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e);
-    enum err_code (*range)(struct state *s, const char *set, double min, double max, bool descending, int64_t skip,
-                           int64_t limit, state_each_fn *each, void *context, struct err *e);
+    enum err_code (*get)(struct state *s, const char *name, struct buf *out, int64_t *out_version,
+                         struct err *e);
+    enum err_code (*range)(struct state *s, const char *set, double min, double max, bool descending,
+                           int64_t skip, int64_t limit, state_each_fn *each, void *context, struct err *e);
     enum err_code (*count)(struct state *s, const char *set, int64_t *out, struct err *e);
     enum err_code (*read)(struct state *s, const char *stream, struct state_id after, int64_t limit,
                           state_entry_fn *each, void *context, struct err *e);
     enum err_code (*now)(struct state *s, int64_t *out_wall_ms, struct err *e);
     enum err_code (*commit)(struct state *s, const struct state_tx *tx, struct err *e);
-    enum err_code (*lease)(struct state *s, const struct lease_ask *ask, struct lease_answer *out, struct err *e);
+    enum err_code (*lease)(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
+                           struct err *e);
     const struct clock *(*clock)(struct state *s); /* by which a holder counts what is left of its lease */
-    enum err_code (*watch_open)(struct state *s, const char *const *streams, size_t count, struct state_watch **out,
-                                struct err *e);
+    enum err_code (*watch_open)(struct state *s, const char *const *streams, size_t count,
+                                struct state_watch **out, struct err *e);
 };
 
 struct state {

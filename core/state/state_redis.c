@@ -27,8 +27,8 @@ static enum err_code connect_unless_connected(struct state_redis *r, int64_t dea
     return *out_fresh ? wire_open(&r->wire, &r->config, r->password, deadline_ms, e) : OK;
 }
 
-static enum err_code call(struct state_redis *r, const struct redis_cmd *cmd, enum resend resend, redisReply **out,
-                          struct err *e)
+static enum err_code call(struct state_redis *r, const struct redis_cmd *cmd, enum resend resend,
+                          redisReply **out, struct err *e)
 {
     int64_t deadline_ms = clock_mono_ms() + r->config.timeout_ms;
     bool fresh;
@@ -61,7 +61,8 @@ static void redis_close(struct state *s)
 
 /* ---- reading ---- */
 
-static enum err_code redis_get(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e)
+static enum err_code redis_get(struct state *s, const char *name, struct buf *out, int64_t *out_version,
+                               struct err *e)
 {
     struct state_redis *r = (struct state_redis *)s;
     CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
@@ -79,10 +80,11 @@ static enum err_code redis_get(struct state *s, const char *name, struct buf *ou
         return err_set(e, ERR_NOT_FOUND, "there is no such value");
     if (!data)
         return err_set(e, ERR_CORRUPT, "redis: a version without data");
-    if (redis_reply_i64(reply->element[0], &version, e))
+    if (redis_reply_i64(redis_reply_at(reply, 0, REDIS_REPLY_STRING), &version, e))
         return e->code;
     if (out && data->len > out->max - out->len)
-        return err_set(e, ERR_LIMIT, "its %zu bytes do not fit into %zu", (size_t)data->len, out->max - out->len);
+        return err_set(e, ERR_LIMIT, "its %zu bytes do not fit into %zu", (size_t)data->len,
+                       out->max - out->len);
     if (out)
         buf_add(out, data->str, data->len);
     *out_version = version;
@@ -90,7 +92,8 @@ static enum err_code redis_get(struct state *s, const char *name, struct buf *ou
 }
 
 static enum err_code redis_range(struct state *s, const char *set, double min, double max, bool descending,
-                                 int64_t skip, int64_t limit, state_each_fn *each, void *context, struct err *e)
+                                 int64_t skip, int64_t limit, state_each_fn *each, void *context,
+                                 struct err *e)
 {
     struct state_redis *r = (struct state_redis *)s;
     CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
@@ -172,8 +175,10 @@ static enum err_code redis_now(struct state *s, int64_t *out_wall_ms, struct err
     int64_t seconds, us;
 
     redis_arg_text(&cmd, "TIME");
-    if (call((struct state_redis *)s, &cmd, RESEND, &reply, e) || redis_reply_is(reply, REDIS_REPLY_ARRAY, 2, e) ||
-        redis_reply_i64(reply->element[0], &seconds, e) || redis_reply_i64(reply->element[1], &us, e))
+    if (call((struct state_redis *)s, &cmd, RESEND, &reply, e) ||
+        redis_reply_is(reply, REDIS_REPLY_ARRAY, 2, e) ||
+        redis_reply_i64(redis_reply_at(reply, 0, REDIS_REPLY_STRING), &seconds, e) ||
+        redis_reply_i64(redis_reply_at(reply, 1, REDIS_REPLY_STRING), &us, e))
         return e->code;
     *out_wall_ms = seconds * 1000 + us / 1000;
     return OK;
@@ -185,8 +190,9 @@ static enum err_code redis_now(struct state *s, int64_t *out_wall_ms, struct err
 static const struct {
     const char *word, *key_kind;
 } op_kinds[] = {
-    [STATE_FENCE] = { "fence", "l:" },   [STATE_EXPECT] = { "expect", "v:" }, [STATE_PUT] = { "put", "v:" },
-    [STATE_DELETE] = { "delete", "v:" }, [STATE_RANK] = { "rank", "z:" },     [STATE_UNRANK] = { "unrank", "z:" },
+    [STATE_FENCE] = { "fence", "l:" },   [STATE_EXPECT] = { "expect", "v:" },
+    [STATE_PUT] = { "put", "v:" },       [STATE_DELETE] = { "delete", "v:" },
+    [STATE_RANK] = { "rank", "z:" },     [STATE_UNRANK] = { "unrank", "z:" },
     [STATE_APPEND] = { "append", "s:" }, [STATE_DROP] = { "drop", "s:" },
 };
 
@@ -226,14 +232,14 @@ static enum err_code commit_refused(const struct state_tx *tx, const redisReply 
 {
     int64_t i = 0, found = 0;
 
-    if (redis_reply_i64(reply->elements > 1 ? reply->element[1] : NULL, &i, e))
+    if (redis_reply_i64(redis_reply_at(reply, 1, REDIS_REPLY_INTEGER), &i, e))
         return e->code;
     if (i < 1 || (uint64_t)i > tx->count)
         return err_set(e, ERR_CORRUPT, "redis: the refusal of an operation that was not asked for");
     const struct state_op *op = &tx->ops[i - 1];
     if (op->kind == STATE_FENCE)
         return state_refuse_fence(op, e);
-    if (redis_reply_i64(reply->elements > 2 ? reply->element[2] : NULL, &found, e))
+    if (redis_reply_i64(redis_reply_at(reply, 2, REDIS_REPLY_STRING), &found, e))
         return e->code;
     return state_refuse_expect(op, found, e);
 }
@@ -262,7 +268,8 @@ static enum err_code redis_commit(struct state *s, const struct state_tx *tx, st
 
 /* ---- leases ---- */
 
-static enum err_code redis_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out, struct err *e)
+static enum err_code redis_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
+                                 struct err *e)
 {
     static const char *const verbs[] = {
         [LEASE_TAKE] = "take",   [LEASE_RENEW] = "renew", [LEASE_RELEASE] = "release",
@@ -282,8 +289,9 @@ static enum err_code redis_lease(struct state *s, const struct lease_ask *ask, s
     redis_argf(&cmd, "%" PRId64, ask->ttl_ms);
     enum resend resend = ask->verb == LEASE_LOOK || ask->verb == LEASE_RENEW ? RESEND : SEND_ONCE;
     if (call(r, &cmd, resend, &reply, e) || redis_reply_is(reply, REDIS_REPLY_ARRAY, 4, e) ||
-        redis_reply_i64(reply->element[0], &done, e) || redis_reply_i64(reply->element[1], &answer.token, e) ||
-        redis_reply_i64(reply->element[3], &answer.left_ms, e))
+        redis_reply_i64(redis_reply_at(reply, 0, REDIS_REPLY_INTEGER), &done, e) ||
+        redis_reply_i64(redis_reply_at(reply, 1, REDIS_REPLY_STRING), &answer.token, e) ||
+        redis_reply_i64(redis_reply_at(reply, 3, REDIS_REPLY_STRING), &answer.left_ms, e))
         return e->code;
     const redisReply *owner = redis_reply_at(reply, 2, REDIS_REPLY_STRING);
     if (!owner || text_copy(answer.owner, sizeof(answer.owner), owner->str, "the owner", e))
@@ -299,8 +307,8 @@ static const struct clock *redis_clock(struct state *s)
     return &clock_real;
 }
 
-static enum err_code redis_watch(struct state *s, const char *const *streams, size_t count, struct state_watch **out,
-                                 struct err *e)
+static enum err_code redis_watch(struct state *s, const char *const *streams, size_t count,
+                                 struct state_watch **out, struct err *e)
 {
     const struct state_redis *r = (const struct state_redis *)s;
     return redis_watch_open(&r->config, r->password, streams, count, out, e);
@@ -320,8 +328,8 @@ static const struct state_ops redis_ops = {
     .watch_open = redis_watch,
 };
 
-enum err_code state_redis_open(const struct state_config *config, const struct secret *password, struct state **out,
-                               struct err *e)
+enum err_code state_redis_open(const struct state_config *config, const struct secret *password,
+                               struct state **out, struct err *e)
 {
     CLEANUP(state_closep) struct state *made = NULL;
     struct state_redis *r = mem_new(sizeof(*r));

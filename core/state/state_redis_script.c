@@ -1,14 +1,17 @@
 /*
- * The scripts. Redis runs each whole or not at all as far as others can see, but does not undo what a script wrote before
- * it failed: so the commit script checks everything first, and nothing that it writes afterwards can be refused (types are
- * apart by prefix, numbers were checked by the facade, a full memory is noticed before the first write).
+ * The scripts. Redis runs each whole or not at all as far as others can see, but does not undo what a script
+ * wrote before it failed: so the commit script checks everything first, and nothing that it writes afterwards
+ * can be refused (types are apart by prefix, numbers were checked by the facade, a full memory is noticed
+ * before the first write).
  */
 #include "core/state/state_redis.h"
 
-#include <inttypes.h>
+#include "base/text.h"
+
 #include <string.h>
 
-/* KEYS: the floor, then one for each operation. ARGV: three for each operation: its name, and two arguments. */
+/* KEYS: the floor, then one for each operation. ARGV: three for each operation: its name, and two arguments.
+ */
 static const char commit_body[] =
     "local n = #KEYS - 1\n"
     "for i = 1, n do\n"
@@ -75,13 +78,12 @@ static const char lease_body[] =
     "return answer(1)\n";
 
 /* KEYS: streams. Answers: the id of each one's newest entry, "" where it has none. */
-static const char tails_body[] =
-    "local tails = {}\n"
-    "for i = 1, #KEYS do\n"
-    "  local newest = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)\n"
-    "  tails[i] = newest[1] and newest[1][1] or ''\n"
-    "end\n"
-    "return tails\n";
+static const char tails_body[] = "local tails = {}\n"
+                                 "for i = 1, #KEYS do\n"
+                                 "  local newest = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)\n"
+                                 "  tails[i] = newest[1] and newest[1][1] or ''\n"
+                                 "end\n"
+                                 "return tails\n";
 
 const char *redis_script_body(enum redis_script which)
 {
@@ -113,19 +115,24 @@ enum err_code redis_scripts_load(struct wire *w, int64_t deadline_ms, struct err
 
 /* ---- replies ---- */
 
+bool redis_reply_starts(const redisReply *r, const char *word)
+{
+    return r && r->type == REDIS_REPLY_ERROR && text_starts(r->str, word);
+}
+
 enum err_code redis_reply_check(const redisReply *r, struct err *e)
 {
     static const struct {
         const char *word;
         enum err_code code;
     } known[] = {
-        { "LOADING", ERR_RETRY },     { "BUSY", ERR_RETRY },       { "MASTERDOWN", ERR_RETRY },
-        { "READONLY", ERR_RETRY },    { "CLUSTERDOWN", ERR_RETRY }, { "TRYAGAIN", ERR_RETRY },
-        { "NOREPLICAS", ERR_RETRY },  { "MISCONF", ERR_RETRY },     { "UNBLOCKED", ERR_RETRY },
-        { "OOM", ERR_LIMIT },         { "NOAUTH", ERR_DENIED },    { "WRONGPASS", ERR_DENIED },
-        { "NOPERM", ERR_DENIED },     { "WRONGTYPE", ERR_CORRUPT }, { "MOVED", ERR_USAGE },
+        { "LOADING", ERR_RETRY },    { "BUSY", ERR_RETRY },        { "MASTERDOWN", ERR_RETRY },
+        { "READONLY", ERR_RETRY },   { "CLUSTERDOWN", ERR_RETRY }, { "TRYAGAIN", ERR_RETRY },
+        { "NOREPLICAS", ERR_RETRY }, { "MISCONF", ERR_RETRY },     { "UNBLOCKED", ERR_RETRY },
+        { "OOM", ERR_LIMIT },        { "NOAUTH", ERR_DENIED },     { "WRONGPASS", ERR_DENIED },
+        { "NOPERM", ERR_DENIED },    { "WRONGTYPE", ERR_CORRUPT }, { "MOVED", ERR_USAGE },
     };
-    if (r->type != REDIS_REPLY_ERROR)
+    if (!r || r->type != REDIS_REPLY_ERROR)
         return OK;
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         size_t n = strlen(known[i].word);
@@ -139,14 +146,14 @@ enum err_code redis_reply_is(const redisReply *r, int type, size_t elements_min,
 {
     if (redis_reply_check(r, e))
         return e->code;
-    if (r->type != type || (type == REDIS_REPLY_ARRAY && r->elements < elements_min))
-        return err_set(e, ERR_CORRUPT, "redis: an answer of another kind than asked for (%d)", r->type);
+    if (!r || r->type != type || (type == REDIS_REPLY_ARRAY && r->elements < elements_min))
+        return err_set(e, ERR_CORRUPT, "redis: an answer of another kind than asked for");
     return OK;
 }
 
 const redisReply *redis_reply_at(const redisReply *r, size_t i, int type)
 {
-    if (r->type != REDIS_REPLY_ARRAY || i >= r->elements || r->element[i]->type != type)
+    if (!r || r->type != REDIS_REPLY_ARRAY || i >= r->elements || r->element[i]->type != type)
         return NULL;
     return r->element[i];
 }

@@ -1,7 +1,8 @@
 /*
- * A watch keeps one XREAD BLOCK 0 outstanding, from ids that it knows, never from "$": what is appended between two of
- * them is found by the next. When it is answered, the ids of the newest entries are asked for, and only then is the caller
- * woken: so a burst of a thousand entries wakes once, and whatever those ids skip is read by the caller after the wake.
+ * A watch keeps one XREAD BLOCK 0 outstanding, from ids that it knows, never from "$": what is appended
+ * between two of them is found by the next. When it is answered, the ids of the newest entries are asked for,
+ * and only then is the caller woken: so a burst of a thousand entries wakes once, and whatever those ids skip
+ * is read by the caller after the wake.
  */
 #include "core/state/state_redis.h"
 
@@ -77,8 +78,8 @@ static enum err_code watch_read(struct state_watch *base, bool *out_woken, struc
 {
     struct watch_redis *w = (struct watch_redis *)base;
 
-    /* Two replies make a wake; then we leave it to the caller to come again. Nothing is left in the reader, as only one
-     * command is outstanding, so the descriptor tells the truth. */
+    /* Two replies make a wake; then we leave it to the caller to come again. Nothing is left in the reader,
+     * as only one command is outstanding, so the descriptor tells the truth. */
     for (int replies = 0; replies < 2; replies++) {
         CLEANUP(redis_reply_freep) redisReply *reply = NULL;
         if (wire_poll(&w->wire, &reply, e))
@@ -118,7 +119,8 @@ static void watch_close(struct state_watch *base)
 static const struct state_watch_ops watch_ops = { .fd = watch_fd, .read = watch_read, .close = watch_close };
 
 enum err_code redis_watch_open(const struct state_config *config, const struct secret *password,
-                               const char *const *streams, size_t count, struct state_watch **out, struct err *e)
+                               const char *const *streams, size_t count, struct state_watch **out,
+                               struct err *e)
 {
     CLEANUP(state_watch_closep) struct state_watch *made = NULL;
     CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_TAILS);

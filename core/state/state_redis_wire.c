@@ -112,13 +112,14 @@ static void addrinfo_freep(struct addrinfo **list)
         freeaddrinfo(*list);
 }
 
-/* A dead peer that says nothing (power cut, cable) is noticed after about 15 s also where nobody asks it anything. */
+/* A dead peer that says nothing (power cut, cable) is noticed after about 15 s also where nobody asks it
+ * anything. */
 static void tune_tcp(int fd)
 {
     const struct {
         int level, name, value;
     } options[] = {
-        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },  { IPPROTO_TCP, TCP_KEEPIDLE, 5 },
+        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 }, { IPPROTO_TCP, TCP_KEEPIDLE, 5 },
         { IPPROTO_TCP, TCP_KEEPINTVL, 3 }, { IPPROTO_TCP, TCP_KEEPCNT, 3 },
     };
     for (size_t i = 0; i < ARRAY_LEN(options); i++) /* without them it works all the same */
@@ -165,7 +166,8 @@ bool wire_lost(const struct wire *w)
 
 /* ---- sending and receiving ---- */
 
-static enum err_code send_all(struct wire *w, struct iovec *part, size_t parts, int64_t deadline_ms, struct err *e)
+static enum err_code send_all(struct wire *w, struct iovec *part, size_t parts, int64_t deadline_ms,
+                              struct err *e)
 {
     while (parts > 0) { /* each turn sends something or waits, at most until the deadline */
         struct msghdr message = { .msg_iov = part, .msg_iovlen = parts };
@@ -189,8 +191,8 @@ static enum err_code send_all(struct wire *w, struct iovec *part, size_t parts, 
     return OK;
 }
 
-static enum err_code send_as(struct wire *w, const struct redis_cmd *cmd, const char *verb, const char *script,
-                             int64_t deadline_ms, struct err *e)
+static enum err_code send_as(struct wire *w, const struct redis_cmd *cmd, const char *verb,
+                             const char *script, int64_t deadline_ms, struct err *e)
 {
     CLEANUP(buf_done) struct buf head = BUF_INIT(64 * 1024);
 
@@ -219,7 +221,8 @@ static enum err_code reader_take(struct wire *w, redisReply **out, struct err *e
     void *reply = NULL;
 
     if (redisReaderGetReply(w->reader, &reply) != REDIS_OK)
-        return err_set(e, ERR_CORRUPT, "what answers does not speak Redis's protocol (%s)", w->reader->errstr);
+        return err_set(e, ERR_CORRUPT, "what answers does not speak Redis's protocol (%s)",
+                       w->reader->errstr);
     *out = reply;
     return OK;
 }
@@ -236,7 +239,8 @@ static enum err_code reader_fill(struct wire *w, bool *out_some, struct err *e)
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return err_set(e, ERR_RETRY, "the connection is lost: %s", strerror(errno));
     if (n > 0 && redisReaderFeed(w->reader, bytes, (size_t)n) != REDIS_OK)
-        return err_set(e, ERR_CORRUPT, "what answers does not speak Redis's protocol (%s)", w->reader->errstr);
+        return err_set(e, ERR_CORRUPT, "what answers does not speak Redis's protocol (%s)",
+                       w->reader->errstr);
     return OK;
 }
 
@@ -268,13 +272,14 @@ static enum err_code receive(struct wire *w, int64_t deadline_ms, redisReply **o
     return OK;
 }
 
-enum err_code wire_call(struct wire *w, const struct redis_cmd *cmd, int64_t deadline_ms, redisReply **out, struct err *e)
+enum err_code wire_call(struct wire *w, const struct redis_cmd *cmd, int64_t deadline_ms, redisReply **out,
+                        struct err *e)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
 
     if (wire_send(w, cmd, deadline_ms, e) || receive(w, deadline_ms, &reply, e))
         return e->code;
-    if (cmd->script != SCRIPT_NONE && reply->type == REDIS_REPLY_ERROR && text_starts(reply->str, "NOSCRIPT")) {
+    if (cmd->script != SCRIPT_NONE && redis_reply_starts(reply, "NOSCRIPT")) {
         /* Somebody flushed the scripts; nothing was run. EVAL brings it back for the calls to come. */
         redis_reply_freep(&reply);
         if (send_as(w, cmd, "EVAL", redis_script_body(cmd->script), deadline_ms, e) ||
@@ -287,7 +292,8 @@ enum err_code wire_call(struct wire *w, const struct redis_cmd *cmd, int64_t dea
 
 /* ---- opening ---- */
 
-static enum err_code authenticate(struct wire *w, const struct secret *password, int64_t deadline_ms, struct err *e)
+static enum err_code authenticate(struct wire *w, const struct secret *password, int64_t deadline_ms,
+                                  struct err *e)
 {
     struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
@@ -313,10 +319,11 @@ static enum err_code check_setting(struct wire *w, const char *name, const char 
     redis_arg_text(&cmd, name);
     if (wire_call(w, &cmd, deadline_ms, &reply, e))
         return e->code;
-    if (reply->type == REDIS_REPLY_ERROR && (text_starts(reply->str, "NOPERM") || text_starts(reply->str, "ERR")))
-        return err_set(e, ERR_DENIED,
-                       "this user may not read Redis's settings, so nobody can tell whether it keeps what it accepts: "
-                       "allow it CONFIG GET (ACL +config|get), or set durability to dev");
+    if (redis_reply_starts(reply, "NOPERM") || redis_reply_starts(reply, "ERR"))
+        return err_set(
+            e, ERR_DENIED,
+            "this user may not read Redis's settings, so nobody can tell whether it keeps what it accepts: "
+            "allow it CONFIG GET (ACL +config|get), or set durability to dev");
     if (redis_reply_is(reply, REDIS_REPLY_ARRAY, 2, e))
         return err_wrap(e, "read the setting %s", name);
     const redisReply *value = redis_reply_at(reply, 1, REDIS_REPLY_STRING);
@@ -340,8 +347,10 @@ static enum err_code check_durability(struct wire *w, int64_t deadline_ms, struc
         if (check_setting(w, settings[i][0], settings[i][1], deadline_ms, &change, e))
             return e->code;
     if (change.len)
-        return err_set(e, ERR_DENIED, "this Redis would lose what it has accepted; its redis.conf must say %s; or set "
-                       "durability to dev", buf_text(&change));
+        return err_set(e, ERR_DENIED,
+                       "this Redis would lose what it has accepted; its redis.conf must say %s; or set "
+                       "durability to dev",
+                       buf_text(&change));
     return OK;
 }
 

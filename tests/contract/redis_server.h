@@ -87,18 +87,16 @@ static inline void redis_server_kill(const struct redis_server *r)
     assert_false(proc_alive(id));
 }
 
-/* redis_server_say(&r, "CONFIG", "SET", "appendonly", "no", NULL) */
-__attribute__((sentinel)) static inline void redis_server_say(const struct redis_server *r, ...)
+/* redis_server_say(&r, "CONFIG", "SET", "appendonly", "no") */
+#define redis_server_say(r, ...) redis_server_say_words((r), (const char *const[]){ __VA_ARGS__, NULL })
+static inline void redis_server_say_words(const struct redis_server *r, const char *const *words)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(1 << 16);
     const char *argv[32] = { "redis-cli", "-s", r->socket };
     struct err e = ERR_INIT;
-    va_list ap;
 
-    va_start(ap, r);
-    for (size_t i = 3; i + 1 < ARRAY_LEN(argv) && (argv[i] = va_arg(ap, const char *)); i++)
-        ;
-    va_end(ap);
+    for (size_t i = 3; i + 1 < ARRAY_LEN(argv) && *words; i++)
+        argv[i] = *words++;
     assert_ok(proc_run(argv, 10000, &out, &e));
     assert_null(strstr(buf_text(&out), "ERR"));
 }

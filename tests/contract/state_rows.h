@@ -1,8 +1,9 @@
 /*
  * state_rows.h - one table of rows, tried against every backend of core/state.
  *
- * Each row gets a cluster of its own. On mem the clock is a fake one, and waiting turns its hands; on Redis waiting sleeps.
- * Redis is tried where SOVRUN_TEST_REDIS says where one is (tests/redis.sh); else its rows are skipped.
+ * Each row gets a cluster of its own. On mem the clock is a fake one, and waiting turns its hands; on Redis
+ * waiting sleeps. Redis is tried where SOVRUN_TEST_REDIS says where one is (tests/redis.sh); else its rows
+ * are skipped.
  */
 #ifndef TESTS_CONTRACT_STATE_ROWS_H
 #define TESTS_CONTRACT_STATE_ROWS_H
@@ -90,8 +91,8 @@ static inline int run_rows(const struct row *rows, size_t count, size_t server_r
     for (size_t b = 0; b < ARRAY_LEN(backends); b++)
         for (size_t i = 0; i < backends[b].count; i++, n++) {
             tried[n] = (struct tried_row){ &rows[i], backends[b].address, backends[b].real_time, (int)n };
-            tests[n] = (struct CMUnitTest){ mem_printf("%s: %s", backends[b].name, rows[i].name), run_row, NULL, NULL,
-                                            &tried[n] };
+            tests[n] = (struct CMUnitTest){ mem_printf("%s: %s", backends[b].name, rows[i].name), run_row,
+                                            NULL, NULL, &tried[n] };
         }
     if (!redis)
         print_message("redis: not tried (SOVRUN_TEST_REDIS is not set)\n");
@@ -157,7 +158,8 @@ static inline enum err_code add_member(void *context, const char *member, double
     return OK;
 }
 
-static inline enum err_code add_entry(void *context, const char *id, const void *data, size_t n, struct err *e)
+static inline enum err_code add_entry(void *context, const char *id, const void *data, size_t n,
+                                      struct err *e)
 {
     (void)id, (void)e;
     buf_add(context, data, n);
@@ -166,8 +168,8 @@ static inline enum err_code add_entry(void *context, const char *id, const void 
 }
 
 /* "a=1 b=2 " */
-static inline void assert_range(struct state *s, const char *set, double min, double max, bool descending, int64_t skip_n,
-                                int64_t limit, const char *want)
+static inline void assert_range(struct state *s, const char *set, double min, double max, bool descending,
+                                int64_t skip_n, int64_t limit, const char *want)
 {
     CLEANUP(buf_done) struct buf got = BUF_INIT(1 << 20);
     struct err e = ERR_INIT;

@@ -1,6 +1,6 @@
 /*
- * The contract of core/state/state.h: values, guards, ordered sets, streams, commits. Leases and watches are in
- * test_state_lease.c and test_state_watch.c.
+ * The contract of core/state/state.h: values, guards, ordered sets, streams, commits. Leases and watches are
+ * in test_state_lease.c and test_state_watch.c.
  */
 #include "tests/contract/state_rows.h"
 
@@ -146,9 +146,15 @@ static const struct expectation {
     int64_t version;
     enum err_code want;
 } expectations[] = {
-    { "new", 0, OK },          { "new", 1, ERR_CONFLICT },  { "thrice", 3, OK },
-    { "thrice", 2, ERR_CONFLICT }, { "thrice", 4, ERR_CONFLICT }, { "thrice", 0, ERR_CONFLICT },
-    { "thrice", -3, ERR_CONFLICT }, { "deleted", 0, OK },  { "deleted", 1, ERR_CONFLICT },
+    { "new", 0, OK },
+    { "new", 1, ERR_CONFLICT },
+    { "thrice", 3, OK },
+    { "thrice", 2, ERR_CONFLICT },
+    { "thrice", 4, ERR_CONFLICT },
+    { "thrice", 0, ERR_CONFLICT },
+    { "thrice", -3, ERR_CONFLICT },
+    { "deleted", 0, OK },
+    { "deleted", 1, ERR_CONFLICT },
 };
 
 static void expected_versions(struct fixture *f)
@@ -379,7 +385,9 @@ static void too_many_bytes(struct fixture *f)
 
 static void unsound_operations(struct fixture *f)
 {
-    static const char *const ids[] = { "", "1", "1-", "-1", "1-2-3", "01-2", "a-b", "1-2 ", "99999999999999999999-1", "+1-1" };
+    static const char *const ids[] = {
+        "", "1", "1-", "-1", "1-2-3", "01-2", "a-b", "1-2 ", "99999999999999999999-1", "+1-1"
+    };
     struct err e = ERR_INIT;
     struct state_tx *tx = state_tx_new();
 
@@ -453,7 +461,8 @@ static void bad_ranges(struct fixture *f)
     assert_int_equal(state_range(f->s, "q", 0, NAN, false, 0, 1, add_member, NULL, &e), ERR_USAGE);
     assert_int_equal(state_range(f->s, "q", 0, 1, false, -1, 1, add_member, NULL, &e), ERR_USAGE);
     assert_int_equal(state_range(f->s, "q", 0, 1, false, 0, -1, add_member, NULL, &e), ERR_USAGE);
-    assert_int_equal(state_range(f->s, "q", 0, 1, false, 0, STATE_PAGE_MAX + 1, add_member, NULL, &e), ERR_LIMIT);
+    assert_int_equal(state_range(f->s, "q", 0, 1, false, 0, STATE_PAGE_MAX + 1, add_member, NULL, &e),
+                     ERR_LIMIT);
     assert_ok(state_range(f->s, "q", 0, 1, false, 0, STATE_PAGE_MAX, add_member, NULL, &e));
 }
 
@@ -486,7 +495,8 @@ static enum err_code keep_score(void *context, const char *member, double score,
 
 static void scores_are_exact(struct fixture *f)
 {
-    static const double scores[] = { 0.1, 1.0 / 3, -1e300, 5e-324, 9007199254740993.0, 1795344000123.0, INFINITY, -INFINITY };
+    static const double scores[] = { 0.1,      1.0 / 3,  -1e300, 5e-324, 9007199254740993.0, 1795344000123.0,
+                                     INFINITY, -INFINITY };
 
     for (size_t i = 0; i < ARRAY_LEN(scores); i++) {
         struct err e = ERR_INIT;

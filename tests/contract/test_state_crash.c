@@ -1,9 +1,10 @@
 /*
- * redis-server is killed (SIGKILL) in the middle of a storm of commits, several times. What was acknowledged is there, what
- * is there is whole, and the writers' handles go on by themselves.
+ * redis-server is killed (SIGKILL) in the middle of a storm of commits, several times. What was acknowledged
+ * is there, what is there is whole, and the writers' handles go on by themselves.
  *
- * Each writer counts: commit i writes its count, a value, a member of a set and an entry of a stream of its own. After an
- * ERR_RETRY it reads its count to learn whether that commit was applied, as the header tells callers to do.
+ * Each writer counts: commit i writes its count, a value, a member of a set and an entry of a stream of its
+ * own. After an ERR_RETRY it reads its count to learn whether that commit was applied, as the header tells
+ * callers to do.
  */
 #include "tests/contract/redis_server.h"
 
@@ -46,7 +47,8 @@ static enum err_code commit_one(struct state *s, int writer, int64_t i, int64_t 
     return state_commit(s, tx, e);
 }
 
-static enum err_code read_count(struct state *s, int writer, int64_t *out_i, int64_t *out_version, struct err *e)
+static enum err_code read_count(struct state *s, int writer, int64_t *out_i, int64_t *out_version,
+                                struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(32);
     char name[32];
@@ -85,7 +87,8 @@ static int writer_main(const struct redis_server *r, int writer, int acks)
         while (read_count(s, writer, &done, &version, &e) && clock_mono_ms() < give_up)
             usleep(5000);
         if (done != before && done != before + 1) { /* one commit was open: it is there or it is not */
-            fprintf(stderr, "writer %d: %" PRId64 " was acknowledged, %" PRId64 " is there\n", writer, before, done);
+            fprintf(stderr, "writer %d: %" PRId64 " was acknowledged, %" PRId64 " is there\n", writer, before,
+                    done);
             return 5;
         }
     }
@@ -144,7 +147,8 @@ static void assert_whole(const struct redis_server *r)
         assert_ok(read_count(s, writer, &count, &version, &e));
         assert_int_equal(count, COMMITS);
         assert_int_equal(version, COMMITS);
-        assert_ok(state_range(s, set, -INFINITY, INFINITY, false, 0, STATE_PAGE_MAX, next_member, &members, &e));
+        assert_ok(
+            state_range(s, set, -INFINITY, INFINITY, false, 0, STATE_PAGE_MAX, next_member, &members, &e));
         assert_ok(state_read(s, log, NULL, STATE_PAGE_MAX, next_entry, &entries, &e));
         assert_int_equal(members, COMMITS);
         assert_int_equal(entries, COMMITS);
@@ -192,7 +196,8 @@ static void nothing_lost_nothing_torn(void **state)
         bad += status != 0;
     }
     assert_int_equal(bad, 0);
-    assert_in_range(acked, WRITERS * (COMMITS - KILLS), WRITERS * COMMITS); /* the others were open at a kill */
+    assert_in_range(acked, WRITERS * (COMMITS - KILLS),
+                    WRITERS * COMMITS); /* the others were open at a kill */
     assert_whole(&r);
     redis_server_end(&r);
 }
@@ -200,8 +205,8 @@ static void nothing_lost_nothing_torn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        { "a Redis killed in a storm of commits loses no acknowledged one and tears none", nothing_lost_nothing_torn, NULL,
-          NULL, NULL },
+        { "a Redis killed in a storm of commits loses no acknowledged one and tears none",
+          nothing_lost_nothing_torn, NULL, NULL, NULL },
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

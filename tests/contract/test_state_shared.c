@@ -1,5 +1,6 @@
 /*
- * The contract of core/state/state.h where several meet: streams and their watches, clusters, handles, threads, processes.
+ * The contract of core/state/state.h where several meet: streams and their watches, clusters, handles,
+ * threads, processes.
  */
 #include "tests/contract/state_rows.h"
 
@@ -105,7 +106,8 @@ static void ids_never_come_back(struct fixture *f)
 
 /* ---- watches ---- */
 
-/* Waits for the descriptor, then reads until it gives nothing more. At most 5 s, so that a lost wake fails. */
+/* Waits for the descriptor, then reads until it gives nothing more. At most 5 s, so that a lost wake fails.
+ */
 static bool woken(struct state_watch *w, int within_ms)
 {
     struct pollfd p = { .fd = state_watch_fd(w), .events = POLLIN };
@@ -172,7 +174,8 @@ static void misses_nothing(struct fixture *f)
 
     for (int i = 0; i < 30; i++) {
         struct state_watch *w = watch(f, streams, 1);
-        snprintf(text, sizeof(text), "%d", i); /* at once, before the server can have seen the watch's request */
+        snprintf(text, sizeof(text), "%d",
+                 i); /* at once, before the server can have seen the watch's request */
         append_text(f->s, "events", text);
         assert_true(woken(w, SURELY_MS));
         state_watch_close(w);
