@@ -3,8 +3,8 @@
  *
  *     bench_seal [MiB]
  *
- * The three are timed in turn, ROUNDS times, on the same buffers; printed are the medians of the rates and of the
- * ratios within a round, as a machine's speed drifts. All memory has been touched before.
+ * The three are timed in turn, ROUNDS times, on the same buffers; printed are the medians of the rates and of
+ * the ratios within a round, as a machine's speed drifts. All memory has been touched before.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -55,7 +55,8 @@ static double time_open(struct bench *b)
     struct err e = ERR_INIT;
     buf_reset(&b->opened);
     int64_t from = clock_mono_us();
-    invariant(floe_open(&floe_default, b->key, "aad", 3, b->sealed.data, b->sealed.len, &b->opened, &e) == OK);
+    invariant(floe_open(&floe_default, b->key, "aad", 3, b->sealed.data, b->sealed.len, &b->opened, &e) ==
+              OK);
     return gb_per_s(b->n, clock_mono_us() - from);
 }
 

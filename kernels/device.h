@@ -18,10 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DEVICE_BYTES_MAX ((size_t)1 << 39) /* in one piece */
+
 struct device;
 
 struct device_ops {
-    const char *name; /* "cpu" */
+    const char *name;                               /* "cpu" */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
     void (*free)(struct device *d, void *memory);
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);

@@ -47,11 +47,11 @@ enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, vo
     size_t bytes;
     void *memory = NULL;
 
-    if (!__builtin_mul_overflow(count, bytes_each, &bytes))
+    if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
         memory = d->ops->alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
     if (!memory)
-        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes", device_name(d), count,
-                       bytes_each);
+        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes", device_name(d),
+                       count, bytes_each);
     *out = memory;
     return OK;
 }

@@ -66,8 +66,8 @@ struct kernels {
     /* *out = sum of x[i]^2, one double: in 8 sums of every 8th element, these added as
      * ((0+1)+(2+3))+((4+5)+(6+7)) */
     void (*sum_squares)(struct device *d, double *out, const float *x, size_t n);
-    void (*add)(struct device *d, float *sum, const float *x, size_t n);     /* sum[i] = sum[i] + x[i] */
-    void (*scale)(struct device *d, float *x, size_t n, float factor);       /* x[i] = x[i] factor */
+    void (*add)(struct device *d, float *sum, const float *x, size_t n); /* sum[i] = sum[i] + x[i] */
+    void (*scale)(struct device *d, float *x, size_t n, float factor);   /* x[i] = x[i] factor */
     void (*zero)(struct device *d, float *x, size_t n);
 };
 

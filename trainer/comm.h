@@ -50,8 +50,9 @@ struct comm { /* first member of each backend's struct */
 /* The world that mpirun started; argc and argv may be NULL. Once a process. Opens MPI, comm_close() finalises
  * it. */
 enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct err *e);
-enum err_code comm_self_open(struct comm **out, struct err *e);
-void comm_close(struct comm *c);
+struct comm *comm_self_new(void);
+void comm_close(
+    struct comm *c); /* collective: after a failure that the others do not know of, comm_abort() */
 DEFINE_CLEANUP_PTR(struct comm, comm_close)
 
 /* For a rank that cannot go on and cannot tell the others: ends all of them, with this exit status. */

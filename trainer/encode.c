@@ -64,7 +64,7 @@ struct survey {
     size_t missing;
     size_t count; /* not missing */
     double sum, squares;
-    char **values; /* distinct, borrowed, sorted at the end */
+    const char **values; /* distinct, borrowed, sorted */
     size_t value_count;
 };
 
@@ -79,7 +79,7 @@ static enum err_code survey_number(struct survey *s, const char *text, struct er
     return OK;
 }
 
-static enum err_code survey_value(struct survey *s, char *text, struct err *e)
+static enum err_code survey_value(struct survey *s, const char *text, struct err *e)
 {
     if (strlen(text) > ENCODE_VALUE_BYTES_MAX)
         return err_set(e, ERR_USAGE, "is longer than %d bytes", ENCODE_VALUE_BYTES_MAX);
@@ -125,7 +125,7 @@ static enum err_code survey_column(const struct dataset *d, const struct spec_da
     enum err_code code = OK;
 
     for (size_t row = 0; row < rows && code == OK; row++) {
-        char *text = t->fields[row * t->columns + column];
+        const char *text = t->fields[row * t->columns + column];
         if (is_missing(spec->missing, spec->missing_count, text))
             s.missing++;
         else if (numeric ? survey_number(&s, text, e) : survey_value(&s, text, e))
@@ -296,7 +296,7 @@ static void encode_category(const struct encode_column *column, const char *text
         out[column->value_count] = 1.0f;
 }
 
-enum err_code encode_row(const struct encoding *c, char *const *fields, float *out_row, int32_t *out_label, struct err *e)
+enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row, int32_t *out_label, struct err *e)
 {
     for (size_t i = 0; i < c->column_count; i++) {
         const struct encode_column *column = &c->columns[i];

@@ -45,7 +45,7 @@ void encoding_place(struct encoding *c); /* first and width of each column, and 
 /* A shard's records as text: `rows` rows of `columns` fields. */
 struct table {
     char *text;    /* owned; the fields point into it */
-    char **fields; /* owned */
+    const char **fields; /* owned */
     size_t rows, columns;
 };
 void table_done(struct table *t);
@@ -59,7 +59,7 @@ enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, 
                          struct err *e);
 
 /* One row: out_row[width] and the class. ERR_USAGE: not a number, a class never seen. */
-enum err_code encode_row(const struct encoding *c, char *const *fields, float *out_row, int32_t *out_label, struct err *e);
+enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row, int32_t *out_label, struct err *e);
 
 json_t *encoding_to_json(const struct encoding *c, const struct dataset *d);
 enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struct encoding *out, struct err *e);

@@ -14,7 +14,12 @@
 #include "kernels/kernels.h"
 #include "trainer/params.h"
 
-enum { MODEL_HIDDEN_MAX = 16, MODEL_WIDTH_MAX = 1 << 20, MODEL_CLASSES_MAX = 1 << 16 };
+enum {
+    MODEL_HIDDEN_MAX = 16,
+    MODEL_WIDTH_MAX = 1 << 20,
+    MODEL_CLASSES_MAX = 1 << 16,
+    MODEL_RECORDS_MAX = 1 << 20,
+};
 
 struct model_config {
     size_t width;                    /* inputs a record */
@@ -46,7 +51,7 @@ struct model_ops {
 };
 struct model { /* first member of each model's struct */
     const struct model_ops *ops;
-    struct device *device;     /* borrowed */
+    struct device *device; /* borrowed */
     const struct kernels *k;
     struct model_config config;
     struct params params;

@@ -33,7 +33,7 @@ struct step_config {
 };
 struct step;
 
-/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init(seed),
+/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init(),
  * moments zero. Collective. ERR_USAGE: ranks and leaves do not fit; ERR_LIMIT: memory. */
 enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm,
                         struct step **out, struct err *e);
@@ -63,7 +63,7 @@ float *step_params(struct step *s);
 /* One slice as checkpoints see it. The moments are there for own slices, NULL for others. To restore: fill
  * the parameters and moments of the own slices, then step_spread(). */
 struct step_slice {
-    size_t slice, first, count; /* floats first .. first + count - 1 of the vector */
+    size_t slice, first, count;        /* floats first .. first + count - 1 of the vector */
     float *params, *moment1, *moment2; /* count floats each, borrowed until step_close() */
 };
 struct step_slice step_slice(struct step *s, size_t slice);

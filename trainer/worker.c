@@ -18,7 +18,7 @@ enum { FLUSH_MS = 60000, PREDICT_RECORDS = 1024 };
 static const uint64_t cache_bytes = 2ULL << 30; /* encoded rows that a rank keeps */
 
 /* What ranks tell each other in every step. The largest counts. */
-enum vote { VOTE_GO, VOTE_STOP, VOTE_FENCED };
+enum vote { VOTE_GO, VOTE_STOP, VOTE_FENCED, VOTE_FAILED };
 
 struct worker {
     const struct attempt_doc *doc;
@@ -259,6 +259,10 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
         if (checkpoint_find(&w->place, w->comm, skip, &found, &a, &skip, report_rejected, w, e))
             return e->code;
         *out_step = 0;
+        /* To start anew behind the user's back would throw work away, and hide what happened to it. */
+        if (!found && skip > 0)
+            return err_set(e, ERR_CORRUPT, "none of the job's %zu checkpoints can be used: they were changed, or their key is "
+                           "another; submit the job again to start from the beginning", skip);
         if (!found)
             return OK;
         if (try_restore(w, &a, e) == OK) {
@@ -340,18 +344,26 @@ static enum err_code after_votes(struct worker *w, int64_t step, const struct st
     return OK;
 }
 
+/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing, and says so by
+ * its vote: cheaper than asking all ranks before each step. What the step did is not kept: the attempt ends here. */
 static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
 {
-    const struct batch *leaves = NULL;
+    CLEANUP(freep) struct batch *nothing = NULL;
+    struct err own = ERR_INIT;
     struct step_input in = { .step = step, .lr = schedule_lr(&w->schedule, step) };
 
-    IGNORE(loader_step(w->loader, step, &leaves, e)); /* a shard that one rank cannot read is everybody's */
-    if (comm_agree(w->comm, e))
-        return e->code;
-    in.leaves = leaves;
-    in.vote = w->fenced ? VOTE_FENCED : stop_asked() ? VOTE_STOP : VOTE_GO;
     w->pulse.lr = in.lr;
-    return step_run(w->step, &in, r, e);
+    in.vote = w->fenced ? VOTE_FENCED : stop_asked() ? VOTE_STOP : VOTE_GO;
+    if (loader_step(w->loader, step, &in.leaves, &own)) {
+        in.vote = VOTE_FAILED;
+        in.leaves = nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
+    }
+    if (step_run(w->step, &in, r, e))
+        return e->code;
+    if (r->vote_max != VOTE_FAILED)
+        return OK;
+    *e = own;
+    return comm_agree(w->comm, e);
 }
 
 static enum err_code train(struct worker *w, int64_t from, struct err *e)
@@ -410,7 +422,7 @@ static enum err_code finish(struct worker *w, struct err *e)
 enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e)
 {
     CLEANUP(worker_done) struct worker w = { .doc = doc, .comm = comm };
-    int64_t from;
+    int64_t from = 0;
 
     if (prepare(&w, &from, e) || train(&w, from, e) || finish(&w, e)) {
         struct err ignored = ERR_INIT;

@@ -20,8 +20,8 @@ OUT = ROOT / "build" / "demo"
 HOME = OUT / "home"
 SPEC = ROOT / "configs" / "demo" / "credit-risk.yaml"
 # Long enough to be killed in the middle; otherwise the job as it stands in the file.
-SETTINGS = ["train.epochs=1500", "train.lr=2e-4", "checkpoint.every=2000"]
-KILL_AFTER_STEP = 5000
+SETTINGS = ["train.epochs=600", "train.lr=2e-4", "checkpoint.every=1000"]
+KILL_AFTER_STEP = 2500
 DEADLINE_S = 150
 
 

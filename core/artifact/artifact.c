@@ -26,7 +26,7 @@ void artifact_done(struct artifact *a)
 
 enum err_code artifact_name(const struct artifact *a, char out[ARTIFACT_NAME_BYTES], struct err *e)
 {
-    int n = snprintf(out, ARTIFACT_NAME_BYTES, "%s/%012" PRId64 "-%04" PRId64 "-%08" PRId64,
+    int n = snprintf(out, ARTIFACT_NAME_BYTES, "%s/%012" PRId64 "-%04" PRId64 "-%013" PRId64,
                      artifact_kind_names[a->kind], a->step, a->attempt, a->token);
     if (n >= ARTIFACT_NAME_BYTES || a->step < 0 || a->attempt < 0 || a->token < 0)
         return err_set(e, ERR_LIMIT, "step %" PRId64 ", attempt %" PRId64 " or token %" PRId64 " out of range", a->step,

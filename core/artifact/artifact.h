@@ -4,7 +4,7 @@
  *     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN/part-0000.sealed     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN.json
  *     PREFIX/JOB/model/STEP-ATTEMPT-TOKEN/part-0000.sealed          PREFIX/JOB/model/STEP-ATTEMPT-TOKEN.json
  *
- * (STEP 12 digits, ATTEMPT 4, TOKEN 8, so byte order is order of time.) Keys are never used twice. Parts are written first, by
+ * (STEP 12 digits, ATTEMPT 4, TOKEN 13, so byte order is order of time.) Keys are never used twice. Parts are written first, by
  * whichever rank; the manifest last, by rank 0: what has no manifest does not exist. The manifest is a DSSE envelope over
  * canonical JSON, type application/vnd.sovrun.artifact+json: who, which step, the wrapped data key, every part by key, version,
  * length, SHA-256 and the lock as it was read back, and free `meta` (text and integers: positions, metrics, encodings).
@@ -49,7 +49,7 @@ struct artifact {
 };
 void artifact_done(struct artifact *a);
 
-/* "checkpoint/000000000120-0002-00000007" and the keys that follow from it. `a` needs kind, prefix, job, step, attempt, token. */
+/* "checkpoint/000000000120-0002-1795356957229" and the keys that follow from it. `a` needs kind, prefix, job, step, attempt, token. */
 enum err_code artifact_name(const struct artifact *a, char out[ARTIFACT_NAME_BYTES], struct err *e);
 enum err_code artifact_part_key(const struct artifact *a, size_t part, char out[STORE_KEY_BYTES], struct err *e);
 

@@ -44,8 +44,8 @@ static void update(struct aead *a, uint8_t *out, const uint8_t *in, size_t n)
     }
 }
 
-void aead_seal(struct aead *a, const uint8_t iv[AEAD_IV_BYTES], const void *aad, size_t aad_n, const void *plain,
-               size_t n, uint8_t *out_cipher, uint8_t out_tag[AEAD_TAG_BYTES])
+void aead_seal(struct aead *a, const uint8_t iv[AEAD_IV_BYTES], const void *aad, size_t aad_n,
+               const void *plain, size_t n, uint8_t *out_cipher, uint8_t out_tag[AEAD_TAG_BYTES])
 {
     uint8_t nothing[16];
     int made = 0;

@@ -46,8 +46,8 @@ void hmac_sha256(const void *key, size_t key_n, const void *data, size_t n, uint
 }
 
 /*
- * T(i) = HMAC(prk, T(i-1) || info || i); the output is T(1) || T(2) || ...  By hand over OpenSSL's HMAC, because the
- * HKDF of OpenSSL 3.0 takes at most 2 KiB of info, and ours holds whole contexts.
+ * T(i) = HMAC(prk, T(i-1) || info || i); the output is T(1) || T(2) || ...  By hand over OpenSSL's HMAC,
+ * because the HKDF of OpenSSL 3.0 takes at most 2 KiB of info, and ours holds whole contexts.
  */
 static void hkdf_expand(const char *digest, size_t hash_n, const void *prk, size_t prk_n, const void *info,
                         size_t info_n, uint8_t *out, size_t out_n)
@@ -71,12 +71,14 @@ static void hkdf_expand(const char *digest, size_t hash_n, const void *prk, size
     explicit_bzero(block, sizeof(block));
 }
 
-void hkdf_expand_sha256(const void *prk, size_t prk_n, const void *info, size_t info_n, uint8_t *out, size_t out_n)
+void hkdf_expand_sha256(const void *prk, size_t prk_n, const void *info, size_t info_n, uint8_t *out,
+                        size_t out_n)
 {
     hkdf_expand("SHA256", SHA256_BYTES, prk, prk_n, info, info_n, out, out_n);
 }
 
-void hkdf_expand_sha384(const void *prk, size_t prk_n, const void *info, size_t info_n, uint8_t *out, size_t out_n)
+void hkdf_expand_sha384(const void *prk, size_t prk_n, const void *info, size_t info_n, uint8_t *out,
+                        size_t out_n)
 {
     hkdf_expand("SHA384", SHA384_BYTES, prk, prk_n, info, info_n, out, out_n);
 }

@@ -24,7 +24,7 @@ static struct secret *secret_map(size_t n)
     size_t mapped = (sizeof(struct secret) + n + 1 + page - 1) / page * page;
     struct secret *s = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     invariant(s != MAP_FAILED);
-    /* Best effort: without the right to lock, a secret still works, and swap is the administrator's matter. */
+    /* Best effort: without the right to lock, a secret works too, and swap is the administrator's matter. */
     (void)mlock(s, mapped);
     (void)madvise(s, mapped, MADV_DONTDUMP);
     s->mapped = mapped;

@@ -57,7 +57,7 @@ struct http_response {
 void http_response_done(struct http_response *r);
 
 /* ERR_RETRY: no connection, reset, time-out (the text names the host). ERR_DENIED: a redirect, a certificate that
- * does not verify. ERR_LIMIT: the answer exceeds body.max. The response is reset first. */
+ * does not verify. ERR_LIMIT: the answer exceeds body.max. ERR_CORRUPT: the answer is not HTTP. The response is reset first. */
 enum err_code http_do(struct http_client *c, const struct http_request *q, struct http_response *r, struct err *e);
 
 /* A response header's value, borrowed, or NULL. `name` in lower case. Copies into out. */
@@ -65,6 +65,7 @@ const char *http_header(const struct http_response *r, const char *name, char *o
 
 /* Status 2xx: OK. 404: NOT_FOUND, 409 and 412: CONFLICT, 401 and 403: DENIED, 429, 500, 502 to 504: RETRY, else USAGE. */
 enum err_code http_check(const struct http_response *r, struct err *e);
+enum err_code http_code_of_status(int status); /* the same table, for those who write their own text */
 
 /* RFC 3986: everything but unreserved characters becomes %XX (upper case); '/' stays where keep_slash. */
 void http_encode(const char *text, bool keep_slash, struct buf *out);

@@ -121,8 +121,9 @@ static enum err_code check_shards(const struct dataset *d, struct err *e)
         snprintf(uri, sizeof(uri), "s3://%s/%s", d->bucket, s->key);
         if (store_uri_parse(uri, bucket, key, &said))
             return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: %s", i, said.text);
-        if (strcmp(key, s->key) != 0)
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: 'key' must not end with a slash", i);
+        if (strcmp(bucket, d->bucket) != 0 || strcmp(key, s->key) != 0)
+            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: 'bucket' and 'key' must be as s3://%s/%s names them",
+                           i, bucket, key);
         if (s->records > s->bytes)
             return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: %" PRIu64 " records cannot stand in %" PRIu64 " bytes",
                            i, s->records, s->bytes);

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "core/crypto/crypto.h"
 #include "core/job/record.h"
 
 #include <inttypes.h>
@@ -143,10 +142,6 @@ json_t *plan_to_json(const struct plan *p)
 
 void plan_digest(const struct plan *p, char out_hex[65])
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
     CLEANUP(json_donep) json_t *j = plan_to_json(p);
-    struct err e = ERR_INIT;
-    enum err_code code = json_canonical(j, &text, &e);
-    invariant(!code); /* the largest plan is far below the limit */
-    sha256_hex(text.data, text.len, out_hex);
+    record_digest(j, out_hex);
 }

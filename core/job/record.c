@@ -1,12 +1,22 @@
 #include "core/job/record.h"
 
 #include "base/mem.h"
+#include "core/crypto/crypto.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 enum { DIGEST_DIGITS = 64 };
+
+void record_digest(const json_t *j, char out_hex[65])
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
+    struct err e = ERR_INIT;
+    enum err_code code = json_canonical(j, &text, &e);
+    invariant(!code); /* built by us, of valid text, and far below the limit */
+    sha256_hex(text.data, text.len, out_hex);
+}
 
 bool record_is_digest(const char *text)
 {

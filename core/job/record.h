@@ -55,6 +55,7 @@ void record_set(json_t *o, const char *name, json_t *value);
 /* Text as JSON, with '?' for what is not UTF-8. */
 json_t *record_text(const char *text);
 
+void record_digest(const json_t *j, char out_hex[65]); /* SHA-256 of the canonical text, at most JSON_BYTES_MAX long */
 bool record_is_digest(const char *text); /* 64 lower-case hex digits */
 
 #endif

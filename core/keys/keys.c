@@ -57,7 +57,8 @@ static enum err_code check_policy(const struct keys *k, struct err *e)
 static enum err_code check_name(const char *name, struct err *e)
 {
     if (!text_is_name(name, KEYS_NAME_BYTES - 1))
-        return err_set(e, ERR_USAGE, "'%.80s' is no key name: 1 to %d of a-z 0-9 - _ . after a letter or digit", name,
+        return err_set(e, ERR_USAGE,
+                       "'%.80s' is no key name: 1 to %d of a-z 0-9 - _ . after a letter or digit", name,
                        KEYS_NAME_BYTES - 1);
     return OK;
 }
@@ -65,7 +66,8 @@ static enum err_code check_name(const char *name, struct err *e)
 static enum err_code check_context(const struct keys_context *c, struct err *e)
 {
     if (c->count > KEYS_CONTEXT_MAX)
-        return err_set(e, ERR_LIMIT, "a key context has at most %d pairs, not %zu", KEYS_CONTEXT_MAX, c->count);
+        return err_set(e, ERR_LIMIT, "a key context has at most %d pairs, not %zu", KEYS_CONTEXT_MAX,
+                       c->count);
     for (size_t i = 0; i < c->count; i++) {
         size_t name_n = strlen(c->pair[i].name);
         if (name_n == 0 || name_n > CONTEXT_NAME_BYTES_MAX)
@@ -86,8 +88,8 @@ static void add_field(struct buf *out, const char *text)
     buf_add_text(out, text);
 }
 
-void keys_bound_bytes(const char *provider, const char *name, int64_t version, const struct keys_context *context,
-                      struct buf *out)
+void keys_bound_bytes(const char *provider, const char *name, int64_t version,
+                      const struct keys_context *context, struct buf *out)
 {
     bool used[KEYS_CONTEXT_MAX] = { false };
     buf_add_text(out, "sovrun-wrap-v1");
@@ -98,7 +100,8 @@ void keys_bound_bytes(const char *provider, const char *name, int64_t version, c
     for (size_t n = 0; n < context->count; n++) {
         size_t least = context->count;
         for (size_t i = 0; i < context->count; i++)
-            if (!used[i] && (least == context->count || strcmp(context->pair[i].name, context->pair[least].name) < 0))
+            if (!used[i] &&
+                (least == context->count || strcmp(context->pair[i].name, context->pair[least].name) < 0))
                 least = i;
         used[least] = true;
         add_field(out, context->pair[least].name);
@@ -108,16 +111,17 @@ void keys_bound_bytes(const char *provider, const char *name, int64_t version, c
 
 /* ---- the wrapped text ---- */
 
-static enum err_code wrapped_format(const char *provider, const char *name, int64_t version, const struct buf *raw,
-                                    struct buf *out, struct err *e)
+static enum err_code wrapped_format(const char *provider, const char *name, int64_t version,
+                                    const struct buf *raw, struct buf *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(KEYS_WRAPPED_BYTES_MAX);
     CLEANUP(buf_done) struct buf base64 = BUF_INIT(KEYS_WRAPPED_BYTES_MAX);
     base64_encode(raw->data, raw->len, &base64);
     if (buf_check(&base64, "wrapped key", e))
         return e->code;
-    CLEANUP(json_donep) json_t *doc = json_pack("{s:s, s:s, s:I, s:s}", "provider", provider, "key", name, "version",
-                                                (json_int_t)version, "wrapped", buf_text(&base64));
+    CLEANUP(json_donep)
+    json_t *doc = json_pack("{s:s, s:s, s:I, s:s}", "provider", provider, "key", name, "version",
+                            (json_int_t)version, "wrapped", buf_text(&base64));
     invariant(doc != NULL);
     if (json_canonical(doc, &text, e))
         return e->code;
@@ -184,7 +188,8 @@ bool keys_has(struct keys *k, const char *name)
 {
     struct err e = ERR_INIT;
     int64_t version;
-    return check_policy(k, &e) == OK && check_name(name, &e) == OK && k->ops->newest(k, name, &version, &e) == OK;
+    return check_policy(k, &e) == OK && check_name(name, &e) == OK &&
+           k->ops->newest(k, name, &version, &e) == OK;
 }
 
 /* Under the newest version of `name`, as text. */
@@ -220,8 +225,8 @@ enum err_code keys_unwrap(struct keys *k, const char *wrapped, const struct keys
     if (check_policy(k, e) || check_context(context, e) || wrapped_parse(wrapped, &w, e))
         return err_wrap(e, "unwrap a data key");
     if (strcmp(w.facts.provider, k->ops->name) != 0)
-        return err_set(e, ERR_CORRUPT, "unwrap a data key: it is of provider '%s', not '%s'", w.facts.provider,
-                       k->ops->name);
+        return err_set(e, ERR_CORRUPT, "unwrap a data key: it is of provider '%s', not '%s'",
+                       w.facts.provider, k->ops->name);
     if (k->ops->unwrap(k, w.facts.key, w.facts.version, context, w.bytes.data, w.bytes.len, &data_key, e))
         return err_wrap(e, "unwrap a data key of '%s' version %" PRId64, w.facts.key, w.facts.version);
     if (secret_len(data_key) != DATA_KEY_BYTES)
@@ -230,8 +235,8 @@ enum err_code keys_unwrap(struct keys *k, const char *wrapped, const struct keys
     return OK;
 }
 
-enum err_code keys_rewrap(struct keys *k, const char *wrapped, const struct keys_context *context, const char *name,
-                          struct buf *out_wrapped, struct err *e)
+enum err_code keys_rewrap(struct keys *k, const char *wrapped, const struct keys_context *context,
+                          const char *name, struct buf *out_wrapped, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *data_key = NULL;
     if (check_name(name, e) || keys_unwrap(k, wrapped, context, &data_key, e) ||

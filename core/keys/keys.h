@@ -40,7 +40,8 @@ enum err_code keys_open(const struct keys_config *config, struct keys **out, str
 void keys_close(struct keys *k);
 DEFINE_CLEANUP_PTR(struct keys, keys_close)
 
-/* Make KEK `name` (version 1), or a next version of it. For `up`, set-up and rotation. */
+/* Make KEK `name` (version 1), or a next version of it. For `up`, set-up and rotation. Never overwrites; ERR_CONFLICT:
+ * somebody else made that version at the same moment. */
 enum err_code keys_create(struct keys *k, const char *name, struct err *e);
 bool keys_has(struct keys *k, const char *name);
 
@@ -48,8 +49,8 @@ bool keys_has(struct keys *k, const char *name);
 enum err_code keys_generate(struct keys *k, const char *name, const struct keys_context *context,
                             struct secret **out_key, struct buf *out_wrapped, struct err *e);
 
-/* ERR_CORRUPT: wrong context, wrong KEK or altered bytes (they cannot be told apart). ERR_NOT_FOUND: the KEK, or that version
- * of it, is gone (destroyed). */
+/* ERR_CORRUPT: wrong context, wrong KEK or altered bytes (they cannot be told apart). ERR_NOT_FOUND: the KEK, or that
+ * version of it, is gone (destroyed). */
 enum err_code keys_unwrap(struct keys *k, const char *wrapped, const struct keys_context *context,
                           struct secret **out_key, struct err *e);
 

@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 
 /*
- * DIR/NAME.vN.key holds the KEK as 64 hex digits. Wrapped: IV || AES-256-GCM of the data key || tag, the associated data
- * being keys_bound_bytes(). A KEK is destroyed by removing its file; the others stay.
+ * DIR/NAME.vN.key holds the KEK as 64 hex digits. Wrapped: IV || AES-256-GCM of the data key || tag, the
+ * associated data being keys_bound_bytes(). A KEK is destroyed by removing its file; the others stay.
  */
 
 enum {
@@ -69,8 +69,8 @@ static enum err_code check_folder(const struct keys *k, struct err *e)
     if (stat(folder_of(k), &st) != 0)
         return err_errno(e, "folder of the keys '%s'", folder_of(k));
     if (st.st_uid != geteuid() && st.st_uid != 0)
-        return err_set(e, ERR_DENIED, "folder of the keys '%s' belongs to another user (uid %u)", folder_of(k),
-                       (unsigned)st.st_uid);
+        return err_set(e, ERR_DENIED, "folder of the keys '%s' belongs to another user (uid %u)",
+                       folder_of(k), (unsigned)st.st_uid);
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return err_set(e, ERR_DENIED, "other users may write to the folder of the keys '%s'; use chmod 700",
                        folder_of(k));
@@ -140,7 +140,8 @@ static enum err_code file_create_kek(struct keys *k, const char *name, struct er
     return code;
 }
 
-static enum err_code kek_read(struct keys *k, const char *name, int64_t version, struct secret **out, struct err *e)
+static enum err_code kek_read(struct keys *k, const char *name, int64_t version, struct secret **out,
+                              struct err *e)
 {
     CLEANUP(freep) char *path = kek_path(k, name, version);
     CLEANUP(buf_wipe) struct buf text = BUF_INIT(KEK_FILE_BYTES_MAX);
@@ -149,7 +150,7 @@ static enum err_code kek_read(struct keys *k, const char *name, int64_t version,
         return e->code;
     if (text.len == KEK_FILE_BYTES_MAX && text.data[KEK_HEX_BYTES] == '\n')
         text.data[KEK_HEX_BYTES] = '\0';
-    if (text.len < KEK_HEX_BYTES || hex_decode(buf_text(&text), bytes, sizeof(bytes), e)) /* which quotes the text */
+    if (text.len < KEK_HEX_BYTES || hex_decode(buf_text(&text), bytes, sizeof(bytes), e))
         return err_set(e, ERR_CORRUPT, "'%s' does not hold %d hex digits", path, KEK_HEX_BYTES);
     *out = secret_new(bytes, sizeof(bytes));
     explicit_bzero(bytes, sizeof(bytes));
@@ -157,8 +158,9 @@ static enum err_code kek_read(struct keys *k, const char *name, int64_t version,
 }
 
 /* The KEK ready for use, and what the wrapped key is bound to. */
-static enum err_code prepare(struct keys *k, const char *name, int64_t version, const struct keys_context *context,
-                             struct aead **out, struct buf *bound, struct err *e)
+static enum err_code prepare(struct keys *k, const char *name, int64_t version,
+                             const struct keys_context *context, struct aead **out, struct buf *bound,
+                             struct err *e)
 {
     CLEANUP(secret_freep) struct secret *kek = NULL;
     keys_bound_bytes(k->ops->name, name, version, context, bound);
@@ -168,8 +170,9 @@ static enum err_code prepare(struct keys *k, const char *name, int64_t version, 
     return OK;
 }
 
-static enum err_code file_wrap(struct keys *k, const char *name, int64_t version, const struct keys_context *context,
-                               const struct secret *data_key, struct buf *out, struct err *e)
+static enum err_code file_wrap(struct keys *k, const char *name, int64_t version,
+                               const struct keys_context *context, const struct secret *data_key,
+                               struct buf *out, struct err *e)
 {
     CLEANUP(aead_freep) struct aead *aead = NULL;
     CLEANUP(buf_done) struct buf bound = BUF_INIT(KEYS_BOUND_BYTES_MAX);

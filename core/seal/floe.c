@@ -10,8 +10,8 @@ uint64_t floe_sealed_bytes(const struct floe_params *p, uint64_t plain_bytes)
     return FLOE_HEADER_BYTES + plain_bytes + count * FLOE_SEGMENT_OVERHEAD;
 }
 
-static enum err_code seal_all(const struct floe_params *p, const struct secret *key, const void *aad, size_t aad_n,
-                              const void *plain, size_t n, struct buf *out, struct err *e)
+static enum err_code seal_all(const struct floe_params *p, const struct secret *key, const void *aad,
+                              size_t aad_n, const void *plain, size_t n, struct buf *out, struct err *e)
 {
     CLEANUP(floe_writer_freep) struct floe_writer *w = NULL;
     if (floe_writer_open(p, key, aad, aad_n, &w, out, e) || floe_write(w, plain, n, out, e) ||
@@ -33,7 +33,8 @@ enum err_code floe_seal(const struct floe_params *p, const struct secret *key, c
                         const void *plain, size_t n, struct buf *out, struct err *e)
 {
     const size_t len = out->len;
-    /* All the room at once: growing step by step would copy. A size that does not fit is told by the writer. */
+    /* All the room at once: growing step by step would copy. A size that does not fit is told by the writer.
+     */
     if (p->segment_bytes > FLOE_SEGMENT_OVERHEAD && !buf_reserve(out, floe_sealed_bytes(p, n)))
         return buf_check(out, "sealed message", e);
     if (seal_all(p, key, aad, aad_n, plain, n, out, e)) {

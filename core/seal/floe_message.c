@@ -41,8 +41,8 @@ static void encode_params(const struct floe_params *p, uint8_t out[FLOE_PARAMS_B
 }
 
 /* FLOE_KDF: the info is params || iv || purpose || aad. */
-static void derive(const struct floe_message *m, const struct secret *key, const void *purpose, size_t purpose_n,
-                   uint8_t *out, size_t out_n)
+static void derive(const struct floe_message *m, const struct secret *key, const void *purpose,
+                   size_t purpose_n, uint8_t *out, size_t out_n)
 {
     CLEANUP(buf_done) struct buf info = BUF_INIT(FLOE_AAD_BYTES_MAX + 128);
     uint8_t params[FLOE_PARAMS_BYTES];
@@ -75,15 +75,16 @@ static enum err_code check_arguments(const struct floe_params *p, const struct s
                                      struct err *e)
 {
     if (p->segment_bytes <= FLOE_SEGMENT_OVERHEAD || p->segment_bytes > FLOE_SEGMENT_BYTES_MAX)
-        return err_set(e, ERR_USAGE, "FLOE segments have %d to %d bytes, not %" PRIu32, FLOE_SEGMENT_OVERHEAD + 1,
-                       FLOE_SEGMENT_BYTES_MAX, p->segment_bytes);
+        return err_set(e, ERR_USAGE, "FLOE segments have %d to %d bytes, not %" PRIu32,
+                       FLOE_SEGMENT_OVERHEAD + 1, FLOE_SEGMENT_BYTES_MAX, p->segment_bytes);
     if (p->rotation_log2 > FLOE_ROTATION_LOG2_MAX)
-        return err_set(e, ERR_USAGE, "FLOE keys serve at most 2^%d segments, not 2^%" PRIu32, FLOE_ROTATION_LOG2_MAX,
-                       p->rotation_log2);
+        return err_set(e, ERR_USAGE, "FLOE keys serve at most 2^%d segments, not 2^%" PRIu32,
+                       FLOE_ROTATION_LOG2_MAX, p->rotation_log2);
     if (secret_len(key) != FLOE_KEY_BYTES)
         return err_set(e, ERR_USAGE, "a FLOE key has %d bytes, not %zu", FLOE_KEY_BYTES, secret_len(key));
     if (aad_n > FLOE_AAD_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "associated data has at most %d bytes, not %zu", FLOE_AAD_BYTES_MAX, aad_n);
+        return err_set(e, ERR_LIMIT, "associated data has at most %d bytes, not %zu", FLOE_AAD_BYTES_MAX,
+                       aad_n);
     return OK;
 }
 
@@ -93,9 +94,9 @@ static void message_init(struct floe_message *m, const struct floe_params *p, co
     buf_add(&m->aad, aad, aad_n);
 }
 
-enum err_code floe_message_start(struct floe_message *m, const struct floe_params *p, const struct secret *key,
-                                 const void *aad, size_t aad_n, uint8_t out_header[FLOE_HEADER_BYTES],
-                                 struct err *e)
+enum err_code floe_message_start(struct floe_message *m, const struct floe_params *p,
+                                 const struct secret *key, const void *aad, size_t aad_n,
+                                 uint8_t out_header[FLOE_HEADER_BYTES], struct err *e)
 {
     if (check_arguments(p, key, aad_n, e))
         return e->code;
@@ -108,9 +109,9 @@ enum err_code floe_message_start(struct floe_message *m, const struct floe_param
     return OK;
 }
 
-enum err_code floe_message_resume(struct floe_message *m, const struct floe_params *p, const struct secret *key,
-                                  const void *aad, size_t aad_n, const uint8_t header[FLOE_HEADER_BYTES],
-                                  struct err *e)
+enum err_code floe_message_resume(struct floe_message *m, const struct floe_params *p,
+                                  const struct secret *key, const void *aad, size_t aad_n,
+                                  const uint8_t header[FLOE_HEADER_BYTES], struct err *e)
 {
     uint8_t params[FLOE_PARAMS_BYTES];
     uint8_t tag[FLOE_HEADER_TAG_BYTES];
@@ -118,13 +119,15 @@ enum err_code floe_message_resume(struct floe_message *m, const struct floe_para
         return e->code;
     encode_params(p, params);
     if (memcmp(params, header, sizeof(params)) != 0)
-        return err_set(e, ERR_CORRUPT, "not a FLOE message with segments of %" PRIu32 " bytes", p->segment_bytes);
+        return err_set(e, ERR_CORRUPT, "not a FLOE message with segments of %" PRIu32 " bytes",
+                       p->segment_bytes);
     message_init(m, p, aad, aad_n);
     memcpy(m->iv, header + FLOE_PARAMS_BYTES, FLOE_IV_BYTES);
     derive_header_tag(m, key, tag);
     if (!crypto_equal(tag, header + FLOE_PARAMS_BYTES + FLOE_IV_BYTES, sizeof(tag))) {
         floe_message_done(m);
-        return err_set(e, ERR_CORRUPT, "the header tag does not match: another key, another context, or altered");
+        return err_set(e, ERR_CORRUPT,
+                       "the header tag does not match: another key, another context, or altered");
     }
     derive_message_key(m, key);
     return OK;
@@ -177,8 +180,8 @@ void floe_message_seal(struct floe_message *m, uint64_t index, bool final, const
     aead_seal(aead_for(m, index), iv, aad, sizeof(aad), plain, n, cipher, cipher + n);
 }
 
-enum err_code floe_message_open(struct floe_message *m, uint64_t index, bool final, const uint8_t *sealed, size_t n,
-                                uint8_t *out_plain, struct err *e)
+enum err_code floe_message_open(struct floe_message *m, uint64_t index, bool final, const uint8_t *sealed,
+                                size_t n, uint8_t *out_plain, struct err *e)
 {
     uint8_t aad[SEGMENT_AAD_BYTES];
     const uint8_t *iv = sealed + FLOE_LENGTH_BYTES;

@@ -19,8 +19,9 @@ void floe_reader_free(struct floe_reader *r)
     free(r);
 }
 
-enum err_code floe_reader_open(const struct floe_params *p, const struct secret *key, const void *aad, size_t aad_n,
-                               const void *header, uint64_t sealed_bytes, struct floe_reader **out, struct err *e)
+enum err_code floe_reader_open(const struct floe_params *p, const struct secret *key, const void *aad,
+                               size_t aad_n, const void *header, uint64_t sealed_bytes,
+                               struct floe_reader **out, struct err *e)
 {
     if (sealed_bytes < FLOE_HEADER_BYTES + FLOE_SEGMENT_OVERHEAD)
         return err_set(e, ERR_CORRUPT, "a sealed message has at least %d bytes, not %" PRIu64,
@@ -40,7 +41,8 @@ enum err_code floe_reader_open(const struct floe_params *p, const struct secret 
 
 uint64_t floe_plain_bytes(const struct floe_reader *r)
 {
-    return (r->count - 1) * floe_segment_plain_bytes(&r->message.params) + r->last_bytes - FLOE_SEGMENT_OVERHEAD;
+    return (r->count - 1) * floe_segment_plain_bytes(&r->message.params) + r->last_bytes -
+           FLOE_SEGMENT_OVERHEAD;
 }
 
 uint64_t floe_segment_count(const struct floe_reader *r)
@@ -48,15 +50,16 @@ uint64_t floe_segment_count(const struct floe_reader *r)
     return r->count;
 }
 
-void floe_segment_range(const struct floe_reader *r, uint64_t index, uint64_t *out_offset, uint32_t *out_bytes)
+void floe_segment_range(const struct floe_reader *r, uint64_t index, uint64_t *out_offset,
+                        uint32_t *out_bytes)
 {
     invariant(index < r->count);
     *out_offset = FLOE_HEADER_BYTES + index * r->message.params.segment_bytes;
     *out_bytes = index == r->count - 1 ? r->last_bytes : r->message.params.segment_bytes;
 }
 
-enum err_code floe_open_segment(struct floe_reader *r, uint64_t index, const void *sealed, size_t n, struct buf *out,
-                                struct err *e)
+enum err_code floe_open_segment(struct floe_reader *r, uint64_t index, const void *sealed, size_t n,
+                                struct buf *out, struct err *e)
 {
     uint64_t offset;
     uint32_t bytes;

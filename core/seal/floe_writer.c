@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * A segment is sealed only once more bytes are known to follow it, since the last one is sealed otherwise. So up to
- * one segment waits in `held`; what comes in large pieces goes past it without a copy.
+ * A segment is sealed only once more bytes are known to follow it, since the last one is sealed otherwise. So
+ * up to one segment waits in `held`; what comes in large pieces goes past it without a copy.
  */
 struct floe_writer {
     struct floe_message message;
@@ -24,8 +24,8 @@ void floe_writer_free(struct floe_writer *w)
     free(w);
 }
 
-enum err_code floe_writer_open(const struct floe_params *p, const struct secret *key, const void *aad, size_t aad_n,
-                               struct floe_writer **out_writer, struct buf *out, struct err *e)
+enum err_code floe_writer_open(const struct floe_params *p, const struct secret *key, const void *aad,
+                               size_t aad_n, struct floe_writer **out_writer, struct buf *out, struct err *e)
 {
     uint8_t header[FLOE_HEADER_BYTES];
     CLEANUP(floe_writer_freep) struct floe_writer *w = mem_new(sizeof(*w));
@@ -39,8 +39,8 @@ enum err_code floe_writer_open(const struct floe_params *p, const struct secret 
     return OK;
 }
 
-static enum err_code add_segment(struct floe_writer *w, bool final, const void *plain, size_t n, struct buf *out,
-                                 struct err *e)
+static enum err_code add_segment(struct floe_writer *w, bool final, const void *plain, size_t n,
+                                 struct buf *out, struct err *e)
 {
     if (!final && w->index == FLOE_SEGMENTS_MAX - 1)
         return err_set(e, ERR_LIMIT, "a FLOE message has at most 2^40 segments");

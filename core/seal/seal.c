@@ -40,11 +40,12 @@ void seal_context_bytes(const struct seal_context *c, struct buf *out)
 }
 
 /* The canonical context, and the key of the object that it names. */
-static enum err_code object_key(const struct secret *data_key, const struct seal_context *c, struct buf *context,
-                                struct secret **out_key, struct err *e)
+static enum err_code object_key(const struct secret *data_key, const struct seal_context *c,
+                                struct buf *context, struct secret **out_key, struct err *e)
 {
     if (secret_len(data_key) != FLOE_KEY_BYTES)
-        return err_set(e, ERR_USAGE, "a data key has %d bytes, not %zu", FLOE_KEY_BYTES, secret_len(data_key));
+        return err_set(e, ERR_USAGE, "a data key has %d bytes, not %zu", FLOE_KEY_BYTES,
+                       secret_len(data_key));
     seal_context_bytes(c, context);
     if (buf_check(context, "context of a sealed object", e))
         return e->code;
@@ -64,8 +65,8 @@ static enum err_code check_size(const struct seal_context *c, struct err *e)
 {
     if (c->plain_bytes > STORE_OBJECT_BYTES_MAX ||
         floe_sealed_bytes(&floe_default, c->plain_bytes) > STORE_OBJECT_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes sealed do not fit in one object of %d", c->plain_bytes,
-                       STORE_OBJECT_BYTES_MAX);
+        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes sealed do not fit in one object of %d",
+                       c->plain_bytes, STORE_OBJECT_BYTES_MAX);
     return OK;
 }
 
@@ -80,8 +81,8 @@ enum err_code seal_object(const struct secret *data_key, const struct seal_conte
     return OK;
 }
 
-enum err_code open_object(const struct secret *data_key, const struct seal_context *c, const void *sealed, size_t n,
-                          struct buf *out, struct err *e)
+enum err_code open_object(const struct secret *data_key, const struct seal_context *c, const void *sealed,
+                          size_t n, struct buf *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf context = BUF_INIT(CONTEXT_BYTES_MAX);
     CLEANUP(secret_freep) struct secret *key = NULL;
@@ -89,7 +90,8 @@ enum err_code open_object(const struct secret *data_key, const struct seal_conte
         return err_wrap(e, "open '%s'", c->key);
     uint64_t expected = floe_sealed_bytes(&floe_default, c->plain_bytes);
     if (n != expected)
-        return err_set(e, ERR_CORRUPT, "open '%s': %zu sealed bytes where %" PRIu64 " belong", c->key, n, expected);
+        return err_set(e, ERR_CORRUPT, "open '%s': %zu sealed bytes where %" PRIu64 " belong", c->key, n,
+                       expected);
     if (object_key(data_key, c, &context, &key, e) ||
         floe_open(&floe_default, key, context.data, context.len, sealed, n, out, e))
         return err_wrap(e, "open '%s'", c->key);

@@ -78,17 +78,17 @@ void seal_context_bytes(const struct seal_context *c, struct buf *out);
 /* In memory: plain <-> sealed object bytes under the object's own key. `plain` has c->plain_bytes bytes. ERR_LIMIT:
  * sealed, it exceeds STORE_OBJECT_BYTES_MAX. ERR_CORRUPT: another key, context or length, or altered bytes; `out`
  * then gains nothing. */
-enum err_code seal_object(const struct secret *data_key, const struct seal_context *c, const void *plain, struct buf *out,
-                          struct err *e);
+enum err_code seal_object(const struct secret *data_key, const struct seal_context *c, const void *plain,
+                          struct buf *out, struct err *e);
 enum err_code open_object(const struct secret *data_key, const struct seal_context *c, const void *sealed, size_t n,
                           struct buf *out, struct err *e);
 
-/* Through a store: seal and put under c->key; get by version (NULL: latest), and open. `out_sha256` (may be NULL) is of the
- * sealed bytes, hashed once on the way. */
+/* Through a store: seal and put under c->key; get by version (NULL: latest), and open. `out_sha256` (may be NULL) is of
+ * the sealed bytes, hashed once on the way. */
 enum err_code seal_put(struct store *s, const struct secret *data_key, const struct seal_context *c, const void *plain,
                        const struct store_put_options *options, struct store_info *out, uint8_t *out_sha256,
                        struct err *e);
-enum err_code seal_get(struct store *s, const struct secret *data_key, const struct seal_context *c, const char *version,
-                       struct buf *out, struct err *e);
+enum err_code seal_get(struct store *s, const struct secret *data_key, const struct seal_context *c,
+                       const char *version, struct buf *out, struct err *e);
 
 #endif

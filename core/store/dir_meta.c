@@ -77,7 +77,8 @@ enum err_code dir_bucket_parse(const char *text, struct dir_bucket *out, struct 
 
 void dir_lock_format(const struct store_lock *lock, struct buf *out)
 {
-    buf_addf(out, "%s %" PRId64 " %d\n", store_lock_names[lock->mode], lock->retain_until_ms, lock->legal_hold);
+    buf_addf(out, "%s %" PRId64 " %d\n", store_lock_names[lock->mode], lock->retain_until_ms,
+             lock->legal_hold);
 }
 
 enum err_code dir_lock_parse(const char *text, struct store_lock *out, struct err *e)

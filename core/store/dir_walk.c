@@ -43,14 +43,17 @@ static void dir_closep(DIR **d)
         closedir(*d);
 }
 
-static void add_item(struct items *items, const char *text, const char *suffix, const char *path, bool is_folder)
+static void add_item(struct items *items, const char *text, const char *suffix, const char *path,
+                     bool is_folder)
 {
     if (items->count == items->room) {
         items->room = MAX(items->room * 2, (size_t)64);
         items->list = mem_grow(items->list, items->room, sizeof(items->list[0]));
     }
     items->list[items->count++] = (struct item){
-        .text = mem_printf("%s%s", text, suffix), .path = mem_text(path), .is_folder = is_folder,
+        .text = mem_printf("%s%s", text, suffix),
+        .path = mem_text(path),
+        .is_folder = is_folder,
     };
 }
 
@@ -79,13 +82,15 @@ static enum err_code read_name(struct walk *w, const char *name, const char *bel
     if (more)
         return read_folder(w, buf_text(&path), buf_text(&text), items, e);
     if (items->count >= 2 * (size_t)STORE_LIST_MAX)
-        return err_set(e, ERR_LIMIT, "folder '%s' holds more than %d keys", buf_text(&w->path), STORE_LIST_MAX);
+        return err_set(e, ERR_LIMIT, "folder '%s' holds more than %d keys", buf_text(&w->path),
+                       STORE_LIST_MAX);
     add_item(items, buf_text(&text), "", buf_text(&path), false);
     add_item(items, buf_text(&text), "/", buf_text(&path), true);
     return OK;
 }
 
-/* The folder `below` w->path, whose keys go on from `begun`: names that were cut into pieces are put together here. */
+/* The folder `below` w->path, whose keys go on from `begun`: names that were cut into pieces are put together
+ * here. */
 static enum err_code read_folder(struct walk *w, const char *below, const char *begun, struct items *items,
                                  struct err *e)
 {
@@ -153,12 +158,17 @@ static void walk_done(struct walk *w)
     buf_done(&w->path);
 }
 
-enum err_code dir_walk(const char *objects, const char *prefix, const char *from, dir_walk_fn *visit, void *context,
-                       struct err *e)
+enum err_code dir_walk(const char *objects, const char *prefix, const char *from, dir_walk_fn *visit,
+                       void *context, struct err *e)
 {
-    CLEANUP(walk_done) struct walk w = {
-        .prefix = prefix, .from = from, .visit = visit, .context = context,
-        .key = BUF_INIT(STORE_KEY_BYTES), .path = BUF_INIT(DIR_PATH_BYTES_MAX),
+    CLEANUP(walk_done)
+    struct walk w = {
+        .prefix = prefix,
+        .from = from,
+        .visit = visit,
+        .context = context,
+        .key = BUF_INIT(STORE_KEY_BYTES),
+        .path = BUF_INIT(DIR_PATH_BYTES_MAX),
     };
     CLEANUP(dir_closep) DIR *there = opendir(objects);
     if (!there)

@@ -73,16 +73,17 @@ extern const char *const store_lock_names[]; /* "none", "governance", "complianc
 struct store_lock {
     enum store_lock_mode mode;
     int64_t retain_until_ms; /* wall clock; S3 keeps whole seconds: what is read back is never earlier than asked */
-    bool legal_hold;
+    bool legal_hold; /* no end of its own: until store_set_lock() lifts it */
 };
 
 struct store_info {
     char key[STORE_KEY_BYTES];
-    char version[STORE_VERSION_BYTES];
+    char version[STORE_VERSION_BYTES]; /* "" from store_list(): S3 does not tell it there */
     uint64_t bytes;
     int64_t modified_ms;
-    struct store_lock lock; /* filled by put and head; not by list */
-    bool is_latest, is_delete_marker;
+    struct store_lock lock; /* filled by put, get and head; not by lists */
+    bool is_latest; /* told by lists, and by head and get where no version was named */
+    bool is_delete_marker;
 };
 
 struct store_put_options {

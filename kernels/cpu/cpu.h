@@ -1,8 +1,8 @@
 /*
  * cpu.h - the CPU's operations: the specification that other devices are measured against.
  *
- * Shapes and formulas are in kernels.h. Every sum runs in the order of its index and starts from what the formula
- * names first; vectors only ever run across sums, never along one.
+ * Shapes and formulas are in kernels.h. Every sum runs in the order of its index and starts from what the
+ * formula names first; vectors only ever run across sums, never along one.
  */
 #ifndef KERNELS_CPU_CPU_H
 #define KERNELS_CPU_CPU_H
@@ -11,7 +11,8 @@
 
 /* One source, compiled for each width of vector: the bits are the same, as no sum is split. A sanitizer's own
  * start-up comes too late for the choice to be made at load time. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&                \
+    !defined(__clang__)
 #define VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTOR_CLONES
@@ -20,7 +21,7 @@
 enum err_code cpu_open(struct device **out, struct err *e);
 extern const struct kernels cpu_kernels;
 
-/* A matrix by its steps, so that a transposed one is the same memory: element (i, j) is at data[i row + j column]. */
+/* A matrix by its steps: element (i, j) is at data[i row + j column]. Transposed, it is the same memory. */
 struct matrix {
     const float *data;
     size_t row, column;
@@ -28,21 +29,22 @@ struct matrix {
 /* c[i,j] = (bias ? bias[j] : 0) + sum over k of a[i,k] b[k,j], k = 0, 1, ...; c (M,N) row-major. */
 void cpu_matmul(float *c, struct matrix a, struct matrix b, const float *bias, size_t M, size_t N, size_t K);
 
-void cpu_linear(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B, size_t I,
-                size_t O);
-void cpu_linear_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B, size_t I,
-                               size_t O);
+void cpu_linear(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+                size_t I, size_t O);
+void cpu_linear_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B,
+                               size_t I, size_t O);
 void cpu_linear_backward_weight(struct device *d, float *dw, float *dbias, const float *dout, const float *x,
                                 size_t B, size_t I, size_t O);
 void cpu_relu(struct device *d, float *out, const float *x, size_t n);
 void cpu_relu_backward(struct device *d, float *dx, const float *dout, const float *out, size_t n);
 void cpu_dropout(struct device *d, float *out, const float *x, size_t n, float rate, uint64_t key);
 void cpu_softmax(struct device *d, float *probs, const float *logits, size_t B, size_t K);
-void cpu_cross_entropy(struct device *d, double *loss_sum, float *probs, const float *logits, const int32_t *labels,
-                       size_t B, size_t K);
+void cpu_cross_entropy(struct device *d, double *loss_sum, float *probs, const float *logits,
+                       const int32_t *labels, size_t B, size_t K);
 void cpu_cross_entropy_backward(struct device *d, float *dlogits, const float *probs, const int32_t *labels,
                                 size_t B, size_t K);
-void cpu_adamw(struct device *d, float *w, float *m, float *v, const float *g, size_t n, const struct adamw *a);
+void cpu_adamw(struct device *d, float *w, float *m, float *v, const float *g, size_t n,
+               const struct adamw *a);
 void cpu_sum_squares(struct device *d, double *out, const float *x, size_t n);
 void cpu_add(struct device *d, float *sum, const float *x, size_t n);
 void cpu_scale(struct device *d, float *x, size_t n, float factor);

@@ -1,14 +1,14 @@
 #include "kernels/cpu/cpu.h"
 
-void cpu_linear(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B, size_t I,
-                size_t O)
+void cpu_linear(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+                size_t I, size_t O)
 {
     (void)d;
     cpu_matmul(out, (struct matrix){ x, I, 1 }, (struct matrix){ w, 1, I }, bias, B, O, I);
 }
 
-void cpu_linear_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B, size_t I,
-                               size_t O)
+void cpu_linear_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B,
+                               size_t I, size_t O)
 {
     (void)d;
     cpu_matmul(dx, (struct matrix){ dout, O, 1 }, (struct matrix){ w, I, 1 }, NULL, B, I, O);

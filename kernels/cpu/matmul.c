@@ -1,9 +1,9 @@
 /*
  * matmul.c - the one matrix product behind every layer.
  *
- * Tiles of ROWS x COLUMNS of the result are held in registers while k runs; a strip of b, COLUMNS wide, is copied
- * once into a small buffer where it lies in the order of use. Long sums are cut into runs of DEPTH: the tile goes
- * to memory in between and comes back as it was, so the order of each sum stays k = 0, 1, 2, ...
+ * Tiles of ROWS x COLUMNS of the result are held in registers while k runs; a strip of b, COLUMNS wide, is
+ * copied once into a small buffer where it lies in the order of use. Long sums are cut into runs of DEPTH:
+ * the tile goes to memory in between and comes back as it was, so the order of a sum stays that of k.
  */
 #include "kernels/cpu/cpu.h"
 

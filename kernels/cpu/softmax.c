@@ -24,8 +24,8 @@ void cpu_softmax(struct device *d, float *probs, const float *logits, size_t B, 
         softmax_row(probs + b * K, logits + b * K, K);
 }
 
-void cpu_cross_entropy(struct device *d, double *loss_sum, float *probs, const float *logits, const int32_t *labels,
-                       size_t B, size_t K)
+void cpu_cross_entropy(struct device *d, double *loss_sum, float *probs, const float *logits,
+                       const int32_t *labels, size_t B, size_t K)
 {
     double sum = 0;
     (void)d;

@@ -137,10 +137,14 @@ static const struct context_row {
     { "refused: a pair is missing", { { { "cluster", "eu-1" }, { "job", "261122-k3m9qz" } }, 2 } },
     { "refused: a pair more",
       { { { "cluster", "eu-1" }, { "job", "261122-k3m9qz" }, { "attempt", "2" }, { "x", "" } }, 4 } },
-    { "refused: another cluster", { { { "cluster", "eu-2" }, { "job", "261122-k3m9qz" }, { "attempt", "2" } }, 3 } },
-    { "refused: another job", { { { "cluster", "eu-1" }, { "job", "261122-k3m9qy" }, { "attempt", "2" } }, 3 } },
-    { "refused: another attempt", { { { "cluster", "eu-1" }, { "job", "261122-k3m9qz" }, { "attempt", "3" } }, 3 } },
-    { "refused: another name", { { { "cluster", "eu-1" }, { "jobs", "261122-k3m9qz" }, { "attempt", "2" } }, 3 } },
+    { "refused: another cluster",
+      { { { "cluster", "eu-2" }, { "job", "261122-k3m9qz" }, { "attempt", "2" } }, 3 } },
+    { "refused: another job",
+      { { { "cluster", "eu-1" }, { "job", "261122-k3m9qy" }, { "attempt", "2" } }, 3 } },
+    { "refused: another attempt",
+      { { { "cluster", "eu-1" }, { "job", "261122-k3m9qz" }, { "attempt", "3" } }, 3 } },
+    { "refused: another name",
+      { { { "cluster", "eu-1" }, { "jobs", "261122-k3m9qz" }, { "attempt", "2" } }, 3 } },
     { "refused: name and value moved against each other",
       { { { "cluster", "eu-1" }, { "job2", "61122-k3m9qz" }, { "attempt", "2" } }, 3 } },
     { "refused: two values swapped",
@@ -218,7 +222,7 @@ static void each_altered_character_is_refused(void **state)
         }
 }
 
-#define WRAPPED(key, provider, version, wrapped) \
+#define WRAPPED(key, provider, version, wrapped)                                                             \
     "{\"key\":" key ",\"provider\":" provider ",\"version\":" version ",\"wrapped\":" wrapped "}"
 
 static const struct text_row {
@@ -315,7 +319,8 @@ static void a_key_that_is_not_there(void **state)
     assert_true(keys_has(s->keys, "demo"));
     assert_false(keys_has(s->keys, "absent"));
     assert_int_equal(keys_generate(s->keys, "absent", &context, &key, &out, &e), ERR_NOT_FOUND);
-    assert_int_equal(keys_rewrap(s->keys, buf_text(&s->wrapped), &context, "absent", &out, &e), ERR_NOT_FOUND);
+    assert_int_equal(keys_rewrap(s->keys, buf_text(&s->wrapped), &context, "absent", &out, &e),
+                     ERR_NOT_FOUND);
     assert_null(key);
     assert_int_equal(out.len, 0);
 }
@@ -427,7 +432,8 @@ static void a_damaged_kek_is_told_without_its_bytes(void **state)
     CLEANUP(freep) char *path = kek_path(s, "demo.v1.key");
     static const char *const wrong[] = {
         "", "\n", "abcdef", "secret-that-must-not-be-quoted-in-any-error-text-0123456789-012\n",
-        "secret-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789\n" };
+        "secret-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789\n"
+    };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         assert_ok(file_write(path, wrong[i], strlen(wrong[i]), 0600, &e));
         enum err_code code = keys_unwrap(s->keys, buf_text(&s->wrapped), &context, &key, &e);
@@ -442,9 +448,10 @@ static void look_alikes_are_other_keys(void **state)
 {
     struct setup *s = *state;
     struct err e = ERR_INIT;
-    static const char *const noise[] = { "a.v01.key",     "a.v0.key",     "a.v-1.key",
-                                         "a.v.key",       "a.v9.key.bak", "a.v1.v2.key",
-                                         "a.v+3.key",     "a.v99999999999999999999.key" };
+    static const char *const noise[] = { "a.v01.key",    "a.v0.key",
+                                         "a.v-1.key",    "a.v.key",
+                                         "a.v9.key.bak", "a.v1.v2.key",
+                                         "a.v+3.key",    "a.v99999999999999999999.key" };
     for (size_t i = 0; i < ARRAY_LEN(noise); i++) {
         CLEANUP(freep) char *path = kek_path(s, noise[i]);
         assert_ok(file_write(path, "x", 1, 0600, &e));
@@ -503,9 +510,12 @@ static void bound_bytes_are_fixed(void **state)
 #define FILE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_file, teardown)
 
 enum { TESTS_MAX = 64 };
-#define ADD_ROWS(rows, fn) \
-    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++) \
-    tests[count++] = (struct CMUnitTest){ (rows)[i_].name, fn, NULL, NULL, (void *)(uintptr_t)&(rows)[i_] }
+#define ADD_ROWS(rows, fn)                                                                                   \
+    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++)                                                          \
+        tests[count++] = (struct CMUnitTest)                                                                 \
+        {                                                                                                    \
+            (rows)[i_].name, fn, NULL, NULL, (void *)(uintptr_t) & (rows)[i_]                                \
+        }
 
 int main(void)
 {

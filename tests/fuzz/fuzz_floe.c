@@ -1,5 +1,5 @@
-/* Any bytes as a sealed message: refused without a crash. Any bytes as plain text: they open again as they were, and one
- * altered byte of what was sealed is refused. */
+/* Any bytes as a sealed message: refused without a crash. Any bytes as plain text: they open again as they
+ * were, and one altered byte of what was sealed is refused. */
 #include "core/seal/seal.h"
 #include "tests/fuzz/replay.h"
 
@@ -9,7 +9,8 @@ enum { BYTES_MAX = 8 * 1024 * 1024, CONTROL_BYTES = 5 };
 
 static const char aad[] = "aad";
 
-static void open_anything(const struct floe_params *p, const struct secret *key, const uint8_t *data, size_t n)
+static void open_anything(const struct floe_params *p, const struct secret *key, const uint8_t *data,
+                          size_t n)
 {
     struct err e = ERR_INIT;
     CLEANUP(buf_done) struct buf out = BUF_INIT(BYTES_MAX);
@@ -17,8 +18,8 @@ static void open_anything(const struct floe_params *p, const struct secret *key,
     invariant(code == ERR_CORRUPT && out.len == 0);
 }
 
-static void altered_is_refused(const struct floe_params *p, const struct secret *key, struct buf *sealed, size_t at,
-                               uint8_t flip)
+static void altered_is_refused(const struct floe_params *p, const struct secret *key, struct buf *sealed,
+                               size_t at, uint8_t flip)
 {
     sealed->data[at % sealed->len] ^= flip;
     open_anything(p, key, sealed->data, sealed->len);
@@ -35,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     CLEANUP(secret_freep) struct secret *key = secret_new(zero, sizeof(zero));
     if (n < CONTROL_BYTES || n > 64 * 1024)
         return 0;
-    const struct floe_params p = { .segment_bytes = FLOE_SEGMENT_OVERHEAD + 1 + data[0], .rotation_log2 = data[1] % 21 };
+    const struct floe_params p = { .segment_bytes = FLOE_SEGMENT_OVERHEAD + 1 + data[0],
+                                   .rotation_log2 = data[1] % 21 };
     size_t at = (size_t)data[2] << 8 | data[3];
     uint8_t flip = data[4];
     const uint8_t *rest = data + CONTROL_BYTES;

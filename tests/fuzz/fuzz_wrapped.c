@@ -1,4 +1,5 @@
-/* Any text as a wrapped key: refused, or described by facts that are in bounds; and never a key without its KEK. */
+/* Any text as a wrapped key: refused, or described by facts that are in bounds; and never a key without its
+ * KEK. */
 #include "base/text.h"
 #include "core/keys/keys.h"
 #include "tests/fuzz/replay.h"

@@ -20,10 +20,13 @@ static enum err_code read_context(const char *path, json_t **out_doc, struct sea
     CLEANUP(json_donep) json_t *doc = NULL;
     int64_t part, part_count, plain_bytes;
     if (file_read(path, &text, e) || json_parse(text.data, text.len, what, &doc, e) ||
-        json_get_text(doc, what, "cluster", &out->cluster, e) || json_get_text(doc, what, "region", &out->region, e) ||
-        json_get_text(doc, what, "job", &out->job, e) || json_get_text(doc, what, "artifact", &out->artifact, e) ||
+        json_get_text(doc, what, "cluster", &out->cluster, e) ||
+        json_get_text(doc, what, "region", &out->region, e) ||
+        json_get_text(doc, what, "job", &out->job, e) ||
+        json_get_text(doc, what, "artifact", &out->artifact, e) ||
         json_get_i64(doc, what, "part", &part, e) || json_get_i64(doc, what, "part_count", &part_count, e) ||
-        json_get_text(doc, what, "bucket", &out->bucket, e) || json_get_text(doc, what, "key", &out->key, e) ||
+        json_get_text(doc, what, "bucket", &out->bucket, e) ||
+        json_get_text(doc, what, "key", &out->key, e) ||
         json_get_i64(doc, what, "plain_bytes", &plain_bytes, e))
         return e->code;
     out->part = (uint32_t)part;

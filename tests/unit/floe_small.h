@@ -1,5 +1,6 @@
 /*
- * floe_small.h - for the tests of FLOE: messages in segments of 40 bytes, so that a few bytes make many segments.
+ * floe_small.h - for the tests of FLOE: messages in segments of 40 bytes, so that a few bytes make many
+ * segments.
  */
 #ifndef TESTS_UNIT_FLOE_SMALL_H
 #define TESTS_UNIT_FLOE_SMALL_H
@@ -36,7 +37,8 @@ static inline void seal_small(uint8_t key_byte, const char *aad, const void *pla
     assert_ok(floe_seal(&small, key, aad, strlen(aad), plain, n, out, &e));
 }
 
-static inline enum err_code open_small(uint8_t key_byte, const char *aad, const void *sealed, size_t n, struct buf *out)
+static inline enum err_code open_small(uint8_t key_byte, const char *aad, const void *sealed, size_t n,
+                                       struct buf *out)
 {
     struct err e = ERR_INIT;
     CLEANUP(secret_freep) struct secret *key = test_key(key_byte);

@@ -43,7 +43,8 @@ static const struct hash_row {
     const char *name, *text, *want;
 } hash_rows[] = {
     { "sha256 of nothing", "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
-    { "sha256 of abc (one block)", "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+    { "sha256 of abc (one block)", "abc",
+      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
     { "sha256 of 56 bytes (two blocks)", "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
       "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
 };
@@ -83,12 +84,14 @@ static const struct mac_row {
 } mac_rows[] = {
     { "hmac: RFC 4231 case 1", "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "4869205468657265",
       "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
-    { "hmac: RFC 4231 case 2, a short key", "4a656665", "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
+    { "hmac: RFC 4231 case 2, a short key", "4a656665",
+      "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
       "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
     { "hmac: RFC 4231 case 3", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
       "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
       "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe" },
-    { "hmac: an empty key is a key", "", "", "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad" },
+    { "hmac: an empty key is a key", "", "",
+      "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad" },
 };
 
 static void mac_agrees(void **state)
@@ -110,21 +113,24 @@ static void mac_hashes_a_long_key(void **state) /* RFC 4231 case 6 */
     assert_hex(out, sizeof(out), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
-/* ---- HKDF-Expand: RFC 5869 (SHA-256); Wycheproof hkdf_sha384 (the PRK extracted from its ikm and salt) ---- */
+/* ---- HKDF-Expand: RFC 5869 (SHA-256); Wycheproof hkdf_sha384 (the PRK extracted from its ikm and salt) ----
+ */
 
 static const struct hkdf_row {
     const char *name;
     bool sha384;
     const char *prk, *info, *want;
 } hkdf_rows[] = {
-    { "hkdf-sha256: RFC 5869 case 1", false, "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
-      "f0f1f2f3f4f5f6f7f8f9",
+    { "hkdf-sha256: RFC 5869 case 1", false,
+      "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5", "f0f1f2f3f4f5f6f7f8f9",
       "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865" },
     { "hkdf-sha256: RFC 5869 case 2, three blocks", false,
       "06a6b88c5853361a06104c9ceb35b45cef760014904671014a193f40c15fc244",
-      "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7"
+      "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2"
+      "e3e4e5e6e7"
       "e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
-      "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275600c2f09b8"
+      "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275"
+      "600c2f09b8"
       "367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87" },
     { "hkdf-sha256: RFC 5869 case 3, no info", false,
       "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04", "",
@@ -132,7 +138,8 @@ static const struct hkdf_row {
     { "hkdf-sha384: Wycheproof 6, two blocks", true,
       "8004e7ec9eb51889ce639bf25ac0162028e634eb7b643851f396ea1ee69c0827708e31ff9189f2c8ac2f47cf47cf0967",
       "dcd590e418b259c64fb9e139b3a1280d5de8400b",
-      "aeedc066b0ff9bd6fc13cba752a2fe8d2ffb9f013236d737e8e0031c4a5f287c67c6e7f0005d7766a2d7a4965c8c6c1e83c00f873f610027"
+      "aeedc066b0ff9bd6fc13cba752a2fe8d2ffb9f013236d737e8e0031c4a5f287c67c6e7f0005d7766a2d7a4965c8c6c1e83c00f"
+      "873f610027"
       "11969c709a4a0d66" },
     { "hkdf-sha384: Wycheproof 10, part of a block", true,
       "6c29260c4586df3239e7bdf21e10c402d25a32f6ad1ca1417e6af4418e1245ae7330bc1afc7a3756f2ab54ae5fd88515",
@@ -140,11 +147,13 @@ static const struct hkdf_row {
     { "hkdf-sha384: Wycheproof 12", true,
       "56f25eb6ff0bc91b7f53d89dcd3cbbe72fce0e0c316fd807e4684e3eb059a5c88b620b33ccab38bec4708ac4cf5da9fc",
       "967ccd75395be6e96a67759f070487c9e2107791",
-      "bd02e16b6024f2c3b752d1c1d3047583697731915fbbb34418f479b0c9bf84a86bd8e715eca198da8f9b39b25a1229c311853f862340cdef"
+      "bd02e16b6024f2c3b752d1c1d3047583697731915fbbb34418f479b0c9bf84a86bd8e715eca198da8f9b39b25a1229c311853f"
+      "862340cdef"
       "e46ddf41dcf256d9" },
     { "hkdf-sha384: Wycheproof 15, no info", true,
       "a6c02b5a82b5d1ffc9133d0198d18101a7f5719b4601ee7d4befb96af336cb59d7c9ab149e344f24e35ca1f69dd7f7f8", "",
-      "a4ef89a8da9cf7ad0d3d6e0888d366701326a3b8a8525221acc64f983be99fce0ca9773b35e6ddd329da3377ca0802f18c8061039f9b42b4"
+      "a4ef89a8da9cf7ad0d3d6e0888d366701326a3b8a8525221acc64f983be99fce0ca9773b35e6ddd329da3377ca0802f18c8061"
+      "039f9b42b4"
       "0a1c2a91ea458d24" },
 };
 
@@ -164,33 +173,36 @@ static void hkdf_agrees(void **state)
 /* ---- AES-256-GCM: test cases 13 to 16 of the GCM submission to NIST (McGrew, Viega) ---- */
 
 #define GCM_KEY "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"
-#define GCM_PLAIN_60 \
-    "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657" \
+#define GCM_PLAIN_60                                                                                         \
+    "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aed" \
+    "f5aa0de657"                                                                                             \
     "ba637b39"
-#define GCM_CIPHER_60 \
-    "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0a" \
+#define GCM_CIPHER_60                                                                                        \
+    "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e" \
+    "6393ba7a0a"                                                                                             \
     "bcc9f662"
 
 static const struct aead_row {
     const char *name, *key, *iv, *aad, *plain, *cipher, *tag;
 } aead_rows[] = {
-    { "aes-256-gcm: case 13, nothing",
-      "0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000", "", "", "",
-      "530f8afbc74536b9a963b4f1c4cb738b" },
-    { "aes-256-gcm: case 14, one block",
-      "0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000", "",
-      "00000000000000000000000000000000", "cea7403d4d606b6e074ec5d3baf39d18", "d0d1c8a799996bf0265b98b5d48ab919" },
+    { "aes-256-gcm: case 13, nothing", "0000000000000000000000000000000000000000000000000000000000000000",
+      "000000000000000000000000", "", "", "", "530f8afbc74536b9a963b4f1c4cb738b" },
+    { "aes-256-gcm: case 14, one block", "0000000000000000000000000000000000000000000000000000000000000000",
+      "000000000000000000000000", "", "00000000000000000000000000000000", "cea7403d4d606b6e074ec5d3baf39d18",
+      "d0d1c8a799996bf0265b98b5d48ab919" },
     { "aes-256-gcm: case 15, four blocks", GCM_KEY, "cafebabefacedbaddecaf888", "", GCM_PLAIN_60 "1aafd255",
       GCM_CIPHER_60 "898015ad", "b094dac5d93471bdec1a502270e3cc6c" },
     { "aes-256-gcm: case 16, associated data", GCM_KEY, "cafebabefacedbaddecaf888",
-      "feedfacedeadbeeffeedfacedeadbeefabaddad2", GCM_PLAIN_60, GCM_CIPHER_60, "76fc6ece0f4e1768cddf8853bb2d551b" },
+      "feedfacedeadbeeffeedfacedeadbeefabaddad2", GCM_PLAIN_60, GCM_CIPHER_60,
+      "76fc6ece0f4e1768cddf8853bb2d551b" },
 };
 
 static void aead_agrees(void **state)
 {
     const struct aead_row *r = *state;
     struct err e = ERR_INIT;
-    struct bytes key = from_hex(r->key), iv = from_hex(r->iv), aad = from_hex(r->aad), plain = from_hex(r->plain);
+    struct bytes key = from_hex(r->key), iv = from_hex(r->iv), aad = from_hex(r->aad),
+                 plain = from_hex(r->plain);
     uint8_t out[BYTES_MAX], tag[AEAD_TAG_BYTES];
     CLEANUP(aead_freep) struct aead *a = aead_new(key.data);
     for (int again = 0; again < 2; again++) { /* one key, many messages, both ways */
@@ -209,7 +221,8 @@ static void aead_refuses(const struct bytes *iv, const struct bytes *aad, const 
     static const uint8_t zero[BYTES_MAX];
     uint8_t out[BYTES_MAX];
     memset(out, 0xee, sizeof(out));
-    assert_int_equal(aead_open(a, iv->data, aad->data, aad->n, cipher->data, cipher->n, tag, out, &e), ERR_CORRUPT);
+    assert_int_equal(aead_open(a, iv->data, aad->data, aad->n, cipher->data, cipher->n, tag, out, &e),
+                     ERR_CORRUPT);
     assert_memory_equal(out, zero, cipher->n);
 }
 
@@ -248,17 +261,21 @@ static void aead_refuses_another_key(void **state)
 static const struct sign_row {
     const char *name, *seed, *public_key, *message, *signature;
 } sign_rows[] = {
-    { "ed25519: RFC 8032 test 1, an empty message", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    { "ed25519: RFC 8032 test 1, an empty message",
+      "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
       "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
-      "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+      "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5"
+      "f0595bbe24"
       "655141438e7a100b" },
     { "ed25519: RFC 8032 test 2", "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
       "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "72",
-      "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
+      "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2e"
+      "aeb4302aee"
       "b00d291612bb0c00" },
     { "ed25519: RFC 8032 test 3", "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
       "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025", "af82",
-      "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
+      "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15"
+      "e9716ed28d"
       "c027beceea1ec40a" },
 };
 
@@ -289,7 +306,8 @@ static void signature_refuses_altered(void **state)
     (void)state;
     struct err e = ERR_INIT;
     const struct sign_row *r = &sign_rows[2];
-    struct bytes key = from_hex(r->public_key), message = from_hex(r->message), signature = from_hex(r->signature);
+    struct bytes key = from_hex(r->public_key), message = from_hex(r->message),
+                 signature = from_hex(r->signature);
     for (size_t bit = 0; bit < 8 * SIGN_BYTES; bit++) {
         signature.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         assert_int_equal(sign_verify(key.data, message.data, message.n, signature.data, &e), ERR_CORRUPT);
@@ -302,7 +320,8 @@ static void signature_refuses_altered(void **state)
     assert_int_equal(sign_verify(other.data, message.data, message.n, signature.data, &e), ERR_CORRUPT);
 }
 
-/* S + L verifies by the equation alone; RFC 8032 5.1.7 and Wycheproof ("signature malleability") refuse it. */
+/* S + L verifies by the equation alone; RFC 8032 5.1.7 and Wycheproof ("signature malleability") refuse it.
+ */
 static void signature_refuses_its_twin(void **state)
 {
     (void)state;
@@ -336,7 +355,8 @@ static void a_seed_has_32_bytes(void **state)
 
 /* ---- PEM ---- */
 
-/* RFC 8410, sections 10.1 and 10.3: the same key pair, private as PKCS #8 and public as SubjectPublicKeyInfo. */
+/* RFC 8410, sections 10.1 and 10.3: the same key pair, private as PKCS #8 and public as SubjectPublicKeyInfo.
+ */
 static const char rfc8410_private[] = "-----BEGIN PRIVATE KEY-----\n"
                                       "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n"
                                       "-----END PRIVATE KEY-----\n";
@@ -511,9 +531,12 @@ struct group {
     size_t count;
 };
 
-#define ADD_ROWS(group, rows, fn) \
-    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++) \
-    (group)->tests[(group)->count++] = (struct CMUnitTest){ (rows)[i_].name, fn, NULL, NULL, (void *)(uintptr_t)&(rows)[i_] }
+#define ADD_ROWS(group, rows, fn)                                                                            \
+    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++)                                                          \
+        (group)->tests[(group)->count++] = (struct CMUnitTest)                                               \
+        {                                                                                                    \
+            (rows)[i_].name, fn, NULL, NULL, (void *)(uintptr_t) & (rows)[i_]                                \
+        }
 
 int main(void)
 {

@@ -23,8 +23,11 @@ struct vector {
     struct secret *key;
     struct buf aad, plain, sealed;
 };
-#define VECTOR_INIT \
-    { .aad = BUF_INIT(MESSAGE_BYTES_MAX), .plain = BUF_INIT(MESSAGE_BYTES_MAX), .sealed = BUF_INIT(MESSAGE_BYTES_MAX) }
+#define VECTOR_INIT                                                                                          \
+    {                                                                                                        \
+        .aad = BUF_INIT(MESSAGE_BYTES_MAX), .plain = BUF_INIT(MESSAGE_BYTES_MAX),                            \
+        .sealed = BUF_INIT(MESSAGE_BYTES_MAX)                                                                \
+    }
 
 static void vector_done(struct vector *v)
 {
@@ -96,7 +99,8 @@ static void vector_opens(const struct vector *v)
 {
     struct err e = ERR_INIT;
     CLEANUP(buf_done) struct buf out = BUF_INIT(MESSAGE_BYTES_MAX);
-    assert_ok(floe_open(&v->params, v->key, v->aad.data, v->aad.len, v->sealed.data, v->sealed.len, &out, &e));
+    assert_ok(
+        floe_open(&v->params, v->key, v->aad.data, v->aad.len, v->sealed.data, v->sealed.len, &out, &e));
     assert_int_equal(out.len, v->plain.len);
     assert_memory_equal(buf_text(&out), buf_text(&v->plain), out.len);
 }
@@ -228,7 +232,9 @@ static void a_segment_opens_only_at_its_place(void **state)
     for (uint64_t at = 0; at < 6; at++)
         for (uint64_t from = 0; from < 6; from++)
             if (at != from)
-                assert_int_equal(floe_open_segment(r, at, sealed.data + FLOE_HEADER_BYTES + from * small.segment_bytes,
+                assert_int_equal(floe_open_segment(r, at,
+                                                   sealed.data + FLOE_HEADER_BYTES +
+                                                       from * small.segment_bytes,
                                                    small.segment_bytes, &out, &e),
                                  ERR_CORRUPT);
     assert_int_equal(out.len, 0);
@@ -324,7 +330,8 @@ static void add_test(struct group *g, const char *name, CMUnitTestFunction fn, v
 }
 
 /* One test a file of `dir` whose name ends so. */
-static size_t add_files(struct group *g, const char *dir, const char *end, bool whole_path, CMUnitTestFunction fn)
+static size_t add_files(struct group *g, const char *dir, const char *end, bool whole_path,
+                        CMUnitTestFunction fn)
 {
     struct dirent **entries = NULL;
     int n = scandir(dir, &entries, NULL, alphasort);
@@ -347,9 +354,9 @@ static void vectors_were_found(void **state)
     assert_true(*(size_t *)*state > 0);
 }
 
-#define ADD_ROWS(g, rows, fn) \
-    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++) \
-    add_test(g, (rows)[i_].name, fn, (void *)(uintptr_t)&(rows)[i_])
+#define ADD_ROWS(g, rows, fn)                                                                                \
+    for (size_t i_ = 0; i_ < ARRAY_LEN(rows); i_++)                                                          \
+    add_test(g, (rows)[i_].name, fn, (void *)(uintptr_t) & (rows)[i_])
 
 int main(void)
 {

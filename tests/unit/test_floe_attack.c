@@ -1,4 +1,5 @@
-/* FLOE against whoever alters, cuts, extends, reorders or mixes sealed bytes: refused, and nothing is given out. */
+/* FLOE against whoever alters, cuts, extends, reorders or mixes sealed bytes: refused, and nothing is given
+ * out. */
 #include "tests/test.h"
 
 #include "base/mem.h"
@@ -99,7 +100,8 @@ static void an_inner_segment_removed(void **state)
     for (size_t i = 0; i < 4; i++) {
         CLEANUP(buf_done) struct buf shorter = BUF_INIT(4096);
         buf_add(&shorter, v->sealed.data, FLOE_HEADER_BYTES + i * small.segment_bytes);
-        buf_add(&shorter, segment(&v->sealed, i + 1), v->sealed.len - FLOE_HEADER_BYTES - (i + 1) * small.segment_bytes);
+        buf_add(&shorter, segment(&v->sealed, i + 1),
+                v->sealed.len - FLOE_HEADER_BYTES - (i + 1) * small.segment_bytes);
         assert_refused(&shorter);
     }
 }
@@ -111,7 +113,8 @@ static void spliced_from_another_message(void **state) /* of the same key, conte
     for (size_t i = 0; i < 5; i++) {
         CLEANUP(buf_done) struct buf mixed = BUF_INIT(4096);
         buf_add(&mixed, v->sealed.data, v->sealed.len);
-        size_t n = MIN((size_t)small.segment_bytes, v->sealed.len - FLOE_HEADER_BYTES - i * small.segment_bytes);
+        size_t n =
+            MIN((size_t)small.segment_bytes, v->sealed.len - FLOE_HEADER_BYTES - i * small.segment_bytes);
         memcpy(segment(&mixed, i), segment(&v->other, i), n);
         assert_refused(&mixed);
     }
@@ -173,7 +176,8 @@ static void last_segment_flag_forged(void **state)
     memset(segment(&full, 1), 0xff, 4);
     assert_refused(&full);
     buf_add(&inner, full.data, full.len);
-    buf_add(&inner, segment(&v->sealed, 4), v->sealed.len - FLOE_HEADER_BYTES - (size_t)4 * small.segment_bytes);
+    buf_add(&inner, segment(&v->sealed, 4),
+            v->sealed.len - FLOE_HEADER_BYTES - (size_t)4 * small.segment_bytes);
     assert_refused(&inner);
 }
 

@@ -274,17 +274,17 @@ static const struct change {
 } changes[] = {
     { "a setting may not be missing", "train", "lr", NULL, "job spec: 'train.lr' is missing" },
     { "a section may not be missing", "", "retry", NULL, "job spec: 'retry' is missing" },
-    { "a setting may not be unknown", "train", "lrr", "\"1\"", "job spec:1: train.lrr: no such setting; did you mean 'lr'?" },
+    { "a setting may not be unknown", "train", "lrr", "\"1\"", "job spec: train.lrr: no such setting; did you mean 'lr'?" },
     { "a fraction may not be a JSON number", "train", "lr", "0.003", "job spec: 'train.lr' is not in its canonical form" },
     { "a fraction has one form", "train", "lr", "\"3e-3\"", "job spec: 'train.lr' is not in its canonical form" },
     { "a fraction is a number", "train", "lr", "\"fast\"",
-      "job spec:1: train.lr: must be a number from 1e-12 to 100, not the quoted text 'fast'" },
-    { "a number keeps its range", "priority", "", "1000", "job spec:1: priority: must be from -100 to 100, not '1000'" },
+      "job spec: train.lr: must be a number from 1e-12 to 100, not the quoted text 'fast'" },
+    { "a number keeps its range", "priority", "", "1000", "job spec: priority: must be from -100 to 100, not '1000'" },
     { "leaves stay a power of two", "train", "leaves", "3",
-      "job spec:1: train.leaves: must be a power of two (1, 2, 4, ... 1024), not 3" },
+      "job spec: train.leaves: must be a power of two (1, 2, 4, ... 1024), not 3" },
     { "a duration has one form", "checkpoint", "retain", "\"720h\"",
       "job spec: 'checkpoint.retain' is not in its canonical form" },
-    { "a section is an object", "train", "", "[]", "job spec:1: train: must be a section of settings, not a list" },
+    { "a section is an object", "train", "", "[]", "job spec: train: must be a section of settings, not a list" },
 };
 
 static void changed_json_is_corrupt(void **state)

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "core/crypto/crypto.h"
+#include "core/seal/floe_message.h"
 #include "core/seal/seal.h"
 
 #include <string.h>
@@ -87,17 +88,50 @@ static void what_was_sealed_opens(void **state)
     }
 }
 
-static void set_cluster(struct seal_context *c) { c->cluster = "eu-2"; }
-static void set_region(struct seal_context *c) { c->region = "eusc-de-east-2"; }
-static void set_job(struct seal_context *c) { c->job = "261122-k3m9qy"; }
-static void set_artifact(struct seal_context *c) { c->artifact = "checkpoint/000000000120-2-8"; }
-static void set_part(struct seal_context *c) { c->part = 4; }
-static void set_part_count(struct seal_context *c) { c->part_count = 9; }
-static void set_bucket(struct seal_context *c) { c->bucket = "bank-model"; }
-static void set_key(struct seal_context *c) { c->key = "credit/000000000120-2-7/part-4"; }
-static void set_plain_bytes_less(struct seal_context *c) { c->plain_bytes--; }
-static void set_plain_bytes_more(struct seal_context *c) { c->plain_bytes++; }
-static void set_plain_bytes_none(struct seal_context *c) { c->plain_bytes = 0; }
+static void set_cluster(struct seal_context *c)
+{
+    c->cluster = "eu-2";
+}
+static void set_region(struct seal_context *c)
+{
+    c->region = "eusc-de-east-2";
+}
+static void set_job(struct seal_context *c)
+{
+    c->job = "261122-k3m9qy";
+}
+static void set_artifact(struct seal_context *c)
+{
+    c->artifact = "checkpoint/000000000120-2-8";
+}
+static void set_part(struct seal_context *c)
+{
+    c->part = 4;
+}
+static void set_part_count(struct seal_context *c)
+{
+    c->part_count = 9;
+}
+static void set_bucket(struct seal_context *c)
+{
+    c->bucket = "bank-model";
+}
+static void set_key(struct seal_context *c)
+{
+    c->key = "credit/000000000120-2-7/part-4";
+}
+static void set_plain_bytes_less(struct seal_context *c)
+{
+    c->plain_bytes--;
+}
+static void set_plain_bytes_more(struct seal_context *c)
+{
+    c->plain_bytes++;
+}
+static void set_plain_bytes_none(struct seal_context *c)
+{
+    c->plain_bytes = 0;
+}
 
 static const struct context_row {
     const char *name;
@@ -195,7 +229,8 @@ static void each_other_length_is_refused(void **state)
     }
 }
 
-/* The rule that tools/open_sealed.py follows: the object's key is HKDF-Expand-SHA-256(data key, label || context). */
+/* The rule that tools/open_sealed.py follows: the object's key is HKDF-Expand-SHA-256(data key, label ||
+ * context). */
 static void the_object_key_is_derived_as_documented(void **state)
 {
     (void)state;
@@ -211,10 +246,42 @@ static void the_object_key_is_derived_as_documented(void **state)
     seal_context_bytes(&c, &aad);
     buf_add_text(&info, "sovrun object key v1");
     buf_add(&info, aad.data, aad.len);
-    hkdf_expand_sha256(secret_bytes(data_key), FLOE_KEY_BYTES, info.data, info.len, object_key, sizeof(object_key));
+    hkdf_expand_sha256(secret_bytes(data_key), FLOE_KEY_BYTES, info.data, info.len, object_key,
+                       sizeof(object_key));
     CLEANUP(secret_freep) struct secret *key = secret_new(object_key, sizeof(object_key));
     assert_ok(floe_open(&floe_default, key, aad.data, aad.len, sealed.data, sealed.len, &out, &e));
     assert_string_equal(buf_text(&out), plain);
+}
+
+/* FLOE allows a full segment and then an empty last one. An object has one form only: as short as can be. */
+static void an_empty_segment_more_is_refused(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    const size_t full = floe_segment_plain_bytes(&floe_default);
+    const struct seal_context c = context_of(full);
+    uint8_t object_key[FLOE_KEY_BYTES];
+    CLEANUP(freep) uint8_t *in = mem_new(full);
+    CLEANUP(freep) uint8_t *sealed = mem_new(3 << 20);
+    CLEANUP(secret_freep) struct secret *data_key = data_key_of(1);
+    CLEANUP(buf_done) struct buf aad = BUF_INIT(4096);
+    CLEANUP(buf_done) struct buf info = BUF_INIT(4096);
+    CLEANUP(buf_done) struct buf out = BUF_INIT(3 << 20);
+    CLEANUP(floe_message_done) struct floe_message m = { .aead = NULL };
+    seal_context_bytes(&c, &aad);
+    buf_add_text(&info, "sovrun object key v1");
+    buf_add(&info, aad.data, aad.len);
+    hkdf_expand_sha256(secret_bytes(data_key), FLOE_KEY_BYTES, info.data, info.len, object_key,
+                       sizeof(object_key));
+    CLEANUP(secret_freep) struct secret *key = secret_new(object_key, sizeof(object_key));
+    assert_ok(floe_message_start(&m, &floe_default, key, aad.data, aad.len, sealed, &e));
+    floe_message_seal(&m, 0, false, in, full, sealed + FLOE_HEADER_BYTES);
+    floe_message_seal(&m, 1, true, in, 0, sealed + FLOE_HEADER_BYTES + floe_default.segment_bytes);
+    size_t n = FLOE_HEADER_BYTES + floe_default.segment_bytes + FLOE_SEGMENT_OVERHEAD;
+    assert_ok(floe_open(&floe_default, key, aad.data, aad.len, sealed, n, &out, &e));
+    buf_reset(&out);
+    assert_int_equal(open_object(data_key, &c, sealed, n, &out, &e), ERR_CORRUPT);
+    assert_int_equal(out.len, 0);
 }
 
 static void more_than_the_store_holds_is_a_limit(void **state)
@@ -269,6 +336,7 @@ int main(void)
         cmocka_unit_test(each_flipped_bit_is_refused),
         cmocka_unit_test(each_other_length_is_refused),
         cmocka_unit_test(the_object_key_is_derived_as_documented),
+        cmocka_unit_test(an_empty_segment_more_is_refused),
         cmocka_unit_test(more_than_the_store_holds_is_a_limit),
         cmocka_unit_test(a_data_key_has_32_bytes),
         cmocka_unit_test(too_long_a_context_is_a_limit),

@@ -1,0 +1,145 @@
+#include "trainer/comm.h"
+
+#include "base/mem.h"
+#include "trainer/tree.h"
+
+#include <string.h>
+
+void comm_close(struct comm *c)
+{
+    if (c)
+        c->ops->close(c);
+}
+
+void comm_abort(struct comm *c, int exit_status)
+{
+    c->ops->abort(c, exit_status);
+    _exit(exit_status);
+}
+
+enum err_code comm_barrier(struct comm *c, struct err *e)
+{
+    return c->ops->barrier(c, e) ? err_wrap(e, "wait for all ranks") : OK;
+}
+
+enum err_code comm_broadcast(struct comm *c, void *data, size_t bytes, int root, struct err *e)
+{
+    invariant(root >= 0 && root < c->size);
+    return c->ops->broadcast(c, data, bytes, root, e) ? err_wrap(e, "broadcast %zu bytes", bytes) : OK;
+}
+
+enum err_code comm_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
+{
+    if (bytes > COMM_GATHER_BYTES_MAX / (size_t)c->size)
+        return err_set(e, ERR_LIMIT, "gather %zu bytes from each of %d ranks: %zu in sum are the most", bytes,
+                       c->size, COMM_GATHER_BYTES_MAX);
+    return c->ops->gather(c, own, bytes, all, e) ? err_wrap(e, "gather %zu bytes a rank", bytes) : OK;
+}
+
+enum err_code comm_max(struct comm *c, int64_t *value, struct err *e)
+{
+    return c->ops->max(c, value, e) ? err_wrap(e, "compare a number over all ranks") : OK;
+}
+
+void comm_parts_done(struct comm_parts *p)
+{
+    free(p->data);
+    free(p->starts);
+    *p = (struct comm_parts){ 0 };
+}
+
+enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, struct comm_parts *out,
+                                struct err *e)
+{
+    CLEANUP(comm_parts_done)
+    struct comm_parts p = { .starts = mem_array((size_t)c->size + 1, sizeof(*p.starts)) };
+    CLEANUP(freep) uint64_t *sizes = mem_array((size_t)c->size, sizeof(*sizes));
+    uint64_t mine = bytes;
+
+    if (comm_gather(c, &mine, sizeof(mine), sizes, e))
+        return e->code;
+    for (int r = 0; r < c->size; r++) {
+        if (sizes[r] > COMM_GATHER_BYTES_MAX - p.starts[r])
+            return err_set(e, ERR_LIMIT, "ranks 0 to %d have more than %zu bytes to gather", r,
+                           COMM_GATHER_BYTES_MAX);
+        p.starts[r + 1] = p.starts[r] + sizes[r];
+    }
+    p.data = mem_new(p.starts[c->size] + 1);
+    if (c->ops->gather_sized(c, own, bytes, p.data, p.starts, e))
+        return err_wrap(e, "gather %zu bytes of all ranks", p.starts[c->size]);
+    out->data = TAKE(p.data);
+    out->starts = TAKE(p.starts);
+    return OK;
+}
+
+/* The lowest rank whose failure has the code `worst` tells all others its sentence. */
+static enum err_code share_failure(struct comm *c, enum err_code worst, struct err *e, struct err *e_comm)
+{
+    int64_t speaker = e->code == worst ? c->size - 1 - c->rank : -1;
+    struct err told = *e;
+
+    if (comm_max(c, &speaker, e_comm))
+        return e_comm->code;
+    int rank = c->size - 1 - (int)speaker;
+    if (comm_broadcast(c, &told, sizeof(told), rank, e_comm))
+        return e_comm->code;
+    told.text[sizeof(told.text) - 1] = '\0';
+    if (c->size == 1)
+        return OK;
+    IGNORE(err_set(e, worst, "%s", told.text));
+    e->cause = told.cause;
+    IGNORE(err_wrap(e, "rank %d", rank));
+    return OK;
+}
+
+enum err_code comm_agree(struct comm *c, struct err *e)
+{
+    struct err e_comm = ERR_INIT;
+    int64_t worst = e->code;
+
+    if (comm_max(c, &worst, &e_comm) || (worst != OK && share_failure(c, (enum err_code)worst, e, &e_comm))) {
+        if (e->code == OK) // our own failure says more than that nobody could be told
+            *e = e_comm;
+    }
+    return e->code;
+}
+
+enum err_code comm_sum_scatter(struct comm *c, float *data, size_t n, struct err *e)
+{
+    size_t first = 0, count = n;
+
+    invariant(is_power_of_two((size_t)c->size) && n % (size_t)c->size == 0);
+    for (int bit = 1; bit < c->size; bit <<= 1) {
+        size_t half = count / 2;
+        bool upper = c->rank & bit;
+        float *keep = data + first + (upper ? half : 0);
+        const float *give = data + first + (upper ? 0 : half);
+        if (c->ops->swap(c, c->rank ^ bit, give, keep, half, true, e))
+            return err_wrap(e, "sum with rank %d", c->rank ^ bit);
+        first += upper ? half : 0;
+        count = half;
+    }
+    return OK;
+}
+
+enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e)
+{
+    size_t count = n / (size_t)c->size;
+    size_t first = slices_of_rank(c->rank, c->size, (size_t)c->size).first * count;
+
+    invariant(n % (size_t)c->size == 0);
+    for (int bit = c->size >> 1; bit > 0; bit >>= 1) {
+        bool upper = c->rank & bit;
+        float *theirs = upper ? data + first - count : data + first + count;
+        if (c->ops->swap(c, c->rank ^ bit, data + first, theirs, count, false, e))
+            return err_wrap(e, "spread with rank %d", c->rank ^ bit);
+        first -= upper ? count : 0;
+        count *= 2;
+    }
+    return OK;
+}
+
+enum err_code comm_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
+{
+    return c->ops->sum_fast(c, data, n, e) ? err_wrap(e, "sum over all ranks") : OK;
+}

@@ -1,0 +1,208 @@
+/*
+ * comm_mpi.c - Open MPI behind comm.h.
+ *
+ * Errors are returned, not fatal: MPI_COMM_WORLD gets MPI_ERRORS_RETURN. What Open MPI notices by itself (a
+ * rank that died) still ends all ranks from outside; what it does not notice is the business of the pulse.
+ */
+#include "base/mem.h"
+#include "trainer/comm.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <string.h>
+
+enum { SWAP_TAG = 1, MESSAGE_BYTES_MAX = 1 << 30 };
+
+struct comm_mpi {
+    struct comm comm;
+    float *pieces[COMM_PIECES_IN_FLIGHT]; /* what arrives and is to be added */
+};
+
+static enum err_code failed(struct err *e, int code, const char *what)
+{
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    int length = 0;
+
+    if (MPI_Error_string(code, text, &length) != MPI_SUCCESS)
+        length = 0;
+    return err_set(e, ERR_RETRY, "%s: MPI: %s", what, text);
+}
+
+static enum err_code check(struct err *e, int code, const char *what)
+{
+    return code == MPI_SUCCESS ? OK : failed(e, code, what);
+}
+
+static enum err_code mpi_barrier(struct comm *c, struct err *e)
+{
+    (void)c;
+    return check(e, MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier");
+}
+
+static enum err_code mpi_broadcast(struct comm *c, void *data, size_t bytes, int root, struct err *e)
+{
+    (void)c;
+    for (size_t done = 0; done < bytes;) {
+        size_t n = MIN(bytes - done, (size_t)MESSAGE_BYTES_MAX);
+        int code = MPI_Bcast((uint8_t *)data + done, (int)n, MPI_BYTE, root, MPI_COMM_WORLD);
+        if (code != MPI_SUCCESS)
+            return failed(e, code, "MPI_Bcast");
+        done += n;
+    }
+    return OK;
+}
+
+static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
+{
+    (void)c;
+    return check(e, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
+                 "MPI_Allgather");
+}
+
+static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t bytes, void *all,
+                                      const size_t *starts, struct err *e)
+{
+    CLEANUP(freep) int *counts = mem_array((size_t)c->size, sizeof(*counts));
+    CLEANUP(freep) int *places = mem_array((size_t)c->size, sizeof(*places));
+
+    for (int r = 0; r < c->size; r++) {
+        counts[r] = (int)(starts[r + 1] - starts[r]);
+        places[r] = (int)starts[r];
+    }
+    return check(e, MPI_Allgatherv(own, (int)bytes, MPI_BYTE, all, counts, places, MPI_BYTE, MPI_COMM_WORLD),
+                 "MPI_Allgatherv");
+}
+
+static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
+{
+    (void)c;
+    return check(e, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD),
+                 "MPI_Allreduce");
+}
+
+static void add_floats(float *restrict sum, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sum[i] = sum[i] + x[i];
+}
+
+/* One exchange under way: pieces 0 .. started - 1 were handed to MPI, each in the place number % IN_FLIGHT.
+ */
+struct swap {
+    struct comm_mpi *m;
+    int partner;
+    const float *send;
+    float *into;
+    size_t n;
+    bool add;
+    MPI_Request sent[COMM_PIECES_IN_FLIGHT], got[COMM_PIECES_IN_FLIGHT];
+};
+
+static size_t piece_floats(const struct swap *s, size_t number)
+{
+    return MIN((size_t)COMM_PIECE_FLOATS, s->n - number * COMM_PIECE_FLOATS);
+}
+
+static enum err_code start_piece(struct swap *s, size_t number, struct err *e)
+{
+    size_t place = number % COMM_PIECES_IN_FLIGHT, first = number * COMM_PIECE_FLOATS;
+    int n = (int)piece_floats(s, number);
+    float *to = s->add ? s->m->pieces[place] : s->into + first;
+
+    if (check(e, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
+              "MPI_Irecv"))
+        return e->code;
+    return check(e,
+                 MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD,
+                           &s->sent[place]),
+                 "MPI_Isend");
+}
+
+static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
+{
+    size_t place = number % COMM_PIECES_IN_FLIGHT;
+
+    if (check(e, MPI_Wait(&s->got[place], MPI_STATUS_IGNORE), "MPI_Wait"))
+        return e->code;
+    if (s->add)
+        add_floats(s->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], piece_floats(s, number));
+    return check(e, MPI_Wait(&s->sent[place], MPI_STATUS_IGNORE), "MPI_Wait");
+}
+
+static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
+                              struct err *e)
+{
+    struct swap s = {
+        .m = (struct comm_mpi *)c, .partner = partner, .send = send, .into = into, .n = n, .add = add
+    };
+    size_t count = (n + COMM_PIECE_FLOATS - 1) / COMM_PIECE_FLOATS, started = 0;
+
+    for (size_t done = 0; done < count; done++) {
+        for (; started < count && started < done + COMM_PIECES_IN_FLIGHT; started++)
+            if (start_piece(&s, started, e))
+                return e->code;
+        if (finish_piece(&s, done, e))
+            return e->code;
+    }
+    return OK;
+}
+
+static enum err_code mpi_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
+{
+    (void)c;
+    for (size_t done = 0; done < n; done += COMM_PIECE_FLOATS) {
+        int count = (int)MIN(n - done, (size_t)COMM_PIECE_FLOATS);
+        int code = MPI_Allreduce(MPI_IN_PLACE, data + done, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+        if (code != MPI_SUCCESS)
+            return failed(e, code, "MPI_Allreduce");
+    }
+    return OK;
+}
+
+static void mpi_abort(struct comm *c, int exit_status)
+{
+    (void)c;
+    MPI_Abort(MPI_COMM_WORLD, exit_status);
+}
+
+static void mpi_close(struct comm *c)
+{
+    struct comm_mpi *m = (struct comm_mpi *)c;
+
+    for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
+        free(m->pieces[i]);
+    free(m);
+    MPI_Finalize();
+}
+
+static const struct comm_ops mpi_ops = {
+    .name = "mpi",
+    .barrier = mpi_barrier,
+    .broadcast = mpi_broadcast,
+    .gather = mpi_gather,
+    .gather_sized = mpi_gather_sized,
+    .max = mpi_max,
+    .swap = mpi_swap,
+    .sum_fast = mpi_sum_fast,
+    .abort = mpi_abort,
+    .close = mpi_close,
+};
+
+enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct err *e)
+{
+    int level = 0, rank = 0, size = 0;
+
+    if (check(e, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread") ||
+        check(e, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler") ||
+        check(e, MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank") ||
+        check(e, MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size"))
+        return e->code;
+    if (level < MPI_THREAD_FUNNELED)
+        return err_set(e, ERR_USAGE, "this MPI was built without threads");
+    struct comm_mpi *m = mem_new(sizeof(*m));
+    m->comm = (struct comm){ .ops = &mpi_ops, .rank = rank, .size = size };
+    for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
+        m->pieces[i] = mem_array(COMM_PIECE_FLOATS, sizeof(float));
+    *out = &m->comm;
+    return OK;
+}

@@ -1,0 +1,321 @@
+#include "trainer/step.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the seed is used for here. Never changes: checkpoints go on with them. */
+enum { STREAM_INIT = 0x696e6974, STREAM_DROPOUT = 0x64726f70 };
+
+struct leaf_report {
+    double loss_sum;
+    uint64_t records;
+};
+/* What a rank tells all others between backward and reduce; the same layout on every rank of one binary. */
+struct report {
+    int64_t code, vote;
+    struct leaf_report leaves[]; /* this rank's, in order */
+};
+
+struct step {
+    struct step_config config;
+    struct model *model;
+    struct comm *comm;
+    struct device *device;
+    const struct kernels *k;
+    struct slice_range leaves, slices; /* this rank's */
+    float *params;                     /* whole, seen by the host too */
+    float *moment1, *moment2;          /* own slices */
+    struct tree *tree;                 /* exact */
+    float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
+    double *one;                       /* a double on the device */
+    size_t report_bytes;
+    struct report *own_report;
+    uint8_t *all_reports;
+    double *own_norms, *all_norms; /* squared, a slice each; all_norms in rank order */
+    double *by_leaf, *by_slice;    /* in tree order */
+};
+
+void step_close(struct step *s)
+{
+    if (!s)
+        return;
+    device_free(s->device, s->params);
+    device_free(s->device, s->moment1);
+    device_free(s->device, s->moment2);
+    device_free(s->device, s->sum);
+    device_free(s->device, s->leaf);
+    device_free(s->device, s->one);
+    tree_close(s->tree);
+    free(s->own_report);
+    free(s->all_reports);
+    free(s->own_norms);
+    free(s->all_norms);
+    free(s->by_leaf);
+    free(s->by_slice);
+    free(s);
+}
+
+static enum err_code check_config(const struct step_config *c, const struct model *model,
+                                  const struct comm *comm, struct err *e)
+{
+    size_t ranks = (size_t)comm->size;
+
+    if (!is_power_of_two(ranks) || ranks > c->leaves || c->leaves != model->params.slices)
+        return err_set(e, ERR_USAGE,
+                       "%zu ranks cannot share %zu leaves (%zu slices): ranks are a power of two, "
+                       "at most as many as leaves",
+                       ranks, c->leaves, model->params.slices);
+    if (!(c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1))
+        return err_set(e, ERR_USAGE, "AdamW's betas are from 0 to below 1, not %g and %g", c->beta1,
+                       c->beta2);
+    if (!((float)c->epsilon > 0) || !(c->weight_decay >= 0) || !(c->clip >= 0))
+        return err_set(e, ERR_USAGE,
+                       "AdamW's epsilon %g is to be above 0, weight decay %g and clip %g at least 0",
+                       c->epsilon, c->weight_decay, c->clip);
+    return OK;
+}
+
+static enum err_code take_floats(struct step *s, size_t n, float **out, struct err *e)
+{
+    return device_alloc(s->device, n, sizeof(float), (void **)out, e);
+}
+
+static enum err_code take_memory(struct step *s, struct err *e)
+{
+    const struct params *p = &s->model->params;
+    size_t own, ranks = (size_t)s->comm->size;
+
+    s->leaves = leaves_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
+    s->slices = slices_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
+    own = s->slices.count * p->slice_count;
+    if (take_floats(s, p->padded, &s->params, e) || take_floats(s, own, &s->moment1, e) ||
+        take_floats(s, own, &s->moment2, e) ||
+        device_alloc(s->device, 1, sizeof(double), (void **)&s->one, e))
+        return e->code;
+    if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, &s->tree, e)
+                        : take_floats(s, p->padded, &s->sum, e) || take_floats(s, p->padded, &s->leaf, e))
+        return e->code;
+    if (!device_host_view(s->device, s->params))
+        return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
+                       device_name(s->device));
+    s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct leaf_report);
+    s->own_report = mem_new(s->report_bytes);
+    s->all_reports = mem_array(ranks, s->report_bytes);
+    s->own_norms = mem_array(s->slices.count, sizeof(double));
+    s->all_norms = mem_array(s->config.leaves, sizeof(double));
+    s->by_leaf = mem_array(s->config.leaves, sizeof(double));
+    s->by_slice = mem_array(s->config.leaves, sizeof(double));
+    return OK;
+}
+
+enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm,
+                        struct step **out, struct err *e)
+{
+    CLEANUP(step_closep) struct step *s = mem_new(sizeof(*s));
+
+    *s = (struct step){
+        .config = *config, .model = model, .comm = comm, .device = model->device, .k = model->k
+    };
+    err_clear(e);
+    if (!check_config(config, model, comm, e))
+        IGNORE(take_memory(s, e));
+    if (comm_agree(comm, e))
+        return err_wrap(e, "prepare to train %zu parameters", model->params.count);
+    model_init(model, rng_key(config->seed, STREAM_INIT), s->params);
+    *out = TAKE(s);
+    return OK;
+}
+
+float *step_params(struct step *s)
+{
+    return device_host_view(s->device, s->params);
+}
+
+struct slice_range step_own_slices(const struct step *s)
+{
+    return s->slices;
+}
+
+struct step_slice step_slice(struct step *s, size_t slice)
+{
+    size_t count = s->model->params.slice_count;
+    struct step_slice out = { .slice = slice, .first = slice * count, .count = count };
+
+    invariant(slice < s->model->params.slices);
+    out.params = step_params(s) + out.first;
+    if (slice >= s->slices.first && slice < s->slices.first + s->slices.count) {
+        size_t place = (slice - s->slices.first) * count;
+        out.moment1 = (float *)device_host_view(s->device, s->moment1) + place;
+        out.moment2 = (float *)device_host_view(s->device, s->moment2) + place;
+    }
+    return out;
+}
+
+enum err_code step_spread(struct step *s, struct err *e)
+{
+    return comm_spread(s->comm, step_params(s), s->model->params.padded, e);
+}
+
+static uint64_t dropout_key(const struct step *s, int64_t step, size_t leaf)
+{
+    return rng_key(rng_key(rng_key(s->config.seed, STREAM_DROPOUT), (uint64_t)step), leaf);
+}
+
+/* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. */
+static enum err_code run_leaves(struct step *s, const struct step_input *in, struct err *e)
+{
+    size_t padded = s->model->params.padded;
+
+    if (s->config.exact)
+        tree_start(s->tree);
+    else
+        s->k->zero(s->device, s->sum, padded);
+    for (size_t i = 0; i < s->leaves.count; i++) {
+        struct leaf_report *report = &s->own_report->leaves[i];
+        size_t leaf = s->leaves.first + i;
+        float *grad = s->config.exact ? tree_next(s->tree) : s->leaf;
+        if (model_backward(s->model, s->params, &in->leaves[i], dropout_key(s, in->step, leaf), grad,
+                           &report->loss_sum, e))
+            return err_wrap(e, "leaf %zu", leaf);
+        report->records = in->leaves[i].n;
+        if (s->config.exact)
+            tree_push(s->tree);
+        else
+            s->k->add(s->device, s->sum, grad, padded);
+    }
+    return OK;
+}
+
+/* Sets r->diverged, and r->why to "step 12: " and the rest. */
+static void diverged(struct step_result *r, int64_t step, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void diverged(struct step_result *r, int64_t step, const char *fmt, ...)
+{
+    va_list ap;
+    int n = snprintf(r->why, sizeof(r->why), "step %" PRId64 ": ", step);
+
+    r->diverged = true;
+    va_start(ap, fmt);
+    vsnprintf(r->why + n, sizeof(r->why) - (size_t)n, fmt, ap);
+    va_end(ap);
+}
+
+/* All ranks' reports become the step's loss, records and vote. A rank's failure becomes everybody's. */
+static enum err_code share_reports(struct step *s, const struct step_input *in, struct step_result *r,
+                                   struct err *e)
+{
+    bool failed = false;
+    size_t leaf = 0;
+
+    s->own_report->code = e->code;
+    s->own_report->vote = in->vote;
+    struct err e_comm = ERR_INIT;
+    if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
+        *e = e_comm;
+        return e->code;
+    }
+    r->vote_max = in->vote;
+    for (int rank = 0; rank < s->comm->size; rank++) {
+        const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
+        failed = failed || report->code != OK;
+        r->vote_max = MAX(r->vote_max, report->vote);
+        for (size_t i = 0; i < s->leaves.count; i++, leaf++) {
+            s->by_leaf[leaf] = report->leaves[i].loss_sum;
+            r->records += report->leaves[i].records;
+            if (!isfinite(s->by_leaf[leaf]) && !r->diverged)
+                diverged(r, in->step, "the loss of leaf %zu is %g", leaf, s->by_leaf[leaf]);
+        }
+    }
+    if (failed)
+        return comm_agree(s->comm, e);
+    r->loss = r->records > 0 ? tree_sum_f64(s->by_leaf, s->config.leaves) / (double)r->records : 0;
+    return OK;
+}
+
+/* The gradient's sum over all leaves: at least the own slices of it, in their place. */
+static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
+{
+    size_t padded = s->model->params.padded;
+    float *sum = device_host_view(s->device, s->config.exact ? tree_result(s->tree) : s->sum);
+
+    if (s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e) : comm_sum_fast(s->comm, sum, padded, e))
+        return err_wrap(e, "sum the gradients");
+    *out = sum;
+    return OK;
+}
+
+/* The sum of squares over all slices, in tree order, on every rank. */
+static enum err_code sum_norm(struct step *s, const float *grad, double *out, struct err *e)
+{
+    size_t count = s->model->params.slice_count;
+
+    for (size_t i = 0; i < s->slices.count; i++) {
+        s->k->sum_squares(s->device, s->one, grad + (s->slices.first + i) * count, count);
+        device_get(s->device, &s->own_norms[i], s->one, sizeof(double));
+    }
+    if (comm_gather(s->comm, s->own_norms, s->slices.count * sizeof(double), s->all_norms, e))
+        return err_wrap(e, "the gradient's norm");
+    for (int rank = 0; rank < s->comm->size; rank++) {
+        struct slice_range of = slices_of_rank(rank, s->comm->size, s->config.leaves);
+        memcpy(s->by_slice + of.first, s->all_norms + (size_t)rank * of.count, of.count * sizeof(double));
+    }
+    *out = tree_sum_f64(s->by_slice, s->config.leaves);
+    return OK;
+}
+
+/* AdamW on the own slices, then everybody gets them. */
+static enum err_code update(struct step *s, const struct step_input *in, const struct step_result *r,
+                            const float *grad, struct err *e)
+{
+    const struct step_config *c = &s->config;
+    double clip = c->clip > 0 && r->norm > c->clip ? c->clip / r->norm : 1;
+    size_t count = s->model->params.slice_count, first = s->slices.first * count;
+    struct adamw a = { .lr = (float)in->lr,
+                       .beta1 = (float)c->beta1,
+                       .beta2 = (float)c->beta2,
+                       .epsilon = (float)c->epsilon,
+                       .weight_decay = (float)c->weight_decay,
+                       .grad_scale = (float)(clip / (double)r->records) };
+
+    adamw_prepare(&a, in->step);
+    s->k->adamw(s->device, s->params + first, s->moment1, s->moment2, grad + first, s->slices.count * count,
+                &a);
+    return step_spread(s, e) ? err_wrap(e, "spread the parameters") : OK;
+}
+
+static enum err_code run(struct step *s, const struct step_input *in, struct step_result *r, struct err *e)
+{
+    float *grad = NULL;
+    double squares = 0;
+
+    IGNORE(run_leaves(s, in, e)); // told to all in the report
+    if (share_reports(s, in, r, e))
+        return e->code;
+    if (r->diverged || r->records == 0)
+        return OK;
+    if (sum_gradient(s, &grad, e) || sum_norm(s, grad, &squares, e))
+        return e->code;
+    r->norm = sqrt(squares) / (double)r->records;
+    if (!isfinite(r->norm)) {
+        diverged(r, in->step, "the gradient's norm is %g", r->norm);
+        return OK;
+    }
+    return update(s, in, r, grad, e) ? e->code : device_sync(s->device, e);
+}
+
+enum err_code step_run(struct step *s, const struct step_input *in, struct step_result *out, struct err *e)
+{
+    struct step_result r = { 0 };
+
+    invariant(in->step >= 1);
+    err_clear(e);
+    if (run(s, in, &r, e))
+        return err_wrap(e, "step %" PRId64, in->step);
+    *out = r;
+    return OK;
+}
