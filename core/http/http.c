@@ -179,9 +179,27 @@ static enum err_code check_request(const struct http_request *q, struct err *e)
     return OK;
 }
 
+/* Room for the whole body at once, rather than by doubling: a large one would be copied twice over. */
+static void expect_body(CURL *curl, struct buf *body)
+{
+    curl_off_t length = -1;
+    if (curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK && length > 0 &&
+        (uint64_t)length <= body->max)
+        buf_reserve(body, (size_t)length);
+}
+
+/* Where an answer goes while it comes in. */
+struct sink {
+    CURL *curl;
+    struct http_response *r;
+};
+
 static size_t take_body(char *data, size_t size, size_t n, void *user)
 {
-    struct http_response *r = user;
+    const struct sink *sink = user;
+    struct http_response *r = sink->r;
+    if (r->body.len == 0)
+        expect_body(sink->curl, &r->body);
     buf_add(&r->body, data, size * n);
     return r->body.full ? 0 : size * n;
 }
@@ -230,7 +248,7 @@ static bool set_body(CURL *curl, const struct http_request *q)
 }
 
 static bool set_request(struct http_client *c, const struct http_request *q, const struct headers *h,
-                        struct http_response *r)
+                        struct sink *sink)
 {
     int64_t timeout_ms = q->timeout_ms ? q->timeout_ms : c->request_timeout_ms;
     bool head = strcmp(q->method, "HEAD") == 0;
@@ -240,9 +258,9 @@ static bool set_request(struct http_client *c, const struct http_request *q, con
            curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, h->list) == CURLE_OK &&
            curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms) == CURLE_OK &&
            curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
-           curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, r) == CURLE_OK &&
+           curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, sink) == CURLE_OK &&
            curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
-           curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, r) == CURLE_OK;
+           curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, sink->r) == CURLE_OK;
 }
 
 static enum err_code failed(const struct http_client *c, CURLcode code, const struct http_request *q,
@@ -307,6 +325,7 @@ enum err_code http_do(struct http_client *c, const struct http_request *q, struc
                       struct err *e)
 {
     CLEANUP(headers_done) struct headers h = { .list = NULL };
+    struct sink sink = { .curl = c->curl, .r = r };
     long status = 0;
     r->status = 0;
     buf_reset(&r->headers);
@@ -314,7 +333,7 @@ enum err_code http_do(struct http_client *c, const struct http_request *q, struc
     if (check_request(q, e) || build_headers(q, &h, e))
         return err_wrap(e, "%s", c->place);
     c->detail[0] = '\0';
-    if (!set_request(c, q, &h, r))
+    if (!set_request(c, q, &h, &sink))
         return err_set(e, ERR_USAGE, "%s: this libcurl (%s) lacks something", c->place, curl_version());
     CURLcode code = curl_easy_perform(c->curl);
     /* The list and the body are the caller's and ours: libcurl must not keep them. */

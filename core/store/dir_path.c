@@ -62,7 +62,10 @@ bool dir_decode_name(const char *name, struct buf *out, bool *out_more)
             if (i + 2 >= n)
                 return false;
             memcpy(hex, name + i + 1, 2);
-            if (hex_decode(hex, &byte, 1, &e) || stays_as_it_is(byte, out->len == before))
+            /* Upper case and only where it must be: another spelling would be another path of the same key.
+             */
+            if (strpbrk(hex, "abcdef") || hex_decode(hex, &byte, 1, &e) ||
+                stays_as_it_is(byte, out->len == before) || byte == '\0' || byte == '/')
                 return false;
             i += 2;
         } else if (!stays_as_it_is(byte, out->len == before)) {

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/store/dir_path.h"
+#include "core/store/store_check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -120,7 +121,8 @@ static enum err_code walk_item(struct walk *w, const struct item *item, struct e
     const char *key = buf_text(&w->key);
     size_t n = w->key.len;
     if (!item->is_folder) {
-        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0)
+        struct err no_key = ERR_INIT; /* a folder that a person made; no put did */
+        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0 || store_check_key(key, &no_key))
             return OK;
         return w->visit(w->context, key, buf_text(&w->path), e);
     }
