@@ -42,7 +42,8 @@ static enum err_code take_list(struct reader *r, const json_t *j, const struct c
 {
     struct conf_at item = { .up = at };
     json_t *value;
-    json_array_foreach((json_t *)j, item.index, value) {
+    json_array_foreach((json_t *)j, item.index, value)
+    {
         struct conf_node *child = NULL;
         if (take(r, value, &item, depth, &child, e))
             return e->code;
@@ -56,7 +57,8 @@ static enum err_code take_map(struct reader *r, const json_t *j, const struct co
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)j, name, value) {
+    json_object_foreach((json_t *)j, name, value)
+    {
         const struct conf_at here = { .up = at, .name = name };
         struct conf_node *child = NULL;
         if (!*name)

@@ -55,7 +55,8 @@ static bool is_outcome(const char *name)
     return false;
 }
 
-/* What one member alone cannot tell. `spec` has been read, so it is in its canonical form: its digest is the spec's. */
+/* What one member alone cannot tell. `spec` has been read, so it is in its canonical form: its digest is the
+ * spec's. */
 static enum err_code check(const struct job *j, const json_t *spec, struct err *e)
 {
     char digest[65];

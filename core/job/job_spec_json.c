@@ -1,6 +1,6 @@
 /*
- * The spec as JSON. Fractions stand as text ("0.003", the fewest digits that read back the same): the canonical form is hashed
- * and goes into the ledger, and JSON libraries do not agree on how to print a real.
+ * The spec as JSON. Fractions stand as text ("0.003", the fewest digits that read back the same): the
+ * canonical form is hashed and goes into the ledger, and JSON libraries do not agree on how to print a real.
  */
 #include "base/num.h"
 #include "core/job/job_spec.h"
@@ -57,8 +57,8 @@ json_t *job_spec_to_json(const struct job_spec *spec)
 }
 
 /* The first setting, by the table, in which `read` is not what the bound spec writes. */
-static enum err_code name_difference(const struct conf_field *fields, const json_t *read, const json_t *written,
-                                     const char *path, struct err *e)
+static enum err_code name_difference(const struct conf_field *fields, const json_t *read,
+                                     const json_t *written, const char *path, struct err *e)
 {
     for (const struct conf_field *f = fields; f->name; f++) {
         const json_t *r = json_object_get(read, f->name), *w = json_object_get(written, f->name);

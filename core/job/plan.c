@@ -48,7 +48,9 @@ static struct plan_segment ring_take(struct ring *r, uint64_t count)
         r->first = 0;
     }
     uint32_t shard = r->order[r->at];
-    struct plan_segment s = { .shard = shard, .first = r->first, .count = MIN(count, r->records[shard] - r->first) };
+    struct plan_segment s = { .shard = shard,
+                              .first = r->first,
+                              .count = MIN(count, r->records[shard] - r->first) };
     r->first += s.count;
     return s;
 }
@@ -66,8 +68,8 @@ static void deal(struct plan *p, struct ring *r)
     p->leaf_start[p->leaves] = used;
 }
 
-enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch, uint32_t leaves,
-                        struct plan *out, struct err *e)
+enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch,
+                        uint32_t leaves, struct plan *out, struct err *e)
 {
     uint64_t total = 0;
     if (leaves == 0 || epoch < 0)
@@ -80,8 +82,9 @@ enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t se
         return e->code;
     if (total < leaves)
         return err_set(e, ERR_USAGE,
-                       "%" PRIu64 " training records cannot be dealt to %" PRIu32 " leaves: lower train.leaves", total,
-                       leaves);
+                       "%" PRIu64 " training records cannot be dealt to %" PRIu32
+                       " leaves: lower train.leaves",
+                       total, leaves);
 
     uint64_t key = rng_key(rng_key((uint64_t)seed, PLAN_STREAM), (uint64_t)epoch);
     CLEANUP(freep) uint32_t *order = mem_array(shards, sizeof(*order));
@@ -103,8 +106,8 @@ enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t se
     return OK;
 }
 
-enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch, uint32_t leaves,
-                               struct plan *out, struct err *e)
+enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch,
+                               uint32_t leaves, struct plan *out, struct err *e)
 {
     CLEANUP(freep) uint64_t *records = mem_array(MAX(d->shard_count, 1), sizeof(*records));
     for (size_t i = 0; i < d->shard_count; i++)

@@ -27,9 +27,11 @@ static void both_readers_agree(void **state)
     static const char *const texts[] = {
         "{\"data\": {\"train\": \"x\"}}",
         "{\"name\": \"a\", \"note\": \"null\", \"data\": {\"train\": \"~\", \"missing\": [\"\", \"?\"]}}",
-        "{\"data\": {\"train\": \"x\"}, \"train\": {\"lr\": 0.1, \"epochs\": 7, \"shuffle\": false, \"every\": \"5 steps\"}}",
+        "{\"data\": {\"train\": \"x\"}, \"train\": {\"lr\": 0.1, \"epochs\": 7, \"shuffle\": false, "
+        "\"every\": \"5 steps\"}}",
         "{\"data\": {\"train\": \"x\"}, \"train\": {\"lr\": 1e-3}, \"hidden\": [8, 4], \"memory\": 2000000}",
-        "{\"data\": {\"train\": \"x\"}, \"ranks\": 4, \"users\": [{\"name\": \"a\", \"share\": 0.30000000000000004}]}",
+        "{\"data\": {\"train\": \"x\"}, \"ranks\": 4, \"users\": [{\"name\": \"a\", \"share\": "
+        "0.30000000000000004}]}",
         "{\"data\": {\"train\": \"\\u20ac \\u00e4\\n\"}, \"ranks\": {\"max\": 3}, \"time_limit\": \"90s\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
