@@ -1,23 +1,23 @@
-/*
- * main.c - `sovrun`: the command that people type, and, as `sovrun attempt`, the supervisor of one attempt.
- */
+/* sovrun: the command that people type, and the supervisor of one attempt. */
+#include "runner/attempt/attempt_main.h"
 #include "runner/cli/cli.h"
 
-#include <stddef.h>
+#include "base/def.h"
+
 #include <string.h>
 
-/* Programs that share this binary with the command line; each has its own `main`. */
-static const struct program {
+/* What shares this binary with the command line. */
+static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-} programs[] = {
-    { NULL, cli_main }, /* what is none of the others */
+} commands[] = {
+    { "attempt", attempt_main }, /* not for people: the scheduler starts it */
 };
 
 int main(int argc, char **argv)
 {
-    const struct program *p = programs;
-    while (p->name && (argc < 2 || strcmp(argv[1], p->name) != 0))
-        p++;
-    return p->run(argc, argv);
+    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, argv[1]) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    return cli_main(argc, argv);
 }
