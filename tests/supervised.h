@@ -84,7 +84,7 @@ static inline void link_ourselves(const char *home, const char *name)
 }
 
 /* Each test has a cluster of its own: its names do not meet those of others in the same Redis. */
-static inline void write_home(const struct fixture *f, const char *trainer, const char *more)
+static inline void write_home(const struct fixture *f, const char *mpirun, const char *trainer, const char *more)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
     CLEANUP(freep) char *path = path_join(f->home, "sovrun.yaml");
@@ -93,8 +93,8 @@ static inline void write_home(const struct fixture *f, const char *trainer, cons
              "name: embedded\nregion: local\nstate: { address: \"unix:%s/redis.sock\" }\n"
              "stores: [{ root: store, buckets: [data, models, evidence] }]\n"
              "nodes: [{ name: local, slots: 8 }]\n%s"
-             "launch: { mpirun: ./mpirun, trainer: %s, log_bytes_max: 64KiB }\n",
-             f->redis_dir, more, trainer);
+             "launch: { mpirun: %s, trainer: %s, log_bytes_max: 64KiB, oversubscribe: true }\n",
+             f->redis_dir, more, mpirun, trainer);
     assert_ok(buf_check(&text, "config", &e));
     assert_ok(file_write(path, text.data, text.len, 0600, &e));
     assert_ok(cluster_init_home(f->home, &e));
@@ -107,7 +107,8 @@ static inline void absolute(const char *path, char out[FOLDER_BYTES])
     snprintf(out, FOLDER_BYTES, "%s", whole);
 }
 
-static inline struct fixture *fixture_new(void **state, const char *trainer, const char *more)
+static inline struct fixture *fixture_new(void **state, const char *mpirun, const char *trainer,
+                                          const char *more)
 {
     struct fixture *f = mem_new(sizeof(*f));
     char dir[] = "build/test-sup-XXXXXX";
@@ -116,8 +117,29 @@ static inline struct fixture *fixture_new(void **state, const char *trainer, con
     absolute(*state, f->redis_dir);
     for (size_t i = 0; fake_names[i]; i++)
         link_ourselves(f->home, fake_names[i]);
-    write_home(f, trainer, more);
+    write_home(f, mpirun, trainer, more);
     return f;
+}
+
+/* What a killed supervisor cannot give back would keep the next test waiting. */
+static inline void break_lease(struct state *state)
+{
+    struct lease_facts facts;
+    struct err e = ERR_INIT;
+    if (lease_look(state, "attempt/" JOB, &facts, &e) == OK && facts.held)
+        IGNORE(lease_break(state, "attempt/" JOB, facts.token, &e));
+}
+
+/* Before each test and after: a test that failed has not tidied up. */
+static inline void clear_state(struct state *state)
+{
+    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2", "plan/" JOB "/1" };
+    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
+    struct err e = ERR_INIT;
+    break_lease(state);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        state_tx_delete(tx, names[i]);
+    IGNORE(state_commit(state, tx, &e));
 }
 
 static inline void open_state(struct fixture *f)
@@ -126,26 +148,24 @@ static inline void open_state(struct fixture *f)
     struct err e = ERR_INIT;
     assert_ok(cluster_load(f->home, NULL, &c, &e));
     assert_ok(cluster_open_state(c, &f->state, &e));
+    clear_state(f->state);
 }
 
-/* No process of it may be left; then nothing in the state either. */
 static inline void fixture_done(struct fixture **pf)
 {
     struct fixture *f = *pf;
-    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2", "plan/" JOB "/1" };
-    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    struct err e = ERR_INIT;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        state_tx_delete(tx, names[i]);
     if (f->supervisor.pid)
         proc_signal(f->supervisor, SIGKILL);
     if (f->state)
-        IGNORE(state_commit(f->state, tx, &e));
+        clear_state(f->state);
     state_close(f->state);
     nftw(f->home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
 }
-#define FIXTURE(f, trainer, more) CLEANUP(fixture_done) struct fixture *f = fixture_new(state, trainer, more)
+#define FIXTURE(f, trainer, more) \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "./mpirun", trainer, more)
+#define FIXTURE_OPEN_MPI(f, trainer) \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "mpirun", trainer, "")
 
 /* ---- the job in the state ---- */
 

@@ -330,7 +330,7 @@ static void no_secret_is_in_arguments_or_environment(void **state)
 {
     static const char *const names[] = { "PATH", "HOME", "LC_ALL", "LD_LIBRARY_PATH", "OPAL_PREFIX",
                                          "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                                         "OMPI_COMM_WORLD_RANK" };
+                                         "OMPI_MCA_mpi_yield_when_idle", "OMPI_COMM_WORLD_RANK" };
     FIXTURE(f, "trainer-shows", "");
     CLEANUP(buf_done) struct buf log = BUF_INIT(TEXT_MAX);
     CLEANUP(buf_done) struct buf token = BUF_INIT(TEXT_MAX);
@@ -352,6 +352,53 @@ static void no_secret_is_in_arguments_or_environment(void **state)
     read_file(f, "keys/demo.v1.key", &token);
     token.data[32] = '\0';
     assert_null(strstr(rest, buf_text(&token)));
+}
+
+/* ---- the same with Open MPI's own mpirun ---- */
+
+static void open_mpi_feeds_rank_0(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-good");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_SUCCEEDED, "");
+    assert_int_equal(count_in_log(f, " epoch 3 key fits\n"), 1);
+}
+
+static void open_mpi_gives_on_the_status(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-fails");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_USER_ERROR, "column 'x' is missing");
+}
+
+static void open_mpi_names_the_rank_that_died(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-dies");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_RANK_LOST, "rank 1 on node ");
+}
+
+static void open_mpi_lets_the_ranks_write_their_checkpoint(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-waits");
+    put_starting(f);
+    start_and_wait_for_ranks(f);
+    put_job(f, JOB_STOPPING, 1, "demo", 0);
+    assert_ended(f, OUTCOME_STOPPED, "the job was cancelled");
+    assert_true(count_in_log(f, "a checkpoint, then the end\n") >= 1); /* the first to end takes the other along */
+}
+
+static void open_mpi_cannot_start_what_is_no_program(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "sovrun.yaml");
+    CLEANUP(freep) char *path = path_join(f->home, "sovrun.yaml");
+    put_starting(f);
+    assert_int_equal(chmod(path, 0700), 0);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_LAUNCH_FAILED, "mpirun was unable to ");
 }
 
 static void it_asks_for_its_arguments(void **state)
@@ -406,6 +453,11 @@ static int run_all(void)
         cmocka_unit_test(a_trainer_that_is_not_there_is_a_failed_launch),
         cmocka_unit_test(output_beyond_the_limit_is_dropped_and_the_end_still_understood),
         cmocka_unit_test(no_secret_is_in_arguments_or_environment),
+        cmocka_unit_test(open_mpi_feeds_rank_0),
+        cmocka_unit_test(open_mpi_gives_on_the_status),
+        cmocka_unit_test(open_mpi_names_the_rank_that_died),
+        cmocka_unit_test(open_mpi_lets_the_ranks_write_their_checkpoint),
+        cmocka_unit_test(open_mpi_cannot_start_what_is_no_program),
         cmocka_unit_test(it_asks_for_its_arguments),
     };
     return cmocka_run_group_tests(tests, start_redis, stop_redis);
