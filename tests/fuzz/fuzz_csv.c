@@ -1,4 +1,5 @@
-/* Any text: cut into records whose fields, written down again with quotes, are the same records; or refused and left alone. */
+/* Any text: cut into records whose fields, written down again with quotes, are the same records; or refused
+ * and left alone. */
 #include "core/job/dataset.h"
 #include "tests/fuzz/replay.h"
 

@@ -1,4 +1,5 @@
-/* Any text as a dataset manifest: refused as corrupt, or read, written, and read back to the same; and then it can be planned. */
+/* Any text as a dataset manifest: refused as corrupt, or read, written, and read back to the same; and then
+ * it can be planned. */
 #include "core/job/plan.h"
 #include "tests/fuzz/replay.h"
 

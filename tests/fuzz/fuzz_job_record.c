@@ -1,4 +1,5 @@
-/* Any text as each of the records in the state: refused as corrupt, or read, written and read back to the same bytes. */
+/* Any text as each of the records in the state: refused as corrupt, or read, written and read back to the
+ * same bytes. */
 #include "core/job/attempt.h"
 #include "tests/fuzz/replay.h"
 

@@ -1,5 +1,6 @@
-/* Any text as a job spec: refused with its place, or bound; and then its JSON reads back to the same spec and the same digest.
- * The same text as stored JSON: refused as corrupt, or already in the one form that is written. */
+/* Any text as a job spec: refused with its place, or bound; and then its JSON reads back to the same spec and
+ * the same digest. The same text as stored JSON: refused as corrupt, or already in the one form that is
+ * written. */
 #include "core/job/job_spec.h"
 #include "tests/fuzz/replay.h"
 
