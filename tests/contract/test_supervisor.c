@@ -1,4 +1,5 @@
-/* The supervisor as a process, on a private Redis, with a launcher and trainers that do what each test wants. */
+/* The supervisor as a process, on a private Redis, with a launcher and trainers that do what each test wants.
+ */
 #include "tests/supervised.h"
 
 #include "base/text.h"
@@ -31,8 +32,8 @@ static void what_the_record_says_of_a_run(void **state)
     assert_int_equal(a.token, lease.token);
     assert_int_equal(a.supervisor_pid, f->supervisor.pid);
     assert_int_equal(a.supervisor_start, f->supervisor.start_ticks);
-    assert_true(proc_alive((struct proc_id){ .pid = (pid_t)a.launcher_pid,
-                                             .start_ticks = (uint64_t)a.launcher_start }));
+    assert_true(proc_alive(
+        (struct proc_id){ .pid = (pid_t)a.launcher_pid, .start_ticks = (uint64_t)a.launcher_start }));
     assert_int_equal(a.ranks, 2);
     assert_string_equal(a.node, "local");
     assert_int_equal(count_processes(f), 4); /* supervisor, mpirun, two ranks */
@@ -227,11 +228,10 @@ static void an_attempt_that_is_not_its_own_is_left_alone(void **state)
         int64_t attempts;
         bool there;
     } rows[] = {
-        { JOB_STARTING, 2, true },  /* a stale number */
-        { JOB_STARTING, 0, true },  /* a number that is yet to come */
-        { JOB_QUEUED, 1, true },    /* no attempt is wanted */
-        { JOB_CANCELLED, 1, true },
-        { JOB_STARTING, 1, false }, /* no such job */
+        { JOB_STARTING, 2, true },                              /* a stale number */
+        { JOB_STARTING, 0, true },                              /* a number that is yet to come */
+        { JOB_QUEUED, 1, true },                                /* no attempt is wanted */
+        { JOB_CANCELLED, 1, true }, { JOB_STARTING, 1, false }, /* no such job */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         FIXTURE(f, "trainer-good", "");
@@ -328,9 +328,15 @@ static void output_beyond_the_limit_is_dropped_and_the_end_still_understood(void
 
 static void no_secret_is_in_arguments_or_environment(void **state)
 {
-    static const char *const names[] = { "PATH", "HOME", "LC_ALL", "LD_LIBRARY_PATH", "OPAL_PREFIX",
-                                         "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                                         "OMPI_MCA_mpi_yield_when_idle", "OMPI_COMM_WORLD_RANK" };
+    static const char *const names[] = { "PATH",
+                                         "HOME",
+                                         "LC_ALL",
+                                         "LD_LIBRARY_PATH",
+                                         "OPAL_PREFIX",
+                                         "OMPI_ALLOW_RUN_AS_ROOT",
+                                         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+                                         "OMPI_MCA_mpi_yield_when_idle",
+                                         "OMPI_COMM_WORLD_RANK" };
     FIXTURE(f, "trainer-shows", "");
     CLEANUP(buf_done) struct buf log = BUF_INIT(TEXT_MAX);
     CLEANUP(buf_done) struct buf token = BUF_INIT(TEXT_MAX);
@@ -342,7 +348,8 @@ static void no_secret_is_in_arguments_or_environment(void **state)
     read_file(f, "attempts/" JOB ".1/log", &log);
     assert_null(strstr(buf_text(&log), "topsecret"));
     char *rest = (char *)log.data;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL && line[0];) { /* the environment ends with an empty line */
+    for (char *line;
+         (line = strsep(&rest, "\n")) != NULL && line[0];) { /* the environment ends with an empty line */
         bool known = false;
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
             known = known || (text_starts(line, names[i]) && line[strlen(names[i])] == '=');
@@ -388,7 +395,8 @@ static void open_mpi_lets_the_ranks_write_their_checkpoint(void **state)
     start_and_wait_for_ranks(f);
     put_job(f, JOB_STOPPING, 1, "demo", 0);
     assert_ended(f, OUTCOME_STOPPED, "the job was cancelled");
-    assert_true(count_in_log(f, "a checkpoint, then the end\n") >= 1); /* the first to end takes the other along */
+    assert_true(count_in_log(f, "a checkpoint, then the end\n") >=
+                1); /* the first to end takes the other along */
 }
 
 static void open_mpi_cannot_start_what_is_no_program(void **state)
