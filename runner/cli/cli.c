@@ -182,8 +182,7 @@ int cli_main(int argc, char **argv)
     secret_harden_process();
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is an error of writing, and a peer that leaves is not our end */
     if (dispatch(&c, argc, argv, &e)) {
-        if (e.text[0]) /* else argp has said it */
-            cli_say("%s", e.text);
+        cli_say("%s", e.text);
         return (int)cli_exit_of(e.code);
     }
     if (fflush(stdout) != 0) {

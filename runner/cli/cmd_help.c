@@ -33,8 +33,7 @@ enum err_code help_overview(FILE *out, const char *group, struct err *e)
     if (!group) {
         buf_add_text(&text, "\nOptions of every command:\n");
         for (const struct opt *o = options_shared; o->name; o++)
-            buf_addf(&text, "  --%s%s%-*s %s\n", o->name, o->value ? " " : "", (int)(27 - strlen(o->name)), o->value ? o->value : " ",
-                     o->help);
+            buf_addf(&text, "  --%s %-*s %s\n", o->name, (int)(27 - strlen(o->name)), o->value ? o->value : "", o->help);
         buf_add_text(&text, "\n`sovrun help COMMAND` says more. Exit codes: 0 done, 1 failed, 2 bad usage or spec, 3 denied, 4 try\n"
                             "again later, 5 the job itself failed, 6 not found.\n");
     }

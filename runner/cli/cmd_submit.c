@@ -6,7 +6,7 @@
 #include "runner/cli/follow.h"
 #include "runner/cli/print.h"
 #include "runner/cli/services.h"
-#include "runner/cli/submit.h"
+#include "runner/cli/submission.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static enum err_code submit_run(struct cli *c, const struct arguments *a, const 
     CLEANUP(json_donep) json_t *shown = NULL;
     struct progress progress = follow_progress(c);
 
-    if (client_open(c, &api, e) || submit_job(c, api, a->list[0], &s->sets, &progress, &answer, e))
+    if (client_open(c, &api, e) || submission_send(c, api, a->list[0], &s->sets, &progress, &answer, e))
         return e->code;
     if (!s->wait)
         return c->json ? print_json(answer, e) : print_line(e, "%s", job_id(answer));
@@ -95,7 +95,7 @@ static enum err_code run_one(struct cli *c, const struct arguments *a, const str
     CLEANUP(json_donep) json_t *shown = NULL;
     struct progress progress = follow_progress(c);
 
-    if (client_open(c, &api, e) || submit_job(c, api, a->list[0], &s->sets, &progress, &answer, e))
+    if (client_open(c, &api, e) || submission_send(c, api, a->list[0], &s->sets, &progress, &answer, e))
         return e->code;
     progress_say(&progress, "submitted %s", job_id(answer));
     struct follow f = { .api = api, .job = job_id(answer), .cancel_on_stop = true, .progress = &progress };
@@ -159,7 +159,7 @@ static enum err_code run_run(struct cli *c, const struct arguments *a, const voi
 
     if (c->url)
         return err_set(e, ERR_USAGE, "`run` works on this machine's own cluster; with --url use `sovrun submit --wait`");
-    if (submit_check_file(a->list[0], &s->sets, e)) /* a mistake in the file should not cost a start */
+    if (submission_check_file(a->list[0], &s->sets, e)) /* a mistake in the file should not cost a start */
         return e->code;
     stop_init();
     if (services_claim(c, &claim, e) || services_up(c, true, &up, e))

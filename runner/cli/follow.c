@@ -44,7 +44,7 @@ static void pause_ms(int64_t ms, bool stop_heard)
 
 enum err_code follow_job(const struct follow *f, json_t **out, struct err *e)
 {
-    int64_t seen = 0, away_since = 0;
+    int64_t seen = -1, away_since = 0; /* -1: nothing yet */
     bool cancelled = false, said = false;
 
     for (;;) { /* ends with the job, a signal, or a scheduler that stays away */

@@ -64,7 +64,7 @@ struct cmd {
 extern const struct opt options_shared[]; /* into struct cli */
 
 /* argv[0] is not looked at. `settings` starts with the command's defaults. *out_help: --help was given, the rest does not
- * matter. ERR_USAGE with an empty text: argp has said it already. */
+ * matter. */
 enum err_code options_parse(const struct cmd *cmd, int argc, char **argv, struct cli *c, void *settings, struct arguments *out,
                             bool *out_help, struct err *e);
 

@@ -1,4 +1,4 @@
-#include "runner/cli/submit.h"
+#include "runner/cli/submission.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -46,7 +46,7 @@ static enum err_code check_spec(const char *file, const struct buf *text, const 
     return job_spec_from_doc(doc, out, e);
 }
 
-enum err_code submit_check_file(const char *file, const struct opt_list *sets, struct err *e)
+enum err_code submission_check_file(const char *file, const struct opt_list *sets, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
     CLEANUP(freep) struct job_spec *spec = mem_new(sizeof(*spec));
@@ -132,7 +132,7 @@ static enum err_code send(struct api_client *api, const json_t *request, json_t 
     return e->code;
 }
 
-enum err_code submit_job(const struct cli *c, struct api_client *api, const char *file, const struct opt_list *sets,
+enum err_code submission_send(const struct cli *c, struct api_client *api, const char *file, const struct opt_list *sets,
                          struct progress *progress, json_t **out, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
