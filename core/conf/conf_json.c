@@ -65,6 +65,7 @@ static enum err_code take_map(struct reader *r, const json_t *j, const struct co
             return FAIL(r, at, ERR_USAGE, e, "the name of a setting is empty");
         if (check_text(r, at, name, strlen(name), e) || take(r, value, &here, depth, &child, e))
             return e->code;
+        invariant(child);
         child->name = mem_text(name);
         conf_node_append(map, child);
     }

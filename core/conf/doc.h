@@ -1,9 +1,9 @@
 /*
  * doc.h - a parsed document inside core/conf: a tree of nodes that know their lines. Private to the module.
  *
- * conf_parse.c (from YAML) and conf_json.c build the tree, conf_set.c changes it, conf_bind.c reads it; conf_scalar.c turns one scalar's
- * text into a member and back, conf_print.c prints structs and tables. A scalar keeps its text as written:
- * only the field that it is bound to decides what it means.
+ * conf_parse.c (from YAML) and conf_json.c build the tree, conf_set.c changes it, conf_bind.c reads it;
+ * conf_scalar.c turns one scalar's text into a member and back, conf_print.c prints structs and tables. A
+ * scalar keeps its text as written: only the field that it is bound to decides what it means.
  */
 #ifndef CORE_CONF_DOC_H
 #define CORE_CONF_DOC_H

@@ -22,13 +22,12 @@ static const char *const precision_names[] = { "fp32", NULL };
 /* "200 steps", "1 step" or "200". */
 static enum err_code every_parse(const char *text, void *member, struct err *e)
 {
-    char digits[24] = "";
+    char digits[24];
     const char *unit = strchr(text, ' ');
     size_t n = unit ? (size_t)(unit - text) : strlen(text);
     int64_t steps = 0;
     bool fits = n < sizeof(digits) && (!unit || strcmp(unit, " steps") == 0 || strcmp(unit, " step") == 0);
-    if (fits)
-        memcpy(digits, text, n);
+    snprintf(digits, sizeof(digits), "%.*s", fits ? (int)n : 0, text);
     if (!fits || parse_i64(digits, &steps, e) || steps < 1 || steps > EVERY_STEPS_MAX)
         return err_set(e, ERR_USAGE, "must be from 1 to %d steps, as in '200 steps', not '%.40s'",
                        EVERY_STEPS_MAX, text);
@@ -109,7 +108,8 @@ static const struct conf_field checkpoint_fields[] = {
     CONF_CHOICE(spec_checkpoint, lock, "none", store_lock_names, "object lock of checkpoints and the model"),
     CONF_DURATION(spec_checkpoint, retain_ms, "retain", "0", 0, 36500 * MS_PER_DAY,
                   "how long the lock holds: goes with lock"),
-    CONF_NAME(spec_checkpoint, key, "default", "key-encryption key that wraps the job's data keys"),
+    CONF_NAME(spec_checkpoint, key, "demo",
+              "key-encryption key that wraps the job's data keys; the embedded cluster has one called demo"),
     CONF_END,
 };
 

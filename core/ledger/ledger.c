@@ -83,7 +83,7 @@ static enum err_code read_end(struct ledger *l, struct err *e)
 {
     char folder[STORE_KEY_BYTES];
     struct newest newest = { .seq = 0 };
-    struct ledger_signed head;
+    struct ledger_signed head = { .seq = 0 };
 
     ledger_folder(l->config.prefix, LEDGER_HEAD, folder);
     newest.folder_bytes = strlen(folder);
@@ -210,8 +210,8 @@ static enum err_code make_segment(const struct ledger *l, const struct ledger_ev
 static enum err_code put(struct ledger *l, enum ledger_kind kind, int64_t seq, const struct buf *bytes,
                          struct err *e)
 {
-    struct store_put_options options = { .content_type =
-                                             kind == LEDGER_HEAD ? "application/json" : "application/jsonl" };
+    const char *type = kind == LEDGER_HEAD ? "application/json" : "application/jsonl";
+    struct store_put_options options = { .content_type = type };
     char key[STORE_KEY_BYTES];
 
     if (l->config.lock_mode != STORE_LOCK_NONE) {
@@ -241,7 +241,7 @@ static enum err_code write_batch(struct ledger *l, const struct buf *segment, co
 enum err_code ledger_append(struct ledger *l, const struct ledger_event *events, size_t count, struct err *e)
 {
     CLEANUP(buf_done) struct buf segment = BUF_INIT(LEDGER_SEGMENT_BYTES_MAX);
-    struct ledger_head head;
+    struct ledger_head head = { .seq = 0 };
 
     if (count < 1 || count > LEDGER_BATCH_MAX)
         return err_set(e, ERR_USAGE, "ledger append: %zu events; 1 to %d are allowed", count,

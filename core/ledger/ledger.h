@@ -94,8 +94,7 @@ struct ledger_report {
     int64_t records, segments, heads; /* of the chain that counts */
     int64_t superseded;               /* segments beside it: of deposed writers, or never finished */
     struct ledger_head last;
-    int64_t
-        bad_seq; /* where !ok: the bad record, the last of its segment's (0: the fault is not in a record) */
+    int64_t bad_seq; /* where !ok: the bad record, the last one of its segment; 0: it is not in a record */
     char bad_key[STORE_KEY_BYTES];
     char why[256]; /* "record 7 was changed: its successor expects hash ..." */
 };

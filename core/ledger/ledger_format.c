@@ -149,7 +149,7 @@ enum err_code ledger_head_read(const void *bytes, size_t n, const char *cluster,
                                struct ledger_signed *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(LEDGER_HEAD_BYTES_MAX);
-    struct ledger_signed h;
+    struct ledger_signed h = { .seq = 0 };
     size_t k = 0;
 
     if (count == 0)

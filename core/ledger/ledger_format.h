@@ -19,8 +19,8 @@ extern const char ledger_no_hash[SHA256_HEX_BYTES]; /* what the first record bui
 /* ---- names ---- */
 
 enum ledger_kind { LEDGER_SEGMENT, LEDGER_HEAD };
-void ledger_folder(const char *prefix, enum ledger_kind kind,
-                   char out[STORE_KEY_BYTES]); /* with a slash last */
+/* With a slash last. */
+void ledger_folder(const char *prefix, enum ledger_kind kind, char out[STORE_KEY_BYTES]);
 void ledger_key(const char *prefix, enum ledger_kind kind, int64_t seq, int64_t token,
                 char out[STORE_KEY_BYTES]);
 /* The name behind the folder; false where it is none that ledger_key() makes. */

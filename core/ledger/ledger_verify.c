@@ -20,12 +20,14 @@ struct known_head {
     bool counts;
 };
 
+struct name {
+    int64_t seq, token;
+};
+
 struct names {
     enum ledger_kind kind;
     size_t folder_bytes, count, size;
-    struct {
-        int64_t seq, token;
-    } * name;
+    struct name *name;
     char strange[STORE_KEY_BYTES]; /* the first key that is none of ours */
 };
 
@@ -97,8 +99,7 @@ static enum err_code add_name(void *context, const struct store_info *info, stru
         n->size = n->size ? n->size * 2 : 64;
         n->name = mem_grow(n->name, n->size, sizeof(*n->name));
     }
-    n->name[n->count].seq = seq;
-    n->name[n->count++].token = token;
+    n->name[n->count++] = (struct name){ .seq = seq, .token = token };
     return OK;
 }
 

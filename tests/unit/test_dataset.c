@@ -352,6 +352,7 @@ static void store_failure_is_not_a_missing_dataset(void **state)
     char digest[65];
     store_fault_at(s, 1, ERR_RETRY, false);
     assert_int_equal(dataset_load(s, "credit/v3", &d, digest, &e), ERR_RETRY);
+    assert_non_null(strstr(e.text, "load dataset 'credit/v3': "));
 }
 
 /* ---- the holdout ---- */

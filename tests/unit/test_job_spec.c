@@ -5,6 +5,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Lines 1 to 3: all that must be given. */
@@ -117,6 +118,10 @@ static const struct refusal {
       "name: a\ndata: { train: s3://data/x, target: t, positive: p, missing: ['', x, ''] }\n"
       "checkpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.missing: '' is listed twice" },
+    { "a missing value is listed once, side by side too",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p, missing: [y, x, x] }\n"
+      "checkpoint: { to: s3://models/x }\n",
+      "job.yaml:2: data.missing: 'x' is listed twice" },
     { "retention needs a lock",
       "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
       "checkpoint: { to: s3://models/x, retain: 30d }\n",
@@ -188,7 +193,7 @@ static void little_is_enough(void **state)
     struct job_spec s;
     assert_ok(spec_of(MINIMAL, &s, &e));
     assert_string_equal(s.queue, "default");
-    assert_string_equal(s.checkpoint.key, "default");
+    assert_string_equal(s.checkpoint.key, "demo");
     assert_int_equal(s.train.leaves, 8);
     assert_int_equal(s.train.batch, 64);
     assert_int_equal(s.checkpoint.every_steps, 200);
@@ -208,6 +213,25 @@ static void interval_may_leave_its_unit_out(void **state)
     assert_int_equal(s.checkpoint.every_steps, 7);
     CLEANUP(json_donep) json_t *j = job_spec_to_json(&s);
     assert_string_equal(json_text_or(json_object_get(j, "checkpoint"), "every", ""), "7 steps");
+}
+
+static void prefix_leaves_room_for_keys_behind_it(void **state)
+{
+    (void)state;
+    for (int n = 768; n <= 769; n++) {
+        struct err e = ERR_INIT;
+        struct job_spec s;
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+                 "checkpoint: { to: s3://models/%0*d }\n",
+                 n, 0);
+        assert_int_equal(spec_of(text, &s, &e), n == 768 ? OK : ERR_USAGE);
+        assert_string_equal(e.text, n == 768
+                                        ? ""
+                                        : "job.yaml:3: checkpoint.to: must be at most 768 bytes behind the "
+                                          "bucket, not 769");
+    }
 }
 
 static void refused_spec_leaves_the_output_alone(void **state)
@@ -357,6 +381,7 @@ int main(void)
         cmocka_unit_test(full_spec_is_read),
         cmocka_unit_test(little_is_enough),
         cmocka_unit_test(interval_may_leave_its_unit_out),
+        cmocka_unit_test(prefix_leaves_room_for_keys_behind_it),
         cmocka_unit_test(refused_spec_leaves_the_output_alone),
         cmocka_unit_test(spec_comes_back_from_json),
         cmocka_unit_test(canonical_form_is_known),
