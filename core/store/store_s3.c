@@ -271,7 +271,10 @@ static enum err_code cut_to_range(struct http_response *r, uint64_t offset, uint
     *out_whole = r->body.len;
     if (r->status != PARTIAL) {
         buf_drop_front(&r->body, MIN(offset, r->body.len));
-        r->body.len = MIN(r->body.len, length);
+        if (r->body.len > length) {
+            r->body.len = length;
+            r->body.data[length] = '\0';
+        }
         return OK;
     }
     if (!http_header(r, "content-range", range, sizeof(range)) ||
