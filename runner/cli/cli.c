@@ -108,9 +108,9 @@ static enum err_code run_command(struct cli *c, const struct cmd *cmd, int argc,
 
 static enum err_code dispatch(struct cli *c, int argc, char **argv, struct err *e)
 {
-    const struct cmd *cmd;
+    const struct cmd *cmd = NULL;
     bool help = false;
-    int first, words;
+    int first = argc, words = 1;
 
     if (options_parse_shared(argc, argv, c, &first, &help, e))
         return e->code;

@@ -96,7 +96,7 @@ static enum err_code tell(const struct ledger_report *r, bool end_known, const c
     if (print_line(e, "ok: %" PRId64 " records in %" PRId64 " segments, each signed and chained; last %" PRId64 " %.16s", r->records,
                    r->segments, r->last.seq, r->last.hash))
         return e->code;
-    if (!end_known)
+    if (!end_known && r->records)
         cli_say("%s, so whether records are missing at the end cannot be told", why);
     return OK;
 }

@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <poll.h>
-#include <stdio.h>
 
 enum { LOG_WAIT_MS = 1000, LOG_JSON_BYTES_MAX = 16 << 20, ATTEMPT_MAX = 100000 };
 

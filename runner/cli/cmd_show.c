@@ -21,7 +21,7 @@ static void row(struct buf *out, const char *name, const char *fmt, ...)
     va_end(ap);
     if (text.len == 0)
         return;
-    buf_addf(out, "%-12s ", name);
+    buf_addf(out, "%-16s ", name);
     utf8_clean(buf_text(&text), text.len, false, out);
     buf_add_byte(out, '\n');
 }
@@ -109,7 +109,7 @@ static void show_text(const json_t *shown, struct buf *out)
 
     row(out, "job", "%s", json_text_or(job, "id", ""));
     row(out, "name", "%s", json_text_or(spec, "name", ""));
-    buf_addf(out, "%-12s ", "state");
+    buf_addf(out, "%-16s ", "state");
     print_coloured(out, print_state_colour(state), colours, state);
     buf_add_byte(out, '\n');
     row(out, "reason", "%s", json_text_or(job, "reason", ""));

@@ -95,6 +95,8 @@ static void lay_cell(const struct print_table *t, size_t column, const char *tex
         add_spaces(out, pad);
     print_coloured(out, colour, colours, buf_text(&shown));
     if (column + 1 == t->columns) {
+        while (out->len > 0 && out->data[out->len - 1] == ' ')
+            out->len--;
         buf_add_byte(out, '\n');
         return;
     }

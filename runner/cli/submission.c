@@ -92,7 +92,7 @@ static enum err_code stage_data(const struct cli *c, const char *file, const str
 {
     CLEANUP(cluster_freep) struct cluster *cluster = NULL;
     CLEANUP(freep) char *path = data_path(file, spec->data.train);
-    _Static_assert(STAGE_MISSING_MAX >= SPEC_MISSING_MAX, "they fit");
+    _Static_assert((int)STAGE_MISSING_MAX >= (int)SPEC_MISSING_MAX, "they fit");
 
     if (cli_cluster(c, &cluster, e))
         return err_wrap(e, "data.train is a plain file, and staging it needs the cluster's configuration (or stage it where that "
