@@ -316,10 +316,12 @@ enum err_code submit_job(const struct moves *m, const struct submission *s, cons
         if (e->code != ERR_CONFLICT)
             break;
         /* The id is taken, or a twin of this request was faster. */
+        err_clear(e);
         if (find_repeat(m, s, user, out, e) == OK)
             return OK;
         if (e->code != ERR_NOT_FOUND)
             break;
+        err_clear(e);
     }
     return err_wrap(e, "submit");
 }

@@ -19,6 +19,8 @@ void csv_facts_done(struct csv_facts *f)
 /* What is known of a column so far. */
 struct guess {
     bool any, not_numeric;
+    size_t line; /* where the first value that is no number stands */
+    char value[64];
 };
 
 static bool is_missing(const struct stage_options *o, const char *text)
@@ -78,13 +80,18 @@ static enum err_code take_record(const char *path, const struct csv_record *r, c
         if (guesses[i].not_numeric || is_missing(o, r->fields[i]))
             continue;
         guesses[i].any = true;
-        guesses[i].not_numeric = parse_f64(r->fields[i], &number, &ignored) != OK;
+        if (parse_f64(r->fields[i], &number, &ignored) == OK)
+            continue;
+        guesses[i].not_numeric = true;
+        guesses[i].line = r->line;
+        snprintf(guesses[i].value, sizeof(guesses[i].value), "%s", r->fields[i]);
     }
     return OK;
 }
 
 /* "NAME=category"; a name may hold '=' itself, so the last one counts. */
-static enum err_code apply_override(const char *text, struct csv_facts *facts, const struct guess *guesses, struct err *e)
+static enum err_code apply_override(const char *path, const char *text, struct csv_facts *facts, const struct guess *guesses,
+                                    struct err *e)
 {
     const char *equals = strrchr(text, '=');
     size_t n = equals ? (size_t)(equals - text) : 0;
@@ -99,20 +106,21 @@ static enum err_code apply_override(const char *text, struct csv_facts *facts, c
         if (strlen(facts->columns[i].name) != n || strncmp(facts->columns[i].name, text, n) != 0)
             continue;
         if (kind == COLUMN_NUMERIC && guesses[i].not_numeric)
-            return err_set(e, ERR_USAGE, "--column '%s': it holds values that are no numbers", text);
+            return err_set(e, ERR_USAGE, "%s:%zu: column '%s': '%s' is no number (--missing says what stands for \"not known\")",
+                           path, guesses[i].line, facts->columns[i].name, guesses[i].value);
         facts->columns[i].kind = (enum column_kind)kind;
         return OK;
     }
     return err_set(e, ERR_USAGE, "--column '%s': the file has no column of that name", text);
 }
 
-static enum err_code decide_kinds(const struct stage_options *o, struct csv_facts *facts, const struct guess *guesses,
+static enum err_code decide_kinds(const char *path, const struct stage_options *o, struct csv_facts *facts, const struct guess *guesses,
                                   struct err *e)
 {
     for (size_t i = 0; i < facts->column_count; i++)
         facts->columns[i].kind = guesses[i].any && !guesses[i].not_numeric ? COLUMN_NUMERIC : COLUMN_CATEGORY;
     for (size_t i = 0; o->columns && i < o->columns->count; i++)
-        if (apply_override(o->columns->items[i], facts, guesses, e))
+        if (apply_override(path, o->columns->items[i], facts, guesses, e))
             return e->code;
     return OK;
 }
@@ -140,7 +148,7 @@ static enum err_code survey_records(struct csv_file *f, const struct stage_optio
         return err_set(e, ERR_USAGE, "'%s' has no records behind its header", f->path);
     if (facts->records > (uint64_t)DATASET_RECORDS_MAX)
         return err_set(e, ERR_LIMIT, "'%s' has more than %" PRId64 " records", f->path, DATASET_RECORDS_MAX);
-    return decide_kinds(o, facts, guesses, e);
+    return decide_kinds(f->path, o, facts, guesses, e);
 }
 
 enum err_code stage_survey(const char *path, const struct stage_options *o, struct csv_facts *out, struct err *e)

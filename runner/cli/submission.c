@@ -64,6 +64,20 @@ static char *data_path(const char *file, const char *uri)
     return path_join(folder, uri + strlen(file_scheme));
 }
 
+/* The file is at hand, so a slip of the pen in data.target is told before anything is stored. */
+static enum err_code check_target(const char *path, const struct csv_facts *facts, const char *target, struct err *e)
+{
+    const char *names[DATASET_COLUMNS_MAX], *near;
+    for (size_t i = 0; i < facts->column_count; i++) {
+        names[i] = facts->columns[i].name;
+        if (strcmp(names[i], target) == 0)
+            return OK;
+    }
+    near = text_nearest(target, names, facts->column_count);
+    return err_set(e, ERR_USAGE, "data.target: '%s' has no column '%s'%s%s%s", path, target, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "");
+}
+
 static enum err_code stage_into(const struct cluster *cluster, const char *path, const struct job_spec *spec,
                                 struct progress *progress, char **out_uri, struct err *e)
 {
@@ -76,7 +90,11 @@ static enum err_code stage_into(const struct cluster *cluster, const char *path,
 
     for (size_t i = 0; i < spec->data.missing_count; i++)
         o.missing[o.missing_count++] = spec->data.missing[i];
-    if (stage_survey(path, &o, &facts, e) || stage_prefix(path, &facts, &o, prefix, e) ||
+    if (stage_survey(path, &o, &facts, e))
+        return err_wrap(e, "data.train");
+    if (check_target(path, &facts, spec->data.target, e))
+        return e->code;
+    if (stage_prefix(path, &facts, &o, prefix, e) ||
         cluster_open_store(cluster, cluster->default_data_bucket, &store, e) ||
         stage_file(path, &facts, store, cluster->default_data_bucket, prefix, &o, &r, e))
         return err_wrap(e, "data.train");
