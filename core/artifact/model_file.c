@@ -2,7 +2,8 @@
 
 enum { METADATA_BYTES_MAX = 8 << 20 };
 
-enum err_code model_file_metadata(const json_t *encoding, const char *dataset_content, json_t **out, struct err *e)
+enum err_code model_file_metadata(const json_t *encoding, const char *dataset_content, json_t **out,
+                                  struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(METADATA_BYTES_MAX);
 

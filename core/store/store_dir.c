@@ -180,7 +180,7 @@ static enum err_code open_latest(const char *folder, struct opened *out, struct 
             return err_set(e, ERR_NOT_FOUND, "the object was deleted");
         enum err_code code = open_data(folder, newest.id, out, e);
         if (code != ERR_NOT_FOUND)
-            return code;
+            return code; /* not e->code: what `e` held before is not ours */
         err_clear(e);
     }
     return err_set(e, ERR_RETRY, "the newest version is deleted faster than it can be opened");

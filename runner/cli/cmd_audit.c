@@ -37,10 +37,11 @@ static enum err_code audit_open(const struct cli *c, struct audit *out, struct e
     return OK;
 }
 
-static enum err_code prove(const struct audit *a, const struct ledger_head *expected, ledger_each_fn *each, void *context,
-                           struct ledger_report *out, struct err *e)
+static enum err_code prove(const struct audit *a, const struct ledger_head *expected, ledger_each_fn *each,
+                           void *context, struct ledger_report *out, struct err *e)
 {
-    if (ledger_verify(a->store, a->cluster->name, a->cluster->ledger.prefix, &a->trust, expected, each, context, out, e))
+    if (ledger_verify(a->store, a->cluster->name, a->cluster->ledger.prefix, &a->trust, expected, each,
+                      context, out, e))
         return err_wrap(e, "read the ledger");
     return OK;
 }
@@ -56,14 +57,16 @@ static enum err_code read_head(struct state *s, struct ledger_head *out, struct 
 
     if (state_get(s, head_key, &text, NULL, e) || json_parse(text.data, text.len, what, &doc, e))
         return e->code;
-    if (json_get_i64(doc, what, "seq", &out->seq, e) || json_copy_text(doc, what, "hash", out->hash, sizeof(out->hash), e) ||
+    if (json_get_i64(doc, what, "seq", &out->seq, e) ||
+        json_copy_text(doc, what, "hash", out->hash, sizeof(out->hash), e) ||
         json_get_i64(doc, what, "token", &out->token, e))
         return e->code;
     return OK;
 }
 
 /* *out_known false, and why: the state is away, or has none. */
-static enum err_code expected_head(const struct cluster *c, struct ledger_head *out, bool *out_known, char why[256], struct err *e)
+static enum err_code expected_head(const struct cluster *c, struct ledger_head *out, bool *out_known,
+                                   char why[256], struct err *e)
 {
     CLEANUP(state_closep) struct state *s = NULL;
 
@@ -72,29 +75,33 @@ static enum err_code expected_head(const struct cluster *c, struct ledger_head *
         return OK;
     if (e->code != ERR_RETRY && e->code != ERR_NOT_FOUND && e->code != ERR_IO)
         return e->code;
-    snprintf(why, 256, "%s", e->code == ERR_NOT_FOUND && s ? "the state knows no head yet" : "the state does not answer");
+    snprintf(why, 256, "%s",
+             e->code == ERR_NOT_FOUND && s ? "the state knows no head yet" : "the state does not answer");
     err_clear(e);
     return OK;
 }
 
 static json_t *report_json(const struct ledger_report *r, bool end_known)
 {
-    json_t *last = r->last.seq ? json_pack("{s:I,s:s,s:I}", "seq", (json_int_t)r->last.seq, "hash", r->last.hash, "token",
-                                           (json_int_t)r->last.token)
+    json_t *last = r->last.seq ? json_pack("{s:I,s:s,s:I}", "seq", (json_int_t)r->last.seq, "hash",
+                                           r->last.hash, "token", (json_int_t)r->last.token)
                                : json_null();
-    json_t *bad = r->ok ? json_null()
-                        : json_pack("{s:I,s:s,s:s}", "seq", (json_int_t)r->bad_seq, "key", r->bad_key, "why", r->why);
-    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:o,s:o}", "ok", (int)r->ok, "records", (json_int_t)r->records, "segments",
-                     (json_int_t)r->segments, "heads", (json_int_t)r->heads, "superseded", (json_int_t)r->superseded, "end_known",
-                     (int)end_known, "last", last, "bad", bad);
+    json_t *bad =
+        r->ok ? json_null()
+              : json_pack("{s:I,s:s,s:s}", "seq", (json_int_t)r->bad_seq, "key", r->bad_key, "why", r->why);
+    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:o,s:o}", "ok", (int)r->ok, "records", (json_int_t)r->records,
+                     "segments", (json_int_t)r->segments, "heads", (json_int_t)r->heads, "superseded",
+                     (json_int_t)r->superseded, "end_known", (int)end_known, "last", last, "bad", bad);
 }
 
 static enum err_code tell(const struct ledger_report *r, bool end_known, const char *why, struct err *e)
 {
     if (!r->ok)
         return print_line(e, "BAD: %s%s%s", r->why, r->bad_key[0] ? "\n  object: " : "", r->bad_key);
-    if (print_line(e, "ok: %" PRId64 " records in %" PRId64 " segments, each signed and chained; last %" PRId64 " %.16s", r->records,
-                   r->segments, r->last.seq, r->last.hash))
+    if (print_line(e,
+                   "ok: %" PRId64 " records in %" PRId64 " segments, each signed and chained; last %" PRId64
+                   " %.16s",
+                   r->records, r->segments, r->last.seq, r->last.hash))
         return e->code;
     if (!end_known && r->records)
         cli_say("%s, so whether records are missing at the end cannot be told", why);
@@ -123,8 +130,11 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
 }
 
 const struct cmd cmd_audit_verify = {
-    .name = "audit verify", .args = "", .help = "prove that the audit trail is whole: hashes, signatures, order, end",
-    .more = "Recomputes everything from the store. Exit code 1, and the first bad record named, where it is not.",
+    .name = "audit verify",
+    .args = "",
+    .help = "prove that the audit trail is whole: hashes, signatures, order, end",
+    .more =
+        "Recomputes everything from the store. Exit code 1, and the first bad record named, where it is not.",
     .run = verify_run,
 };
 
@@ -158,7 +168,8 @@ static enum err_code keep(void *context, const json_t *record, const char *hash,
     struct tail *t = context;
     (void)hash;
     (void)e;
-    if (json_i64_or(record, "seq", 0) <= t->after || (t->job && strcmp(t->job, json_text_or(record, "job", "")) != 0))
+    if (json_i64_or(record, "seq", 0) <= t->after ||
+        (t->job && strcmp(t->job, json_text_or(record, "job", "")) != 0))
         return OK;
     if (t->count == t->max) {
         json_decref(t->ring[t->first]);
@@ -180,9 +191,9 @@ static enum err_code show_record(const json_t *record, struct err *e)
     if (json_object_size(members) && json_canonical(members, &data, e))
         return e->code;
     CLEANUP(freep)
-    char *text = mem_printf("%6" PRId64 "  %s  %-22s %-13s  %s  %s", json_i64_or(record, "seq", 0), json_text_or(record, "time", "?"),
-                            json_text_or(record, "event", "?"), job[0] ? job : "-", json_text_or(record, "actor", "?"),
-                            buf_text(&data));
+    char *text = mem_printf("%6" PRId64 "  %s  %-22s %-13s  %s  %s", json_i64_or(record, "seq", 0),
+                            json_text_or(record, "time", "?"), json_text_or(record, "event", "?"),
+                            job[0] ? job : "-", json_text_or(record, "actor", "?"), buf_text(&data));
     utf8_fit(text, width ? width : SIZE_MAX, &line);
     buf_add_byte(&line, '\n');
     return print_out(&line, e);
@@ -196,7 +207,8 @@ static enum err_code take_newest(const struct audit *a, struct tail *t, struct e
     if (prove(a, NULL, keep, t, &report, e))
         return e->code;
     if (!report.ok)
-        return err_set(e, ERR_CORRUPT, "the ledger is not whole: %s (`sovrun audit verify` says more)", report.why);
+        return err_set(e, ERR_CORRUPT, "the ledger is not whole: %s (`sovrun audit verify` says more)",
+                       report.why);
     t->after = MAX(t->after, report.last.seq);
     return OK;
 }
@@ -278,6 +290,10 @@ static const struct opt tail_options[] = {
     OPT_END,
 };
 const struct cmd cmd_audit_tail = {
-    .name = "audit tail", .args = "", .help = "the newest records of the audit trail, verified", .options = tail_options,
-    .settings_bytes = sizeof(struct tail_settings), .run = tail_run,
+    .name = "audit tail",
+    .args = "",
+    .help = "the newest records of the audit trail, verified",
+    .options = tail_options,
+    .settings_bytes = sizeof(struct tail_settings),
+    .run = tail_run,
 };

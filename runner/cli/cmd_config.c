@@ -12,10 +12,24 @@
 
 /* ---- what kind of file ---- */
 
-static const char *const job_names[] = { "model", "data", "train", "checkpoint", "task", "resources", "retry", "queue", NULL };
-static const char *const cluster_names[] = { "stores", "nodes", "queues", "region", "state", "api", "ledger", "keys", "signing_key",
-                                             "policy", "timing", "launch", "default_data_bucket", NULL };
-static const char *const policy_names[] = { "kms_required", "data_classes", "lock_min", "retain_min", "buckets", NULL };
+static const char *const job_names[] = { "model",     "data",  "train", "checkpoint", "task",
+                                         "resources", "retry", "queue", NULL };
+static const char *const cluster_names[] = { "stores",
+                                             "nodes",
+                                             "queues",
+                                             "region",
+                                             "state",
+                                             "api",
+                                             "ledger",
+                                             "keys",
+                                             "signing_key",
+                                             "policy",
+                                             "timing",
+                                             "launch",
+                                             "default_data_bucket",
+                                             NULL };
+static const char *const policy_names[] = { "kms_required", "data_classes", "lock_min",
+                                            "retain_min",   "buckets",      NULL };
 
 const char *const config_kind_names[] = { "job", "cluster", "policy", NULL };
 
@@ -27,17 +41,22 @@ static size_t count_names(const struct conf_doc *doc, const char *const *names)
     return count;
 }
 
-enum err_code config_kind_of(const struct conf_doc *doc, const char *file, enum config_kind *out, struct err *e)
+enum err_code config_kind_of(const struct conf_doc *doc, const char *file, enum config_kind *out,
+                             struct err *e)
 {
-    const size_t counts[] = { count_names(doc, job_names), count_names(doc, cluster_names), count_names(doc, policy_names) };
+    const size_t counts[] = { count_names(doc, job_names), count_names(doc, cluster_names),
+                              count_names(doc, policy_names) };
     size_t best = 0, ties = 0;
     for (size_t i = 1; i < ARRAY_LEN(counts); i++)
         best = counts[i] > counts[best] ? i : best;
     for (size_t i = 0; i < ARRAY_LEN(counts); i++)
         ties += counts[i] == counts[best];
     if (counts[best] == 0 || ties > 1)
-        return err_set(e, ERR_USAGE, "%s: neither a job's file nor a cluster's configuration, by its settings; say --kind job, "
-                       "cluster or policy", file);
+        return err_set(
+            e, ERR_USAGE,
+            "%s: neither a job's file nor a cluster's configuration, by its settings; say --kind job, "
+            "cluster or policy",
+            file);
     *out = (enum config_kind)best;
     return OK;
 }
@@ -95,27 +114,40 @@ static enum err_code check_run(struct cli *c, const struct arguments *a, const v
     for (size_t i = 0; i < s->sets.count; i++)
         if (conf_set(doc, s->sets.items[i], e))
             return e->code;
-    if (kind == CONFIG_JOB ? check_job(doc, e) : kind == CONFIG_POLICY ? check_policy(doc, e) : check_cluster(file, &s->sets, e))
+    if (kind == CONFIG_JOB      ? check_job(doc, e)
+        : kind == CONFIG_POLICY ? check_policy(doc, e)
+                                : check_cluster(file, &s->sets, e))
         return e->code;
     if (!c->json)
-        return print_line(e, "ok: %s is a %s", file, kind == CONFIG_CLUSTER ? "cluster's configuration" : config_kind_names[kind]);
-    CLEANUP(json_donep) json_t *doc_json = json_pack("{s:b,s:s,s:s}", "ok", 1, "kind", config_kind_names[kind], "file", file);
+        return print_line(e, "ok: %s is a %s", file,
+                          kind == CONFIG_CLUSTER ? "cluster's configuration" : config_kind_names[kind]);
+    CLEANUP(json_donep)
+    json_t *doc_json = json_pack("{s:b,s:s,s:s}", "ok", 1, "kind", config_kind_names[kind], "file", file);
     return print_json(doc_json, e);
 }
 
 static const struct opt check_options[] = {
-    OPT_TEXT_ROW(check_settings, kind, "kind", 'k', "KIND", "job, cluster or policy, where the file does not show it"),
-    OPT_LIST_ROW(check_settings, sets, "set", 's', "KEY=VALUE", "change a setting of a job's file, as in train.lr=0.01"),
+    OPT_TEXT_ROW(check_settings, kind, "kind", 'k', "KIND",
+                 "job, cluster or policy, where the file does not show it"),
+    OPT_LIST_ROW(check_settings, sets, "set", 's', "KEY=VALUE",
+                 "change a setting of a job's file, as in train.lr=0.01"),
     OPT_END,
 };
 const struct cmd cmd_config_check = {
-    .name = "config check", .args = "FILE", .args_min = 1, .args_max = 1, .help = "is a job's or a cluster's file as it must be",
-    .options = check_options, .settings_bytes = sizeof(struct check_settings), .run = check_run,
+    .name = "config check",
+    .args = "FILE",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "is a job's or a cluster's file as it must be",
+    .options = check_options,
+    .settings_bytes = sizeof(struct check_settings),
+    .run = check_run,
 };
 
 /* ---- explain ---- */
 
-static enum err_code explain_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
+static enum err_code explain_run(struct cli *c, const struct arguments *a, const void *settings,
+                                 struct err *e)
 {
     static const struct conf_field *const tables[] = { job_spec_fields, cluster_fields, policy_fields };
     CLEANUP(buf_done) struct buf text = BUF_INIT(1 << 20);
@@ -133,6 +165,9 @@ static enum err_code explain_run(struct cli *c, const struct arguments *a, const
 }
 
 const struct cmd cmd_config_explain = {
-    .name = "config explain", .args = "[job|cluster|policy]", .args_max = 1, .help = "every setting: default, range, meaning",
+    .name = "config explain",
+    .args = "[job|cluster|policy]",
+    .args_max = 1,
+    .help = "every setting: default, range, meaning",
     .run = explain_run,
 };

@@ -26,15 +26,17 @@ static enum err_code ask_place(const struct cli *c, struct models *m, struct err
         return e->code;
     if (client_job(api, "GET", m->job, "", &shown, e)) {
         if (e->code == ERR_RETRY)
-            return err_wrap(e, "where the job's model lies is not known (--prefix s3://BUCKET/PREFIX, its checkpoint.to, says it "
-                            "without a scheduler)");
+            return err_wrap(e, "where the job's model lies is not known (--prefix s3://BUCKET/PREFIX, its "
+                               "checkpoint.to, says it "
+                               "without a scheduler)");
         return e->code;
     }
     snprintf(m->name, sizeof(m->name), "%s", client_text(shown, NULL, "name"));
     return store_uri_parse(client_text(shown, "checkpoint", "to"), m->bucket, m->prefix, e);
 }
 
-enum err_code models_open(const struct cli *c, const char *job, const char *prefix_uri, struct models *out, struct err *e)
+enum err_code models_open(const struct cli *c, const char *job, const char *prefix_uri, struct models *out,
+                          struct err *e)
 {
     CLEANUP(models_done) struct models m = { .trust = { .count = 1 } };
 
@@ -45,7 +47,8 @@ enum err_code models_open(const struct cli *c, const char *job, const char *pref
         return e->code;
     for (size_t n = strlen(m.prefix); n > 0 && m.prefix[n - 1] == '/'; n--)
         m.prefix[n - 1] = '\0';
-    if (cluster_public_key(m.cluster, m.trust.public_key[0], e) || cluster_open_store(m.cluster, m.bucket, &m.store, e))
+    if (cluster_public_key(m.cluster, m.trust.public_key[0], e) ||
+        cluster_open_store(m.cluster, m.bucket, &m.store, e))
         return e->code;
     *out = m;
     m.store = NULL;
@@ -53,7 +56,8 @@ enum err_code models_open(const struct cli *c, const char *job, const char *pref
     return OK;
 }
 
-enum err_code models_each(const struct models *m, enum artifact_kind kind, models_each_fn *each, void *context, struct err *e)
+enum err_code models_each(const struct models *m, enum artifact_kind kind, models_each_fn *each,
+                          void *context, struct err *e)
 {
     CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
     size_t count = 0;
@@ -76,7 +80,8 @@ enum err_code models_each(const struct models *m, enum artifact_kind kind, model
     return OK;
 }
 
-enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out, struct err *e)
+enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out,
+                            struct err *e)
 {
     CLEANUP(keys_closep) struct keys *keys = NULL;
     if (cluster_open_keys(m->cluster, &keys, e))
@@ -84,25 +89,29 @@ enum err_code models_unwrap(const struct models *m, const struct artifact *a, st
     return artifact_unwrap(keys, a, out, e);
 }
 
-enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out, struct err *e)
+enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out,
+                                struct err *e)
 {
     CLEANUP(secret_freep) struct secret *key = NULL;
     char sha256[SHA256_HEX_BYTES];
 
     if (a->part_count != 1)
-        return err_set(e, ERR_CORRUPT, "manifest %s: a model has one part, not %zu", a->manifest_key, a->part_count);
+        return err_set(e, ERR_CORRUPT, "manifest %s: a model has one part, not %zu", a->manifest_key,
+                       a->part_count);
     if (models_unwrap(m, a, &key, e) || artifact_get_part(m->store, key, a, 0, out, e))
         return e->code;
     sha256_hex(out->data, out->len, sha256);
     if (strcmp(sha256, a->parts[0].plain_sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "%s: what is inside has another SHA-256 than its manifest says", a->parts[0].key);
+        return err_set(e, ERR_CORRUPT, "%s: what is inside has another SHA-256 than its manifest says",
+                       a->parts[0].key);
     return OK;
 }
 
 /* ---- a model out of a checkpoint ---- */
 
 /* Every slice's `params`, one behind the other: the model's vector, with its padding. */
-static enum err_code join_params(const struct models *m, const struct artifact *a, struct buf *out, struct err *e)
+static enum err_code join_params(const struct models *m, const struct artifact *a, struct buf *out,
+                                 struct err *e)
 {
     CLEANUP(secret_freep) struct secret *key = NULL;
 
@@ -122,7 +131,8 @@ static enum err_code join_params(const struct models *m, const struct artifact *
 }
 
 /* One row of meta.tensors: {"name","dims","first"} in floats of the vector. */
-static enum err_code read_tensor(const json_t *row, const struct buf *vector, struct tensor *out, struct err *e)
+static enum err_code read_tensor(const json_t *row, const struct buf *vector, struct tensor *out,
+                                 struct err *e)
 {
     static const char what[] = "checkpoint meta: tensors";
     struct tensor t = { .type = TENSOR_F32 };
@@ -130,8 +140,8 @@ static enum err_code read_tensor(const json_t *row, const struct buf *vector, st
     int64_t first;
     json_t *dims;
 
-    if (json_copy_text(row, what, "name", t.name, sizeof(t.name), e) || json_get_i64(row, what, "first", &first, e) ||
-        json_get_array(row, what, "dims", &dims, e))
+    if (json_copy_text(row, what, "name", t.name, sizeof(t.name), e) ||
+        json_get_i64(row, what, "first", &first, e) || json_get_array(row, what, "dims", &dims, e))
         return e->code;
     t.dim_count = json_array_size(dims);
     if (t.dim_count < 1 || t.dim_count > TENSOR_DIMS_MAX)
@@ -151,7 +161,8 @@ static enum err_code read_tensor(const json_t *row, const struct buf *vector, st
     return OK;
 }
 
-enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out, struct err *e)
+enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out,
+                                     struct err *e)
 {
     CLEANUP(buf_wipe) struct buf vector = BUF_INIT(FILE_BYTES_MAX);
     CLEANUP(json_donep) json_t *metadata = NULL;

@@ -13,9 +13,13 @@
 enum { LONG_KEYS = 1000, SHARED_KEYS = 2000, HELP_KEY = 3000, GROUP_SHARED = 1, NAME_BYTES = 64 };
 
 const struct opt options_shared[] = {
-    OPT_TEXT_ROW(cli, home, "home", 0, "DIR", "folder of the cluster [SOVRUN_HOME, or ~/.local/state/sovrun]"),
-    OPT_TEXT_ROW(cli, url, "url", 0, "URL", "where the scheduler is: unix:PATH or http://HOST:PORT [SOVRUN_URL, or by the configuration]"),
-    OPT_TEXT_ROW(cli, config, "config", 0, "FILE", "the cluster's configuration [SOVRUN_CONFIG, or sovrun.yaml in its home]"),
+    OPT_TEXT_ROW(cli, home, "home", 0, "DIR",
+                 "folder of the cluster [SOVRUN_HOME, or ~/.local/state/sovrun]"),
+    OPT_TEXT_ROW(
+        cli, url, "url", 0, "URL",
+        "where the scheduler is: unix:PATH or http://HOST:PORT [SOVRUN_URL, or by the configuration]"),
+    OPT_TEXT_ROW(cli, config, "config", 0, "FILE",
+                 "the cluster's configuration [SOVRUN_CONFIG, or sovrun.yaml in its home]"),
     OPT_FLAG_ROW(cli, json, "json", 0, "one JSON document on standard output, and nothing else there"),
     OPT_END,
 };
@@ -25,7 +29,7 @@ struct parse {
     struct cli *cli;
     void *settings;
     struct arguments arguments;
-    int next;                    /* where the shared options ended */
+    int next; /* where the shared options ended */
     bool help;
     struct err *e;
 };
@@ -48,7 +52,8 @@ static enum err_code take_value(const struct opt *row, void *settings, const cha
         break;
     case OPT_INT:
         if (parse_i64(value, &number, e) || number < row->min || number > row->max)
-            return err_set(e, ERR_USAGE, "--%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'", row->name,
+            return err_set(e, ERR_USAGE,
+                           "--%s must be a whole number from %" PRId64 " to %" PRId64 ", not '%s'", row->name,
                            row->min, row->max, value);
         memcpy(member, &number, sizeof(number));
         break;
@@ -89,7 +94,8 @@ static error_t take_argument(struct parse *p, struct argp_state *state, char *va
         a->list[a->count++] = value;
         return 0;
     }
-    IGNORE(err_set(p->e, ERR_USAGE, "'%s' is one argument too many; usage: sovrun %s %s", value, p->cmd->name, p->cmd->args));
+    IGNORE(err_set(p->e, ERR_USAGE, "'%s' is one argument too many; usage: sovrun %s %s", value, p->cmd->name,
+                   p->cmd->args));
     return EINVAL;
 }
 
@@ -118,9 +124,11 @@ static void add_rows(const struct opt *rows, int base, int group, struct argp_op
 {
     for (size_t i = 0; rows && rows[i].name; i++) {
         invariant(*io_count < OPTIONS_MAX);
-        out[(*io_count)++] = (struct argp_option){
-            .name = rows[i].name, .key = key_of(&rows[i], i, base), .arg = rows[i].value, .doc = rows[i].help, .group = group
-        };
+        out[(*io_count)++] = (struct argp_option){ .name = rows[i].name,
+                                                   .key = key_of(&rows[i], i, base),
+                                                   .arg = rows[i].value,
+                                                   .doc = rows[i].help,
+                                                   .group = group };
     }
 }
 
@@ -132,20 +140,21 @@ static void make_options(const struct cmd *cmd, struct argp_option out[OPTIONS_M
     if (cmd)
         add_rows(cmd->options, LONG_KEYS, 0, out, &count);
     add_rows(options_shared, SHARED_KEYS, GROUP_SHARED, out, &count);
-    out[count] = (struct argp_option){
-        .name = "help", .key = 'h', .doc = "this text", .group = GROUP_SHARED
-    };
+    out[count] =
+        (struct argp_option){ .name = "help", .key = 'h', .doc = "this text", .group = GROUP_SHARED };
 }
 
 /* ---- what argp did not understand ---- */
 
-/* argp only says that something is wrong; a sentence needs to know what. So the words are gone through once more. */
+/* argp only says that something is wrong; a sentence needs to know what. So the words are gone through once
+ * more. */
 struct search {
     const struct argp_option *options;
     const char *command; /* "" or " submit" */
 };
 
-static const struct argp_option *find_long(const struct search *s, const char *name, size_t n, size_t *out_matches)
+static const struct argp_option *find_long(const struct search *s, const char *name, size_t n,
+                                           size_t *out_matches)
 {
     const struct argp_option *found = NULL;
     *out_matches = 0;
@@ -200,7 +209,8 @@ static enum err_code check_short(const struct search *s, int argc, char **argv, 
         while (o->name && o->key != *p)
             o++;
         if (!o->name)
-            return err_set(e, ERR_USAGE, "there is no option '-%c'; `sovrun%s --help` lists them", *p, s->command);
+            return err_set(e, ERR_USAGE, "there is no option '-%c'; `sovrun%s --help` lists them", *p,
+                           s->command);
         if (!o->arg)
             continue;
         if (!p[1] && ++*io_i == argc)
@@ -228,7 +238,8 @@ static enum err_code parse(struct parse *p, int argc, char **argv)
     char command[NAME_BYTES];
 
     make_options(p->cmd, options);
-    if (argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_IN_ORDER, NULL, p) == 0)
+    if (argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_IN_ORDER, NULL, p) ==
+        0)
         return OK;
     if (p->e->code)
         return p->e->code;
@@ -237,21 +248,22 @@ static enum err_code parse(struct parse *p, int argc, char **argv)
     return say_what_is_wrong(&s, argc, argv, p->e);
 }
 
-enum err_code options_parse(const struct cmd *cmd, int argc, char **argv, struct cli *c, void *settings, struct arguments *out,
-                            bool *out_help, struct err *e)
+enum err_code options_parse(const struct cmd *cmd, int argc, char **argv, struct cli *c, void *settings,
+                            struct arguments *out, bool *out_help, struct err *e)
 {
     struct parse p = { .cmd = cmd, .cli = c, .settings = settings, .e = e };
     if (parse(&p, argc, argv))
         return e->code;
     *out_help = p.help;
     if (!p.help && p.arguments.count < cmd->args_min)
-        return err_set(e, ERR_USAGE, "%s is missing; usage: sovrun %s %s", p.arguments.count ? "an argument" : cmd->args,
-                       cmd->name, cmd->args);
+        return err_set(e, ERR_USAGE, "%s is missing; usage: sovrun %s %s",
+                       p.arguments.count ? "an argument" : cmd->args, cmd->name, cmd->args);
     *out = p.arguments;
     return OK;
 }
 
-enum err_code options_parse_shared(int argc, char **argv, struct cli *c, int *out_next, bool *out_help, struct err *e)
+enum err_code options_parse_shared(int argc, char **argv, struct cli *c, int *out_next, bool *out_help,
+                                   struct err *e)
 {
     struct parse p = { .cli = c, .e = e, .next = argc };
     if (parse(&p, argc, argv))
