@@ -1,8 +1,9 @@
 /*
- * supervised.h - what the tests of the supervisor stand on: a home with a job, a private Redis, the supervisor as a process.
+ * supervised.h - what the tests of the supervisor stand on: a home with a job, a private Redis, the
+ * supervisor as a process.
  *
- * The supervisor is the test's own program with the argument "attempt"; mpirun and trainer are it as well (tests/fake/ranks.h).
- * Only the test's own process, so everything is static and in this header.
+ * The supervisor is the test's own program with the argument "attempt"; mpirun and trainer are it as well
+ * (tests/fake/ranks.h). Only the test's own process, so everything is static and in this header.
  */
 #ifndef TESTS_SUPERVISED_H
 #define TESTS_SUPERVISED_H
@@ -84,7 +85,8 @@ static inline void link_ourselves(const char *home, const char *name)
 }
 
 /* Each test has a cluster of its own: its names do not meet those of others in the same Redis. */
-static inline void write_home(const struct fixture *f, const char *trainer, const char *more)
+static inline void write_home(const struct fixture *f, const char *mpirun, const char *trainer,
+                              const char *more)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
     CLEANUP(freep) char *path = path_join(f->home, "sovrun.yaml");
@@ -93,8 +95,8 @@ static inline void write_home(const struct fixture *f, const char *trainer, cons
              "name: embedded\nregion: local\nstate: { address: \"unix:%s/redis.sock\" }\n"
              "stores: [{ root: store, buckets: [data, models, evidence] }]\n"
              "nodes: [{ name: local, slots: 8 }]\n%s"
-             "launch: { mpirun: ./mpirun, trainer: %s, log_bytes_max: 64KiB }\n",
-             f->redis_dir, more, trainer);
+             "launch: { mpirun: %s, trainer: %s, log_bytes_max: 64KiB, oversubscribe: true }\n",
+             f->redis_dir, more, mpirun, trainer);
     assert_ok(buf_check(&text, "config", &e));
     assert_ok(file_write(path, text.data, text.len, 0600, &e));
     assert_ok(cluster_init_home(f->home, &e));
@@ -107,7 +109,8 @@ static inline void absolute(const char *path, char out[FOLDER_BYTES])
     snprintf(out, FOLDER_BYTES, "%s", whole);
 }
 
-static inline struct fixture *fixture_new(void **state, const char *trainer, const char *more)
+static inline struct fixture *fixture_new(void **state, const char *mpirun, const char *trainer,
+                                          const char *more)
 {
     struct fixture *f = mem_new(sizeof(*f));
     char dir[] = "build/test-sup-XXXXXX";
@@ -116,8 +119,30 @@ static inline struct fixture *fixture_new(void **state, const char *trainer, con
     absolute(*state, f->redis_dir);
     for (size_t i = 0; fake_names[i]; i++)
         link_ourselves(f->home, fake_names[i]);
-    write_home(f, trainer, more);
+    write_home(f, mpirun, trainer, more);
     return f;
+}
+
+/* What a killed supervisor cannot give back would keep the next test waiting. */
+static inline void break_lease(struct state *state)
+{
+    struct lease_facts facts;
+    struct err e = ERR_INIT;
+    if (lease_look(state, "attempt/" JOB, &facts, &e) == OK && facts.held)
+        IGNORE(lease_break(state, "attempt/" JOB, facts.token, &e));
+}
+
+/* Before each test and after: a test that failed has not tidied up. */
+static inline void clear_state(struct state *state)
+{
+    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2",
+                                         "plan/" JOB "/1" };
+    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
+    struct err e = ERR_INIT;
+    break_lease(state);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        state_tx_delete(tx, names[i]);
+    IGNORE(state_commit(state, tx, &e));
 }
 
 static inline void open_state(struct fixture *f)
@@ -126,33 +151,38 @@ static inline void open_state(struct fixture *f)
     struct err e = ERR_INIT;
     assert_ok(cluster_load(f->home, NULL, &c, &e));
     assert_ok(cluster_open_state(c, &f->state, &e));
+    clear_state(f->state);
 }
 
-/* No process of it may be left; then nothing in the state either. */
 static inline void fixture_done(struct fixture **pf)
 {
     struct fixture *f = *pf;
-    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2", "plan/" JOB "/1" };
-    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    struct err e = ERR_INIT;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        state_tx_delete(tx, names[i]);
     if (f->supervisor.pid)
         proc_signal(f->supervisor, SIGKILL);
     if (f->state)
-        IGNORE(state_commit(f->state, tx, &e));
+        clear_state(f->state);
     state_close(f->state);
     nftw(f->home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
 }
-#define FIXTURE(f, trainer, more) CLEANUP(fixture_done) struct fixture *f = fixture_new(state, trainer, more)
+#define FIXTURE(f, trainer, more)                                                                            \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "./mpirun", trainer, more)
+#define FIXTURE_OPEN_MPI(f, trainer)                                                                         \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "mpirun", trainer, "")
 
 /* ---- the job in the state ---- */
 
-static inline void put_job(struct fixture *f, enum job_state job_state, int64_t attempts, const char *key, int64_t limit_ms)
+static inline void put_job(struct fixture *f, enum job_state job_state, int64_t attempts, const char *key,
+                           int64_t limit_ms)
 {
-    CLEANUP(job_done) struct job j = { .id = JOB, .user = "ada", .state = job_state, .attempts = attempts,
-                                       .node = "local", .slots = 2, .submitted_ms = 1 };
+    CLEANUP(job_done)
+    struct job j = { .id = JOB,
+                     .user = "ada",
+                     .state = job_state,
+                     .attempts = attempts,
+                     .node = "local",
+                     .slots = 2,
+                     .submitted_ms = 1 };
     CLEANUP(buf_done) struct buf text = BUF_INIT(TEXT_MAX);
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
     char control[JOB_KEY_BYTES];
@@ -188,12 +218,13 @@ static inline bool read_record(struct fixture *f, struct attempt *out)
 }
 
 struct events {
-    char names[512];  /* of this job's, in order, each with a space behind it */
+    char names[512]; /* of this job's, in order, each with a space behind it */
     char all[65536];
     char since[STATE_ID_BYTES];
 };
 
-static inline enum err_code add_event(void *context, const char *id, const void *data, size_t n, struct err *e)
+static inline enum err_code add_event(void *context, const char *id, const void *data, size_t n,
+                                      struct err *e)
 {
     struct events *ev = context;
     CLEANUP(json_donep) json_t *j = NULL;
@@ -278,8 +309,8 @@ static inline bool in_session(const char *pid, pid_t session)
     if (file_read(path, &text, &e))
         return false;
     const char *p = strrchr(buf_text(&text), ')');
-    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 && of_session == session &&
-           life != 'Z';
+    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 &&
+           of_session == session && life != 'Z';
 }
 
 /* Of all that it ever started; nothing else ever enters its session. */
@@ -290,7 +321,8 @@ static inline int count_processes(struct fixture *f)
     DIR *proc = opendir("/proc");
     assert_non_null(proc);
     while ((entry = readdir(proc)) != NULL)
-        count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && in_session(entry->d_name, f->supervisor.pid);
+        count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+                 in_session(entry->d_name, f->supervisor.pid);
     closedir(proc);
     return count;
 }

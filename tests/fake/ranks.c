@@ -55,16 +55,18 @@ static int trainer_good(void)
     if (trainer_rank() != 0)
         return TRAINER_OK;
     read_input(&text);
-    const struct keys_context context = { .pair = { { "cluster", "embedded" }, { "region", "local" }, { "job", d.job } },
-                                          .count = 3 };
+    const struct keys_context context = {
+        .pair = { { "cluster", "embedded" }, { "region", "local" }, { "job", d.job } }, .count = 3
+    };
     if (attempt_doc_from_text(text.data, text.len, &d, &e) || keys_open(&d.keys, &keys, &e) ||
         keys_unwrap(keys, d.wrapped_key, &context, &again, &e)) {
         snprintf(line, sizeof(line), "sovrun-trainer: error: %.400s\n", e.text);
         say(line);
         return TRAINER_FAILED;
     }
-    snprintf(line, sizeof(line), "doc of %s attempt %" PRId64 " data %s models %s plan %.8s epoch %" PRId64 " key %s\n",
-             d.job, d.attempt, d.data.place.bucket, d.models.place.bucket, d.first_plan_digest, d.first_plan_epoch,
+    snprintf(line, sizeof(line),
+             "doc of %s attempt %" PRId64 " data %s models %s plan %.8s epoch %" PRId64 " key %s\n", d.job,
+             d.attempt, d.data.place.bucket, d.models.place.bucket, d.first_plan_digest, d.first_plan_epoch,
              secret_equal(again, d.data_key) ? "fits" : "does not fit");
     say(line);
     return TRAINER_OK;
@@ -185,8 +187,8 @@ static int fake_mpirun(int argc, char **argv)
             rank++;
         ranks[rank] = 0;
         if (WIFSIGNALED(status))
-            printf("mpirun noticed that process rank %d with PID 0 on node here exited on signal %d (x).\n", rank,
-                   WTERMSIG(status));
+            printf("mpirun noticed that process rank %d with PID 0 on node here exited on signal %d (x).\n",
+                   rank, WTERMSIG(status));
         else if (WEXITSTATUS(status))
             printf("  Process name: [[1,1],%d]\n", rank);
         result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -203,13 +205,18 @@ static int fake_mpirun(int argc, char **argv)
 /* ---- by name ---- */
 
 static int (*const trainers[])(void) = {
-    trainer_good, trainer_fails,    trainer_waits,           trainer_is_deaf,
-    trainer_dies, trainer_is_noisy, trainer_leaves_an_orphan, trainer_shows_itself,
+    trainer_good,
+    trainer_fails,
+    trainer_waits,
+    trainer_is_deaf,
+    trainer_dies,
+    trainer_is_noisy,
+    trainer_leaves_an_orphan,
+    trainer_shows_itself,
 };
 const char *const fake_names[] = {
-    "trainer-good", "trainer-fails", "trainer-waits",  "trainer-deaf",
-    "trainer-dies", "trainer-noisy", "trainer-orphan", "trainer-shows",
-    "mpirun",       NULL,
+    "trainer-good",  "trainer-fails",  "trainer-waits", "trainer-deaf", "trainer-dies",
+    "trainer-noisy", "trainer-orphan", "trainer-shows", "mpirun",       NULL,
 };
 _Static_assert(ARRAY_LEN(fake_names) == ARRAY_LEN(trainers) + 2, "a name for each, and for mpirun");
 
