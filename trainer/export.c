@@ -2,11 +2,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "core/artifact/model_file.h"
 
 #include <string.h>
 #include <sys/resource.h>
 
-enum { MODEL_BYTES_MAX = STORE_OBJECT_BYTES_MAX, METADATA_BYTES_MAX = 8 << 20 };
+enum { MODEL_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
 
 json_t *export_tensor_table(const struct params *p)
 {
@@ -35,30 +36,18 @@ static void fill_tensors(const struct params *p, const float *params, struct ten
     }
 }
 
-static enum err_code model_metadata(const struct encoding *encoding, const struct dataset *dataset, json_t **out, struct err *e)
-{
-    CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);
-    CLEANUP(buf_done) struct buf text = BUF_INIT(METADATA_BYTES_MAX);
-
-    char content[SHA256_HEX_BYTES];
-
-    if (json_canonical(shape, &text, e))
-        return e->code;
-    dataset_content_digest(dataset, content);
-    *out = json_pack("{s:s,s:s,s:s,s:s}", "format", "sovrun.mlp.v1", "encoding", buf_text(&text), "model",
-                     "{\"activation\":\"relu\",\"kind\":\"mlp\"}", "dataset_content", content);
-    return OK;
-}
-
 static enum err_code write_file(const struct model *model, const float *params,
                                 const struct encoding *encoding, const struct dataset *dataset, struct buf *out,
                                 struct err *e)
 {
     CLEANUP(freep) struct tensor *tensors = mem_array(model->params.tensor_count, sizeof(*tensors));
+    CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);
     CLEANUP(json_donep) json_t *metadata = NULL;
+    char content[SHA256_HEX_BYTES];
 
     fill_tensors(&model->params, params, tensors);
-    if (model_metadata(encoding, dataset, &metadata, e))
+    dataset_content_digest(dataset, content);
+    if (model_file_metadata(shape, content, &metadata, e))
         return e->code;
     return tensors_write(tensors, model->params.tensor_count, metadata, out, e);
 }
