@@ -18,24 +18,23 @@ access=AKSOVRUNTEST
 secret=sovrun-test-secret
 export CEPH_CONF=$dir/ceph.conf
 
-# A pid file may be older than the process that has its number now: only a daemon with DIR in its arguments is ours.
+# The daemons of an earlier start, also of one that was killed half way: whatever names a file of DIR in its arguments.
 ours() { # pid
     case $(cat "/proc/$1/comm" 2>/dev/null) in ceph-mon | ceph-osd | radosgw) ;; *) return 1 ;; esac
-    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$dir/"
+    { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -- "$dir/"
 }
 
 stop() {
-    local file pid tries
-    for file in "$dir"/*.pid; do
-        pid=$(cat "$file" 2>/dev/null) || continue
-        [ -n "$pid" ] || continue
+    local entry pid tries
+    for entry in /proc/[0-9]*; do
+        pid=${entry#/proc/}
+        ours "$pid" || continue
         # The data is to be thrown away, so nothing is asked politely.
-        ours "$pid" && kill -9 "$pid" 2>/dev/null
+        kill -9 "$pid" 2>/dev/null || true
         for ((tries = 0; tries < 100; tries++)); do
             ours "$pid" || break
             sleep 0.05
         done
-        rm -f "$file"
     done
 }
 
