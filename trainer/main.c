@@ -1,6 +1,7 @@
 /*
- * sovrun-trainer: one rank of one attempt. Started by mpirun, which the supervisor starts; rank 0 gets the attempt's document on
- * standard input and broadcasts it. Exit codes: enum trainer_exit (core/job/attempt.h).
+ * sovrun-trainer: one rank of one attempt. Started by mpirun, which the supervisor starts; rank 0 gets the
+ * attempt's document on standard input and broadcasts it. Exit codes: enum trainer_exit
+ * (core/job/attempt.h).
  */
 #include "base/log.h"
 #include "base/stop.h"

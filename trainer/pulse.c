@@ -15,7 +15,7 @@ enum {
 };
 
 struct waiting {
-    char *event; /* owned: outbox entry */
+    char *event;               /* owned: outbox entry */
     char *put_name, *put_text; /* owned; may be NULL */
 };
 struct pulse_line {
@@ -127,8 +127,8 @@ enum err_code pulse_progress(struct pulse_line *l, const struct pulse *p, bool n
     return OK;
 }
 
-enum err_code pulse_event(struct pulse_line *l, const char *event, json_t *data, const char *put_name, const char *put_text,
-                          struct err *e)
+enum err_code pulse_event(struct pulse_line *l, const char *event, json_t *data, const char *put_name,
+                          const char *put_text, struct err *e)
 {
     CLEANUP(json_donep) json_t *taken = data;
     CLEANUP(buf_done) struct buf text = BUF_INIT(EVENT_BYTES_MAX);

@@ -56,9 +56,10 @@ static void worker_done(struct worker *w)
 
 /* ---- telling ---- */
 
-/* An event by rank 0. A state that is away is not this step's failure; a fence is every rank's, at the next vote. */
-static enum err_code tell(struct worker *w, const char *event, json_t *data, const char *put_name, const char *put_text,
-                          struct err *e)
+/* An event by rank 0. A state that is away is not this step's failure; a fence is every rank's, at the next
+ * vote. */
+static enum err_code tell(struct worker *w, const char *event, json_t *data, const char *put_name,
+                          const char *put_text, struct err *e)
 {
     if (w->comm->rank != 0) {
         json_decref(data);
@@ -93,7 +94,8 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     struct store_credentials for_data = { data->access_key, data->secret_key, data->session_token };
     struct store_credentials for_models = { models->access_key, models->secret_key, models->session_token };
 
-    if (store_open(&d->data.place, &for_data, &w->data, e) || store_open(&d->models.place, &for_models, &w->models, e) ||
+    if (store_open(&d->data.place, &for_data, &w->data, e) ||
+        store_open(&d->models.place, &for_models, &w->models, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;
@@ -111,8 +113,11 @@ static enum err_code load_dataset(struct worker *w, struct err *e)
         dataset_load(w->data, prefix, &w->dataset, digest, e))
         return e->code;
     if (strcmp(digest, w->doc->dataset_digest) != 0)
-        return err_set(e, ERR_CORRUPT, "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
-                       "submit the job again", w->doc->spec.data.train);
+        return err_set(
+            e, ERR_CORRUPT,
+            "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
+            "submit the job again",
+            w->doc->spec.data.train);
     w->shards = shards_new(w->data, &w->dataset, &w->doc->spec.data, cache_bytes);
     return OK;
 }
@@ -131,8 +136,10 @@ static enum err_code check_plan(const struct worker *w, struct err *e)
         return e->code;
     plan_digest(&plan, digest);
     if (strcmp(digest, w->doc->first_plan_digest) != 0)
-        return err_set(e, ERR_CORRUPT, "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
-                       "trainer of one version?");
+        return err_set(
+            e, ERR_CORRUPT,
+            "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
+            "trainer of one version?");
     return OK;
 }
 
@@ -209,7 +216,8 @@ static enum err_code open_model(struct worker *w, struct err *e)
     for (size_t i = 0; i < config.hidden_count; i++)
         config.hidden[i] = (size_t)spec->model.hidden[i];
     shards_set_encoding(w->shards, &w->encoding);
-    if (model_open("mlp", &config, w->device, &w->model, e) || step_open(&step, w->model, w->comm, &w->step, e) ||
+    if (model_open("mlp", &config, w->device, &w->model, e) ||
+        step_open(&step, w->model, w->comm, &w->step, e) ||
         loader_open(&loader, &w->dataset, w->shards, w->encoding.width, &w->loader, e))
         return e->code;
     w->pulse.epochs = spec->train.epochs;
@@ -236,7 +244,8 @@ static void report_rejected(void *context, const char *manifest_key, const char 
     struct worker *w = context;
     struct err e = ERR_INIT;
     log_warn("checkpoint.rejected", "manifest=%s why=\"%s\"", manifest_key, why);
-    if (tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL, NULL, &e))
+    if (tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL,
+             NULL, &e))
         log_warn("pulse.failed", "%s", e.text);
 }
 
@@ -261,16 +270,20 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
         *out_step = 0;
         /* To start anew behind the user's back would throw work away, and hide what happened to it. */
         if (!found && skip > 0)
-            return err_set(e, ERR_CORRUPT, "none of the job's %zu checkpoints can be used: they were changed, or their key is "
-                           "another; submit the job again to start from the beginning", skip);
+            return err_set(
+                e, ERR_CORRUPT,
+                "none of the job's %zu checkpoints can be used: they were changed, or their key is "
+                "another; submit the job again to start from the beginning",
+                skip);
         if (!found)
             return OK;
         if (try_restore(w, &a, e) == OK) {
             *out_step = a.step;
             if (w->comm->rank == 0)
                 log_info("checkpoint.restored", "manifest=%s step=%" PRId64, a.manifest_key, a.step);
-            return tell(w, "checkpoint.restored", json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step",
-                        (json_int_t)a.step), NULL, NULL, e);
+            return tell(w, "checkpoint.restored",
+                        json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step", (json_int_t)a.step), NULL,
+                        NULL, e);
         }
         if (e->code != ERR_CORRUPT)
             return e->code;
@@ -311,9 +324,9 @@ static enum err_code save(struct worker *w, int64_t step, struct err *e)
 {
     char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES];
     CLEANUP(json_donep)
-    json_t *meta = json_pack("{s:o,s:o,s:I,s:I}", "encoding", encoding_to_json(&w->encoding, &w->dataset), "tensors",
-                             export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch, "steps",
-                             (json_int_t)w->pulse.steps);
+    json_t *meta = json_pack("{s:o,s:o,s:I,s:I}", "encoding", encoding_to_json(&w->encoding, &w->dataset),
+                             "tensors", export_tensor_table(&w->model->params), "epoch",
+                             (json_int_t)w->pulse.epoch, "steps", (json_int_t)w->pulse.steps);
 
     progress(w, "checkpoint", false);
     if (checkpoint_save(&w->place, w->comm, w->step, step, meta, key, e))
@@ -332,8 +345,10 @@ static enum err_code save(struct worker *w, int64_t step, struct err *e)
 static enum err_code after_votes(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
 {
     if (r->diverged)
-        return err_set(e, ERR_DEVICE, "training diverged: %s; the last good checkpoint is that of step %" PRId64
-                       "; try a smaller train.lr or train.clip", r->why, w->pulse.checkpoint_step);
+        return err_set(e, ERR_DEVICE,
+                       "training diverged: %s; the last good checkpoint is that of step %" PRId64
+                       "; try a smaller train.lr or train.clip",
+                       r->why, w->pulse.checkpoint_step);
     if (r->vote_max == VOTE_FENCED)
         return err_set(e, ERR_DENIED, "another attempt of this job holds its lease");
     if (r->vote_max == VOTE_STOP) {
@@ -344,8 +359,9 @@ static enum err_code after_votes(struct worker *w, int64_t step, const struct st
     return OK;
 }
 
-/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing, and says so by
- * its vote: cheaper than asking all ranks before each step. What the step did is not kept: the attempt ends here. */
+/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing,
+ * and says so by its vote: cheaper than asking all ranks before each step. What the step did is not kept:
+ * the attempt ends here. */
 static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
 {
     CLEANUP(freep) struct batch *nothing = NULL;
@@ -400,17 +416,17 @@ static enum err_code finish(struct worker *w, struct err *e)
     CLEANUP(buf_done) struct buf text = BUF_INIT(64 << 10);
 
     progress(w, "evaluate", true);
-    if (holdout_evaluate(w->comm, w->model, step_params(w->step), &w->dataset, w->shards, w->doc->spec.data.holdout,
-                         w->encoding.positive, &m, e))
+    if (holdout_evaluate(w->comm, w->model, step_params(w->step), &w->dataset, w->shards,
+                         w->doc->spec.data.holdout, w->encoding.positive, &m, e))
         return e->code;
     if (w->comm->rank == 0)
-        IGNORE(export_model(&w->place, w->model, step_params(w->step), &w->encoding, &w->dataset, w->pulse.steps, &m,
-                            &model, e));
+        IGNORE(export_model(&w->place, w->model, step_params(w->step), &w->encoding, &w->dataset,
+                            w->pulse.steps, &m, &model, e));
     if (comm_agree(w->comm, e))
         return e->code;
     CLEANUP(json_donep) json_t *result = export_result_json(&model, &m, w->pulse.steps, w->pulse.loss);
-    if (json_canonical(result, &text, e) ||
-        tell(w, "model.committed", export_event_json(&model), job_result_key(w->doc->job, name), buf_text(&text), e))
+    if (json_canonical(result, &text, e) || tell(w, "model.committed", export_event_json(&model),
+                                                 job_result_key(w->doc->job, name), buf_text(&text), e))
         return e->code;
     progress(w, "done", true);
     if (w->comm->rank == 0)

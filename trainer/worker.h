@@ -1,9 +1,9 @@
 /*
  * worker.h - the life of one rank: join, read the data's shape, resume, train, save, leave.
  *
- *     dataset ─▶ encoding (fitted, or from the checkpoint) ─▶ model, step ─▶ restore ─▶ steps … ─▶ hold-out ─▶ model file ─▶ result
- *                                                                               │ every N steps, and when asked to stop
- *                                                                               └▶ checkpoint
+ *     dataset ─▶ encoding ─▶ model ─▶ restore ─▶ steps … ─▶ hold-out ─▶ model file ─▶ result
+ *               (fitted, or from               │ every N steps, and when asked to stop
+ *                the checkpoint)               └▶ checkpoint
  *
  * Collective throughout: a failure of one rank is agreed on and returned by all of them with the same text.
  */
