@@ -300,7 +300,7 @@ static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
     static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
 
     if (w->comm->rank == 0)
-        w->line = pulse_line_new(w->doc);
+        w->line = pulse_line_new(w->doc, &clock_real, state_open);
     w->pulse.attempt = w->doc->attempt;
     progress(w, "start", true);
     IGNORE(open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
