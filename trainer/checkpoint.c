@@ -245,7 +245,8 @@ static enum err_code restore_own(const struct checkpoint_place *p, const struct 
 enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm,
                                  const struct artifact *a, struct step *step, struct err *e)
 {
-    IGNORE(restore_own(p, a, step, e));
+    if (restore_own(p, a, step, e) == ERR_NOT_FOUND)
+        e->code = ERR_CORRUPT; /* the key that sealed it was destroyed: an older one may have another */
     if (comm_agree(comm, e))
         return err_wrap(e, "restore %s", a->manifest_key);
     return step_spread(step, e);
@@ -270,15 +271,17 @@ static void remove_checkpoint(const struct checkpoint_place *p, const char *mani
         IGNORE(store_delete(p->store, a.parts[i].key, a.parts[i].version, &ignored));
 }
 
-void checkpoint_prune(const struct checkpoint_place *p, int64_t keep)
+void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep)
 {
     CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
     struct err ignored = ERR_INIT;
-    size_t count;
+    size_t count, saved = 0;
 
     if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count,
                       &ignored))
         return;
-    for (size_t i = (size_t)keep; i < count && i < (size_t)keep + PRUNE_MAX; i++)
-        remove_checkpoint(p, keys[i]);
+    while (saved < count && strcmp(keys[saved], saved_key) != 0)
+        saved++;
+    for (size_t i = 0; i < PRUNE_MAX && i + (size_t)keep + saved < count; i++)
+        remove_checkpoint(p, keys[i + (size_t)keep + saved]);
 }

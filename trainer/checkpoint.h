@@ -45,12 +45,13 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
                               bool *out_found, struct artifact *out, size_t *out_skipped,
                               checkpoint_rejected_fn *rejected, void *context, struct err *e);
 /* Its parts into `step`. ERR_CORRUPT: pass it over and look for the one before; the state of `step` is then
- * unspecified. */
+ * unspecified. A part or its key that is gone counts as that. */
 enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm,
                                  const struct artifact *a, struct step *step, struct err *e);
 
-/* Rank 0: remove the versions of checkpoints older than the newest `keep` as far as their locks allow, best
- * effort. */
-void checkpoint_prune(const struct checkpoint_place *p, int64_t keep);
+/* Rank 0, after a save: keep the checkpoint at `saved_key` and the keep - 1 before it, remove the versions of
+ * those that are older as far as their locks allow, best effort. What stands behind it (checkpoints that were
+ * passed over, or another attempt's) is not counted and not touched. */
+void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep);
 
 #endif

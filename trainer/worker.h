@@ -13,7 +13,9 @@
 #include "core/cluster/attempt_doc.h"
 #include "trainer/comm.h"
 
-/* ERR_CANCELED: asked to stop, and a checkpoint was made. ERR_DEVICE: the loss diverged. */
-enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e);
+/* How the attempt ended, the same on all ranks; *e says why where it is not TRAINER_OK. TRAINER_STOPPED:
+ * asked to stop; where training had begun, a checkpoint was made. If comm broke, it is the caller's to abort.
+ */
+enum trainer_exit worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e);
 
 #endif
