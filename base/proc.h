@@ -35,6 +35,9 @@ bool proc_alive(struct proc_id id); /* false for a zombie and for a pid that is 
 enum err_code proc_identify(pid_t pid, struct proc_id *out, struct err *e);
 void proc_signal(struct proc_id id, int signal); /* nothing where it is gone */
 
+/* The living children of `parent`, whichever of its threads started them; at most `max`. Returns how many. */
+size_t proc_children(pid_t parent, struct proc_id *out, size_t max);
+
 /* The same to all of the group that `id` leads (new_group, new_session). Also after the leader ended, until
  * it is waited for: so signal the group first, then wait. */
 void proc_signal_group(struct proc_id id, int signal);
