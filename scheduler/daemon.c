@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/stop.h"
+#include "core/crypto/crypto.h"
 #include "scheduler/audit.h"
 #include "scheduler/core.h"
 #include "scheduler/listen.h"
@@ -248,19 +249,18 @@ static enum err_code loop(struct daemon *d, struct err *e)
 
 static void make_owner(const struct cluster *c, char out[LEASE_OWNER_BYTES])
 {
-    char host[64] = "";
+    char host[64] = "", home[SHA256_HEX_BYTES];
 
     gethostname(host, sizeof(host) - 1);
-    /* The end of a long path tells homes apart better than its start. */
-    size_t room = LEASE_OWNER_BYTES - strlen("scheduler@:") - strlen(host) - 1, n = strlen(c->home);
-    snprintf(out, LEASE_OWNER_BYTES, "scheduler@%s:%s", host, c->home + (n > room ? n - room : 0));
+    sha256_hex(c->home, strlen(c->home), home); /* a path may be too long, and is nobody's business */
+    snprintf(out, LEASE_OWNER_BYTES, "scheduler@%s/%.12s", host, home);
 }
 
 static enum err_code start(struct daemon *d, struct err *e)
 {
     char owner[LEASE_OWNER_BYTES];
 
-    if (take_lock(d, e) || write_pid(d, e) || launch_local_new(d->cluster->home, &d->launcher, e))
+    if (take_lock(d, e) || write_pid(d, e) || launcher_local_new(d->cluster->home, &d->launcher, e))
         return e->code;
     make_owner(d->cluster, owner);
     d->planner = planner_new(planner_make, (void *)d->cluster, true);
@@ -281,7 +281,7 @@ static void stop(struct daemon *d)
     remove_files(d);
     handles_free(d->handles);
     planner_free(d->planner);
-    launch_close(d->launcher);
+    launcher_close(d->launcher);
     state_watch_close(d->watch);
     state_close(d->state);
     secret_free(d->token);

@@ -118,7 +118,7 @@ static enum err_code port_of(int fd, uint16_t *out, struct err *e)
 enum err_code listen_tcp(const char *address, int *out_fd, uint16_t *out_port, struct err *e)
 {
     union address a;
-    socklen_t bytes;
+    socklen_t bytes = 0;
     const int on = 1;
 
     if (tcp_address(address, &a, &bytes, e))

@@ -7,7 +7,7 @@
 #include "scheduler/routes.h"
 
 #include "base/mem.h"
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 #include "scheduler/view.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static enum err_code find_attempt(struct state *s, const char *id, int64_t wante
 /* No file yet: no bytes. */
 static enum err_code read_chunk(const struct api *a, const char *id, int64_t attempt, int64_t offset, struct buf *out, struct err *e)
 {
-    CLEANUP(freep) char *dir = launch_dir(a->cluster->home, id, attempt);
+    CLEANUP(freep) char *dir = launcher_dir(a->cluster->home, id, attempt);
     CLEANUP(freep) char *path = mem_printf("%s/log", dir);
     CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     uint8_t *room;

@@ -116,12 +116,12 @@ enum err_code starter_begin(struct starter *s, const struct job *job, const char
 static void note_launch(struct starter *s, const struct starting *row, struct proc_id id)
 {
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    struct launch_note note = { .id = id };
-    char key[JOB_KEY_BYTES], text[LAUNCH_NOTE_BYTES];
+    struct launcher_note note = { .id = id };
+    char key[JOB_KEY_BYTES], text[LAUNCHER_NOTE_BYTES];
     struct err e = ERR_INIT;
 
     memcpy(note.host, s->launcher->host, sizeof(note.host));
-    state_tx_put_text(tx, launch_note_key(row->id, row->attempt, key), launch_note_text(&note, text));
+    state_tx_put_text(tx, launcher_note_key(row->id, row->attempt, key), launcher_note_text(&note, text));
     /* Only a later scheduler would miss it, and the supervisor's own record tells that one as well. */
     if (moves_fence(s->moves, tx, &e) || state_commit(s->moves->state, tx, &e))
         log_warn("launch.unnoted", "job=%s attempt=%" PRId64 " %s", row->id, row->attempt, e.text);
@@ -155,8 +155,8 @@ struct placing {
 static enum err_code edit_placed(void *context, struct job *j, json_t *data, struct state_tx *tx, struct err *e)
 {
     const struct placing *p = context;
-    struct launch_note note = { .id = { .pid = 0 } };
-    char key[JOB_KEY_BYTES], text[LAUNCH_NOTE_BYTES];
+    struct launcher_note note = { .id = { .pid = 0 } };
+    char key[JOB_KEY_BYTES], text[LAUNCHER_NOTE_BYTES];
 
     (void)e;
     j->attempts++;
@@ -167,7 +167,7 @@ static enum err_code edit_placed(void *context, struct job *j, json_t *data, str
     json_object_set_new(data, "plan_sha256", json_string(p->plan->digest));
     state_tx_put(tx, job_plan_key(j->id, j->attempts, key), p->plan->plan.data, p->plan->plan.len);
     memcpy(note.host, p->starter->launcher->host, sizeof(note.host));
-    state_tx_put_text(tx, launch_note_key(j->id, j->attempts, key), launch_note_text(&note, text));
+    state_tx_put_text(tx, launcher_note_key(j->id, j->attempts, key), launcher_note_text(&note, text));
     state_tx_delete(tx, moves_delay_key(j->id, key));
     return OK;
 }

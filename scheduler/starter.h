@@ -15,7 +15,7 @@
 #define SCHEDULER_STARTER_H
 
 #include "scheduler/fleet.h"
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 #include "scheduler/moves.h"
 #include "scheduler/planner.h"
 #include "scheduler/watch.h"

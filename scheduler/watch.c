@@ -159,12 +159,12 @@ static enum err_code note_active(void *context, const char *member, double score
 /* What an earlier scheduler noted of the supervisor. No note, or one that cannot be read: nothing is known. */
 static enum err_code read_note(struct watch *w, struct watched *row, struct err *e)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(LAUNCH_NOTE_BYTES);
-    struct launch_note note;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(LAUNCHER_NOTE_BYTES);
+    struct launcher_note note;
     char key[JOB_KEY_BYTES];
 
-    if (state_get(w->moves->state, launch_note_key(row->id, row->attempt, key), &text, NULL, e) ||
-        launch_note_parse(buf_text(&text), &note, e)) {
+    if (state_get(w->moves->state, launcher_note_key(row->id, row->attempt, key), &text, NULL, e) ||
+        launcher_note_parse(buf_text(&text), &note, e)) {
         if (e->code == ERR_RETRY)
             return e->code;
         err_clear(e);

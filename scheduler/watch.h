@@ -13,7 +13,7 @@
 #define SCHEDULER_WATCH_H
 
 #include "scheduler/fleet.h"
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 #include "scheduler/moves.h"
 
 #include <poll.h>

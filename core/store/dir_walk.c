@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/store/dir_path.h"
+#include "core/store/store_check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ struct items {
 };
 
 struct walk {
-    const char *prefix, *from;
+    const char *objects, *prefix, *from;
     struct buf key, path; /* where we are */
     dir_walk_fn *visit;
     void *context;
@@ -115,12 +116,24 @@ static int by_text(const void *a, const void *b)
 
 static enum err_code walk_here(struct walk *w, struct err *e);
 
+/* A folder that a person made may decode to a key and yet not be where that key's versions lie. */
+static bool is_where_puts_go(const struct walk *w)
+{
+    CLEANUP(buf_done) struct buf path = BUF_INIT(DIR_PATH_BYTES_MAX);
+    struct err ignored = ERR_INIT;
+    if (store_check_key(buf_text(&w->key), &ignored))
+        return false;
+    buf_addf(&path, "%s/", w->objects);
+    dir_encode_key(buf_text(&w->key), &path);
+    return strcmp(buf_text(&path), buf_text(&w->path)) == 0;
+}
+
 static enum err_code walk_item(struct walk *w, const struct item *item, struct err *e)
 {
     const char *key = buf_text(&w->key);
     size_t n = w->key.len;
     if (!item->is_folder) {
-        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0)
+        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0 || !is_where_puts_go(w))
             return OK;
         return w->visit(w->context, key, buf_text(&w->path), e);
     }
@@ -163,6 +176,7 @@ enum err_code dir_walk(const char *objects, const char *prefix, const char *from
 {
     CLEANUP(walk_done)
     struct walk w = {
+        .objects = objects,
         .prefix = prefix,
         .from = from,
         .visit = visit,

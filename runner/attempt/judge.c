@@ -52,7 +52,7 @@ static void explain_stop(const struct ending *end, char out[JOB_REASON_BYTES])
     else if (end->status == TRAINER_STOPPED)
         snprintf(out, JOB_REASON_BYTES, "%s", cause_reasons[end->cause]);
     else
-        snprintf(out, JOB_REASON_BYTES, "%s; the ranks ended with status %d%s%s", cause_reasons[end->cause], end->status,
+        snprintf(out, JOB_REASON_BYTES, "%s; the ranks ended with status %d%s%.400s", cause_reasons[end->cause], end->status,
                  end->notes->error[0] ? ": " : "", end->notes->error);
 }
 

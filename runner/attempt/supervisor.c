@@ -302,7 +302,7 @@ static void set_end(struct supervisor *s, enum attempt_outcome outcome, int64_t 
     a->outcome = outcome;
     a->exit_status = status;
     a->ended_ms = clock_wall_ms();
-    snprintf(a->reason, sizeof(a->reason), "%s", reason);
+    snprintf(a->reason, sizeof(a->reason), "%.*s", (int)sizeof(a->reason) - 1, reason);
 }
 
 static void write_end_file(struct supervisor *s)

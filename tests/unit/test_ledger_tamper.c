@@ -363,6 +363,38 @@ static void builds_on_the_future(struct ledger_small *s)
     copy(s, s->store, SEGMENT_9, "audit/one/segment/000000000009-9.jsonl");
 }
 
+/* The head joins the chain, its records do not. */
+static void end_of_another_history(struct ledger_small *s)
+{
+    CLEANUP(store_closep) struct store *other = another(s, "one", 7, "job.cancelled");
+    struct ledger_signed h = head_of(s, other, HEAD_12, 12), ours = head_of(s, s->store, HEAD_12, 12);
+    memcpy(h.prev, ours.prev, sizeof(h.prev));
+    copy(s, other, SEGMENT_9, SEGMENT_9);
+    sign_head(s, HEAD_12, &s->signer, "one", h);
+}
+
+static void sign_last_line(struct ledger_small *s, const char *find, const char *put_there)
+{
+    struct ledger_signed h = head_of(s, s->store, HEAD_12, 12);
+    struct lines l = lines_of(s, SEGMENT_9);
+    char *at = strstr(l.line[3], find);
+    assert_non_null(at);
+    memcpy(at, put_there, strlen(put_there));
+    sha256_hex(l.line[3], strlen(l.line[3]), h.hash);
+    put_lines(s, SEGMENT_9, &l);
+    sign_head(s, HEAD_12, &s->signer, "one", h);
+}
+
+static void signed_under_another_number(struct ledger_small *s)
+{
+    sign_last_line(s, "\"seq\":12", "\"seq\":99");
+}
+
+static void signed_rubbish(struct ledger_small *s)
+{
+    sign_last_line(s, "{\"actor\"", "[");
+}
+
 /* ---- the rows ---- */
 
 static const struct tamper_row {
@@ -425,6 +457,11 @@ static const struct tamper_row {
     { "a fork: a middle rewritten with the key", rewritten_middle, false, 9, HEAD_12, "the chain is forked" },
     { "a fork: a token builds on a newer one", builds_on_the_future, false, 4,
       "audit/one/head/000000000008-8.json", "the chain is forked" },
+    { "a fork: a signed end of another history", end_of_another_history, false, 9, SEGMENT_9,
+      "record 9 builds on another hash" },
+    { "a signed record of another number", signed_under_another_number, false, 12, SEGMENT_9,
+      "calls itself 99" },
+    { "a signed line that is no record", signed_rubbish, false, 12, SEGMENT_9, "is signed, and is none" },
     { "a history rewritten with the key, of which the verifier knows the end", rewritten_by_newer_token, true,
       12, "audit/one/segment/000000000009-9.jsonl", "not the one that was known" },
 };

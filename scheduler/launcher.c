@@ -1,4 +1,4 @@
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -9,30 +9,30 @@
 #include <stdio.h>
 #include <string.h>
 
-void launch_close(struct launcher *l)
+void launcher_close(struct launcher *l)
 {
     if (l)
         l->ops->close(l);
 }
 
-const char *launch_note_key(const char *job, int64_t attempt, char out[JOB_KEY_BYTES])
+const char *launcher_note_key(const char *job, int64_t attempt, char out[JOB_KEY_BYTES])
 {
     int n = snprintf(out, JOB_KEY_BYTES, "launch/%s/%" PRId64, job, attempt);
     invariant(n > 0 && n < JOB_KEY_BYTES);
     return out;
 }
 
-const char *launch_note_text(const struct launch_note *n, char out[LAUNCH_NOTE_BYTES])
+const char *launcher_note_text(const struct launcher_note *n, char out[LAUNCHER_NOTE_BYTES])
 {
-    snprintf(out, LAUNCH_NOTE_BYTES, "%s %d %" PRIu64, n->host, (int)n->id.pid, n->id.start_ticks);
+    snprintf(out, LAUNCHER_NOTE_BYTES, "%s %d %" PRIu64, n->host, (int)n->id.pid, n->id.start_ticks);
     return out;
 }
 
-enum err_code launch_note_parse(const char *text, struct launch_note *out, struct err *e)
+enum err_code launcher_note_parse(const char *text, struct launcher_note *out, struct err *e)
 {
     struct err bad = ERR_INIT;
-    struct launch_note n = { .host = "" };
-    char copy[LAUNCH_NOTE_BYTES];
+    struct launcher_note n = { .host = "" };
+    char copy[LAUNCHER_NOTE_BYTES];
     char *rest = copy, *part[3] = { NULL };
     int64_t pid = 0;
 
@@ -50,7 +50,7 @@ enum err_code launch_note_parse(const char *text, struct launch_note *out, struc
     return OK;
 }
 
-char *launch_dir(const char *home, const char *job, int64_t attempt)
+char *launcher_dir(const char *home, const char *job, int64_t attempt)
 {
     return mem_printf("%s/attempts/%s.%" PRId64, home, job, attempt);
 }

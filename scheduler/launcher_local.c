@@ -1,5 +1,5 @@
 /* Supervisors as processes of this host. */
-#include "scheduler/launch.h"
+#include "scheduler/launcher.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-struct launch_local {
+struct launcher_local {
     struct launcher base;
     const char *home; /* borrowed */
     char *program;
@@ -42,8 +42,8 @@ static enum err_code open_log(const char *dir, int *out_fd, struct err *e)
 
 static enum err_code local_start(struct launcher *base, const char *job, int64_t attempt, struct proc_id *out, struct err *e)
 {
-    struct launch_local *l = (struct launch_local *)base;
-    CLEANUP(freep) char *dir = launch_dir(l->home, job, attempt);
+    struct launcher_local *l = (struct launcher_local *)base;
+    CLEANUP(freep) char *dir = launcher_dir(l->home, job, attempt);
     CLEANUP(fd_closep) int log = -1;
     char number[NUM_TEXT_BYTES];
     const char *argv[] = { l->program, "attempt", "--home", l->home, job, number, NULL };
@@ -110,7 +110,7 @@ static enum err_code local_end(struct launcher *l, struct proc_id supervisor, st
 {
     enum { LOOK_MS = 5 };
 
-    for (int64_t spent = 0; spent < LAUNCH_END_MS; spent += LOOK_MS) {
+    for (int64_t spent = 0; spent < LAUNCHER_END_MS; spent += LOOK_MS) {
         if (!anything_left(supervisor, mpirun)) {
             local_reap(l);
             return OK;
@@ -122,7 +122,7 @@ static enum err_code local_end(struct launcher *l, struct proc_id supervisor, st
 
 static void local_close(struct launcher *base)
 {
-    struct launch_local *l = (struct launch_local *)base;
+    struct launcher_local *l = (struct launcher_local *)base;
 
     free(l->program);
     free(l);
@@ -156,24 +156,24 @@ static enum err_code find_program(char **out, struct err *e)
 }
 
 /* Of this boot of this host. */
-static enum err_code read_host(char out[LAUNCH_HOST_BYTES], struct err *e)
+static enum err_code read_host(char out[LAUNCHER_HOST_BYTES], struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(256);
 
     if (file_read("/proc/sys/kernel/random/boot_id", &text, e))
         return e->code;
     size_t n = strcspn(buf_text(&text), " \n");
-    if (n == 0 || n >= LAUNCH_HOST_BYTES)
+    if (n == 0 || n >= LAUNCHER_HOST_BYTES)
         return err_set(e, ERR_CORRUPT, "/proc/sys/kernel/random/boot_id has an unknown form");
     memcpy(out, text.data, n);
     out[n] = '\0';
     return OK;
 }
 
-enum err_code launch_local_new(const char *home, struct launcher **out, struct err *e)
+enum err_code launcher_local_new(const char *home, struct launcher **out, struct err *e)
 {
-    CLEANUP(launch_closep) struct launcher *base = mem_new(sizeof(struct launch_local));
-    struct launch_local *l = (struct launch_local *)base;
+    CLEANUP(launcher_closep) struct launcher *base = mem_new(sizeof(struct launcher_local));
+    struct launcher_local *l = (struct launcher_local *)base;
 
     base->ops = &local_ops;
     l->home = home;
