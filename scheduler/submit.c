@@ -301,7 +301,10 @@ enum err_code submit_job(const struct moves *m, const struct submission *s, cons
 
     if (find_repeat(m, s, user, out, e) == OK)
         return OK;
-    if (e->code != ERR_NOT_FOUND || check_all(&in, e))
+    if (e->code != ERR_NOT_FOUND)
+        return e->code;
+    err_clear(e);
+    if (check_all(&in, e))
         return e->code;
     if (text_copy(in.job.user, sizeof(in.job.user), user, "user", e))
         return e->code;
@@ -313,10 +316,12 @@ enum err_code submit_job(const struct moves *m, const struct submission *s, cons
         if (e->code != ERR_CONFLICT)
             break;
         /* The id is taken, or a twin of this request was faster. */
+        err_clear(e);
         if (find_repeat(m, s, user, out, e) == OK)
             return OK;
         if (e->code != ERR_NOT_FOUND)
             break;
+        err_clear(e);
     }
     return err_wrap(e, "submit");
 }

@@ -178,8 +178,9 @@ static enum err_code open_latest(const char *folder, struct opened *out, struct 
             return e->code;
         if (newest.gone)
             return err_set(e, ERR_NOT_FOUND, "the object was deleted");
-        if (open_data(folder, newest.id, out, e) != ERR_NOT_FOUND)
-            return e->code;
+        enum err_code code = open_data(folder, newest.id, out, e);
+        if (code != ERR_NOT_FOUND)
+            return code;
         err_clear(e);
     }
     return err_set(e, ERR_RETRY, "the newest version is deleted faster than it can be opened");
