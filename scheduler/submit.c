@@ -301,7 +301,10 @@ enum err_code submit_job(const struct moves *m, const struct submission *s, cons
 
     if (find_repeat(m, s, user, out, e) == OK)
         return OK;
-    if (e->code != ERR_NOT_FOUND || check_all(&in, e))
+    if (e->code != ERR_NOT_FOUND)
+        return e->code;
+    err_clear(e);
+    if (check_all(&in, e))
         return e->code;
     if (text_copy(in.job.user, sizeof(in.job.user), user, "user", e))
         return e->code;
