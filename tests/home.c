@@ -36,7 +36,8 @@ void home_remove(char *home)
     free(home);
 }
 
-static enum err_code put_shard(struct store *store, const char *prefix, int number, struct dataset_shard *out, struct err *e)
+static enum err_code put_shard(struct store *store, const char *prefix, int number, struct dataset_shard *out,
+                               struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
     struct store_info info;
@@ -55,12 +56,23 @@ static enum err_code put_shard(struct store *store, const char *prefix, int numb
 
 enum err_code home_stage(const struct cluster *c, const char *prefix, char out_digest[65], struct err *e)
 {
-    struct dataset_column columns[] = { { "age", COLUMN_NUMERIC }, { "amount", COLUMN_NUMERIC }, { "class", COLUMN_CATEGORY } };
+    struct dataset_column columns[] = { { "age", COLUMN_NUMERIC },
+                                        { "amount", COLUMN_NUMERIC },
+                                        { "class", COLUMN_CATEGORY } };
     struct dataset_shard shards[SHARDS];
     struct dataset d = {
-        .name = "small", .owner = "risk", .basis = "contract", .source = "test", .data_class = CLASS_INTERNAL, .format = "csv",
-        .bucket = "data", .created_ms = clock_wall_ms(), .columns = columns, .column_count = ARRAY_LEN(columns),
-        .shards = shards, .shard_count = SHARDS,
+        .name = "small",
+        .owner = "risk",
+        .basis = "contract",
+        .source = "test",
+        .data_class = CLASS_INTERNAL,
+        .format = "csv",
+        .bucket = "data",
+        .created_ms = clock_wall_ms(),
+        .columns = columns,
+        .column_count = ARRAY_LEN(columns),
+        .shards = shards,
+        .shard_count = SHARDS,
     };
     CLEANUP(store_closep) struct store *store = NULL;
     CLEANUP(buf_done) struct buf text = BUF_INIT(65536);

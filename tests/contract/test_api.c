@@ -1,6 +1,7 @@
 /*
- * The API's handlers over a real home and a state in memory: submit with all its refusals, list, show, watch, why, cancel, logs,
- * queues, nodes. The scheduler's loop is not there: jobs wait, or are where the test puts them.
+ * The API's handlers over a real home and a state in memory: submit with all its refusals, list, show, watch,
+ * why, cancel, logs, queues, nodes. The scheduler's loop is not there: jobs wait, or are where the test puts
+ * them.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -47,7 +48,8 @@ static int open_world(void **out)
     lead_init(&w->lead, "test", 600000, &clock_real);
     assert_ok(lead_tick(&w->lead, w->state, &news, &e));
     w->handles = handles_new(open_state, NULL);
-    w->api = (struct api){ .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead, .handles = w->handles };
+    w->api =
+        (struct api){ .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead, .handles = w->handles };
     *out = w;
     return 0;
 }
@@ -67,8 +69,8 @@ static int close_world(void **state)
 /* ---- asking ---- */
 
 /* The answer's status; its JSON where it is some. */
-static int ask_with(struct world *w, const char *method, const char *path, const char *query, const void *body, size_t n,
-                    json_t **out, struct reply *out_reply)
+static int ask_with(struct world *w, const char *method, const char *path, const char *query,
+                    const void *body, size_t n, json_t **out, struct reply *out_reply)
 {
     struct reply r = REPLY_INIT;
     struct request q = { .method = method, .path = path, .user = "ana", .body = body, .body_bytes = n };
@@ -200,7 +202,8 @@ static void the_same_key_gives_the_same_job(void **state)
     assert_int_equal(submit(w, NULL, "nightly-1", &again), 201);
     assert_ok(state_count(w->state, JOB_SET_ALL, &after, &e));
     assert_int_equal(before, after);
-    assert_string_equal(json_text_or(json_object_get(first, "job"), "id", "a"), json_text_or(json_object_get(again, "job"), "id", "b"));
+    assert_string_equal(json_text_or(json_object_get(first, "job"), "id", "a"),
+                        json_text_or(json_object_get(again, "job"), "id", "b"));
     assert_int_equal(submit(w, NULL, "nightly-2", &other), 201);
     assert_string_not_equal(json_text_or(json_object_get(first, "job"), "id", "a"),
                             json_text_or(json_object_get(other, "job"), "id", "a"));
@@ -326,8 +329,13 @@ static void make_running(struct world *w, const char *id, bool ended)
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
     CLEANUP(job_done) struct job j = { .result = NULL };
     CLEANUP(buf_done) struct buf record = BUF_INIT(65536);
-    const struct moves m = { .state = w->state, .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead };
-    struct attempt a = { .number = 1, .phase = ended ? ATTEMPT_ENDED : ATTEMPT_RUNNING, .ranks = 2, .supervisor_pid = 77,
+    const struct moves m = {
+        .state = w->state, .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead
+    };
+    struct attempt a = { .number = 1,
+                         .phase = ended ? ATTEMPT_ENDED : ATTEMPT_RUNNING,
+                         .ranks = 2,
+                         .supervisor_pid = 77,
                          .outcome = ended ? OUTCOME_FAILED : OUTCOME_NONE };
     struct err e = ERR_INIT;
     char key[JOB_KEY_BYTES];
@@ -451,7 +459,9 @@ static void cancel_is_the_same_twice_and_refused_when_it_is_too_late(void **stat
     CLEANUP(json_donep) json_t *running = NULL;
     CLEANUP(job_done) struct job j = { .result = NULL };
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    const struct moves m = { .state = w->state, .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead };
+    const struct moves m = {
+        .state = w->state, .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead
+    };
     struct err e = ERR_INIT;
     char id[JOB_ID_BYTES], path[REQUEST_PATH_BYTES];
 
@@ -485,7 +495,8 @@ static void write_log(struct world *w, const char *id, const char *text)
     assert_ok(file_write(path, text, strlen(text), 0600, &e));
 }
 
-static void assert_log(struct world *w, const char *id, const char *query, const char *want, int64_t next, bool over)
+static void assert_log(struct world *w, const char *id, const char *query, const char *want, int64_t next,
+                       bool over)
 {
     CLEANUP(reply_done) struct reply r = REPLY_INIT;
     char path[REQUEST_PATH_BYTES];

@@ -45,7 +45,11 @@ static int set_up(void **out)
     w->store = store_fault_new(w->inner);
     assert_ok(signer_from_seed(seed, &w->signer, &e));
     w->audit = (struct audit){
-        .cluster = w->cluster, .state = &w->state_fault.base, .store = w->store, .signer = &w->signer, .clock = &w->clock.base,
+        .cluster = w->cluster,
+        .state = &w->state_fault.base,
+        .store = w->store,
+        .signer = &w->signer,
+        .clock = &w->clock.base,
     };
     take_lead(w, "one");
     *out = w;
@@ -84,7 +88,8 @@ static void add_events(struct world *w, int64_t from, int64_t to)
     for (int64_t i = from; i <= to; i++) {
         CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
         CLEANUP(json_donep) json_t *data = json_pack("{s:I}", "number", (json_int_t)i);
-        assert_ok(job_event_text("user:ana", "job.submitted", "261122-k3m9qz", 1795348800000 + i, data, &text, &e));
+        assert_ok(
+            job_event_text("user:ana", "job.submitted", "261122-k3m9qz", 1795348800000 + i, data, &text, &e));
         add_raw(w, text.data, text.len);
     }
 }
@@ -205,10 +210,15 @@ static void more_than_a_batch_takes_several(void **state)
 static void what_is_no_event_is_recorded_as_such_and_holds_up_nothing(void **state)
 {
     static const char *const bad[] = {
-        "", "not json", "[]", "{}", "{\"actor\":\"a\",\"event\":\"\",\"job\":\"\",\"time_ms\":1,\"data\":{}}",
+        "",
+        "not json",
+        "[]",
+        "{}",
+        "{\"actor\":\"a\",\"event\":\"\",\"job\":\"\",\"time_ms\":1,\"data\":{}}",
         "{\"actor\":\"a\",\"event\":\"b\",\"job\":\"\",\"time_ms\":-1,\"data\":{}}",
         "{\"actor\":\"a\",\"event\":\"b\",\"job\":\"\",\"time_ms\":1,\"data\":{\"x\":[1.5]}}",
-        "{\"actor\":\"a\",\"event\":\"b\",\"job\":\"\",\"time_ms\":\"1\",\"data\":{}}", "\xff\xfe",
+        "{\"actor\":\"a\",\"event\":\"b\",\"job\":\"\",\"time_ms\":\"1\",\"data\":{}}",
+        "\xff\xfe",
     };
     struct world *w = *state;
 
@@ -265,7 +275,8 @@ static void a_new_leader_goes_on_where_the_old_one_was(void **state)
     w->clock.base.sleep_ms(&w->clock.base, 6000);
     take_lead(w, "two");
     add_events(w, 3, 4);
-    /* The old one wakes up: it may still write to the store, but nothing that counts, and the outbox stays. */
+    /* The old one wakes up: it may still write to the store, but nothing that counts, and the outbox stays.
+     */
     assert_int_equal(audit_step(&old, old_token, &count, &e), ERR_DENIED);
     assert_int_equal(in_outbox(w), 2);
     audit_done(&old);

@@ -1,6 +1,6 @@
 /*
- * A job's life under the scheduler's core: every state, every way out, and a scheduler that dies, sleeps or is cut off at any
- * point. Outages and crashes at each single call are in test_scheduler_torture.c.
+ * A job's life under the scheduler's core: every state, every way out, and a scheduler that dies, sleeps or
+ * is cut off at any point. Outages and crashes at each single call are in test_scheduler_torture.c.
  */
 #include "tests/fake/sched_world.h"
 
@@ -161,7 +161,8 @@ static void what_may_pass_is_tried_again_after_a_backoff_and_then_given_up(void 
     assert_int_equal(j.retries, 2);
     assert_string_equal(j.outcome, "rank_lost");
     assert_non_null(strstr(j.reason, "2 of 2 retries used"));
-    assert_string_equal(sched_events(w, id, events), "submitted placed started retried placed started retried placed started failed");
+    assert_string_equal(sched_events(w, id, events),
+                        "submitted placed started retried placed started retried placed started failed");
     sched_check_sets(w);
 }
 
@@ -232,7 +233,8 @@ static void an_ended_attempt_may_not_keep_its_lease(void **state)
     assert_true(supervisor_begin(w, id, &s));
     struct lease kept = s.lease;
     assert_true(supervisor_ends(w, &s, OUTCOME_RANK_LOST));
-    assert_ok(lease_take(w->state, job_lease_name(id, name), "x", 10000, &kept, &e)); /* as if it had not been released */
+    assert_ok(lease_take(w->state, job_lease_name(id, name), "x", 10000, &kept,
+                         &e)); /* as if it had not been released */
     w->launcher.starts[0].alive = true;
     sched_turn(w);
     assert_ok(lease_look(w->state, name, &facts, &e));
@@ -397,7 +399,7 @@ static void a_dead_supervisor_is_noticed_fenced_and_followed_by_another(void **s
     assert_int_equal(j.state, JOB_QUEUED);
     assert_int_equal(j.retries, 1);
     assert_string_equal(j.outcome, "supervisor_lost");
-    assert_true(launcher_fake_last(&w->launcher)->killed); /* what it left behind, too */
+    assert_true(launcher_fake_last(&w->launcher)->killed);   /* what it left behind, too */
     assert_false(supervisor_ends(w, &s, OUTCOME_SUCCEEDED)); /* from the grave: refused */
     sched_pass(w, 10500);
     assert_true(supervisor_begin(w, id, &next));
@@ -676,7 +678,8 @@ static void only_one_of_two_schedulers_decides(void **state)
     char id[JOB_ID_BYTES];
 
     sched_turn(w);
-    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner, &w->clock.base);
+    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner,
+              &w->clock.base);
     assert_ok(core_turn(&other, &e));
     assert_int_equal(lead_token(&other.lead), 0);
     sched_submit(w, "default", 1, id);
@@ -696,7 +699,8 @@ static void a_leader_that_slept_past_its_lease_is_refused(void **state)
     char id[JOB_ID_BYTES];
 
     sched_submit(w, "default", 1, id);
-    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner, &w->clock.base);
+    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner,
+              &w->clock.base);
     w->clock.base.sleep_ms(&w->clock.base, 6000);
     assert_ok(core_turn(&other, &e)); /* leads, and places */
     assert_string_equal(sched_state_name(w, id), "starting");
@@ -724,7 +728,8 @@ static void a_leader_that_lets_go_is_followed_at_once(void **state)
     struct err e = ERR_INIT;
 
     sched_turn(w);
-    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner, &w->clock.base);
+    core_init(&other, "scheduler@elsewhere", w->cluster, w->state, &w->launcher.base, w->planner,
+              &w->clock.base);
     core_done(&w->core);
     w->up = false;
     assert_ok(core_turn(&other, &e));

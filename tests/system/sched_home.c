@@ -1,4 +1,5 @@
-/* sched_home DIR: an embedded cluster's home with a small dataset staged as s3://data/set; for the system tests' scripts. */
+/* sched_home DIR: an embedded cluster's home with a small dataset staged as s3://data/set; for the system
+ * tests' scripts. */
 #include "tests/home.h"
 
 #include <stdio.h>
@@ -13,7 +14,8 @@ int main(int argc, char **argv)
         fputs("usage: sched_home DIR\n", stderr);
         return 2;
     }
-    if (cluster_init_home(argv[1], &e) || cluster_load(argv[1], NULL, &c, &e) || home_stage(c, "set", digest, &e)) {
+    if (cluster_init_home(argv[1], &e) || cluster_load(argv[1], NULL, &c, &e) ||
+        home_stage(c, "set", digest, &e)) {
         fprintf(stderr, "sched_home: %s\n", e.text);
         return 1;
     }
