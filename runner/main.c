@@ -1,11 +1,12 @@
 /* sovrun: the command that people type, and the supervisor of one attempt. */
 #include "runner/attempt/attempt_main.h"
+#include "runner/cli/cli.h"
 
 #include "base/def.h"
 
-#include <stdio.h>
 #include <string.h>
 
+/* What shares this binary with the command line. */
 static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -15,10 +16,8 @@ static const struct command {
 
 int main(int argc, char **argv)
 {
-    enum { EXIT_USAGE = 2 };
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(commands); i++)
         if (strcmp(commands[i].name, argv[1]) == 0)
             return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "usage: sovrun COMMAND ...\n");
-    return EXIT_USAGE;
+    return cli_main(argc, argv);
 }

@@ -309,11 +309,12 @@ static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
 
 static enum err_code save(struct worker *w, int64_t step, struct err *e)
 {
-    char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES];
+    char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES], content[SHA256_HEX_BYTES];
+    dataset_content_digest(&w->dataset, content);
     CLEANUP(json_donep)
-    json_t *meta = json_pack("{s:o,s:o,s:I,s:I}", "encoding", encoding_to_json(&w->encoding, &w->dataset), "tensors",
+    json_t *meta = json_pack("{s:o,s:o,s:I,s:I,s:s}", "encoding", encoding_to_json(&w->encoding, &w->dataset), "tensors",
                              export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch, "steps",
-                             (json_int_t)w->pulse.steps);
+                             (json_int_t)w->pulse.steps, "dataset_content", content);
 
     progress(w, "checkpoint", false);
     if (checkpoint_save(&w->place, w->comm, w->step, step, meta, key, e))

@@ -1,6 +1,7 @@
 #include "core/job/dataset.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/crypto/crypto.h"
 #include "core/job/record.h"
 
@@ -183,6 +184,24 @@ enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out,
 void dataset_digest(const void *text, size_t n, char out_hex[65])
 {
     sha256_hex(text, n, out_hex);
+}
+
+void dataset_content_digest(const struct dataset *d, char out_hex[65])
+{
+    CLEANUP(sha256_freep) struct sha256 *h = sha256_new();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
+    uint8_t hash[SHA256_BYTES];
+
+    /* Names carry their length, so that nothing can be read in two ways. */
+    buf_addf(&text, "sovrun-dataset-content-v1\n%s\n%zu\n%zu\n", d->format, d->column_count, d->shard_count);
+    for (size_t i = 0; i < d->column_count; i++)
+        buf_addf(&text, "%s %zu:%s\n", column_kind_names[d->columns[i].kind], strlen(d->columns[i].name), d->columns[i].name);
+    for (size_t i = 0; i < d->shard_count; i++)
+        buf_addf(&text, "%" PRIu64 " %s\n", d->shards[i].records, d->shards[i].sha256);
+    invariant(!text.full);
+    sha256_add(h, text.data, text.len);
+    sha256_end(h, hash);
+    hex_encode(hash, sizeof(hash), out_hex);
 }
 
 /* Whoever may write the manifest may not point it at what lies elsewhere in the bucket. */

@@ -21,7 +21,7 @@
 
 #include "core/job/job_spec.h"
 
-enum { JOB_ID_BYTES = 24, JOB_USER_BYTES = 64, JOB_REASON_BYTES = 512 };
+enum { JOB_ID_BYTES = 24, JOB_USER_BYTES = 64, JOB_REASON_BYTES = 1024 };
 
 enum job_state {
     JOB_QUEUED,

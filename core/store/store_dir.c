@@ -463,7 +463,7 @@ static enum err_code dir_make_bucket(const struct store_place *place,
                                      const struct store_credentials *credentials, bool object_lock,
                                      struct err *e)
 {
-    struct dir_bucket wanted = { .lockable = object_lock }, got;
+    struct dir_bucket wanted = { .lockable = object_lock }, got = { .lockable = false };
     CLEANUP(buf_done) struct buf text = BUF_INIT(DIR_META_BYTES_MAX);
     (void)credentials;
     if (place->root[0] == '\0')

@@ -49,7 +49,7 @@ int attempt_main(int argc, char **argv)
 {
     CLEANUP(cluster_freep) struct cluster *c = NULL;
     struct err e = ERR_INIT;
-    struct task t;
+    struct task t = { .home = NULL };
     prepare_process();
     if (parse(argc, argv, &t, &e)) {
         log_error("attempt.usage", "%s", e.text);

@@ -74,10 +74,14 @@ static const struct number {
     enum err_code want;
     int64_t out;
 } numbers[] = {
-    { "a number in range", "7", OK, 7 },          { "the least", "1", OK, 1 },
-    { "the most", "1000", OK, 1000 },             { "below the least", "0", ERR_USAGE, 0 },
-    { "above the most", "1001", ERR_USAGE, 0 },   { "a word", "many", ERR_USAGE, 0 },
-    { "nothing", "", ERR_USAGE, 0 },              { "a number and more", "7x", ERR_USAGE, 0 },
+    { "a number in range", "7", OK, 7 },
+    { "the least", "1", OK, 1 },
+    { "the most", "1000", OK, 1000 },
+    { "below the least", "0", ERR_USAGE, 0 },
+    { "above the most", "1001", ERR_USAGE, 0 },
+    { "a word", "many", ERR_USAGE, 0 },
+    { "nothing", "", ERR_USAGE, 0 },
+    { "a number and more", "7x", ERR_USAGE, 0 },
     { "not given: the default", NULL, OK, 100 },
 };
 
