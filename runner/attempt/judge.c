@@ -1,5 +1,6 @@
 #include "runner/attempt/judge.h"
 
+#include "base/text.h"
 #include "base/num.h"
 
 #include <inttypes.h>
@@ -76,7 +77,7 @@ static void explain_failure(const struct ending *end, char out[JOB_REASON_BYTES]
 {
     const struct output_notes *n = end->notes;
     if (n->error[0])
-        snprintf(out, JOB_REASON_BYTES, "%s", n->error);
+        text_fit(out, JOB_REASON_BYTES, n->error);
     else if (n->failed_rank >= 0)
         snprintf(out, JOB_REASON_BYTES,
                  "rank %" PRId64 " ended with status %d and did not say why; see the log", n->failed_rank,
@@ -95,7 +96,7 @@ void judge(const struct ending *end, enum attempt_outcome *out, char out_reason[
     else if (end->cause != STOP_NONE)
         explain_stop(end, out_reason);
     else if (*out == OUTCOME_LAUNCH_FAILED && end->notes->launch[0])
-        snprintf(out_reason, JOB_REASON_BYTES, "%s", end->notes->launch);
+        text_fit(out_reason, JOB_REASON_BYTES, end->notes->launch);
     else if (*out == OUTCOME_RANK_LOST)
         explain_loss(end, out_reason);
     else

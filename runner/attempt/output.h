@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OUTPUT_LINE_BYTES = 512, OUTPUT_LOG_BYTES_MIN = 1024 };
+enum { OUTPUT_LINE_BYTES = 1024, OUTPUT_LOG_BYTES_MIN = 1024 };
 
 struct output_notes {
     char error[OUTPUT_LINE_BYTES];  /* of the last trainer error: what follows "sovrun-trainer: error: " */

@@ -1,5 +1,6 @@
 #include "runner/attempt/supervisor.h"
 
+#include "base/text.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -304,7 +305,7 @@ static void set_end(struct supervisor *s, enum attempt_outcome outcome, int64_t 
     a->outcome = outcome;
     a->exit_status = status;
     a->ended_ms = clock_wall_ms();
-    snprintf(a->reason, sizeof(a->reason), "%.*s", (int)sizeof(a->reason) - 1, reason);
+    text_fit(a->reason, sizeof(a->reason), reason);
 }
 
 static void write_end_file(struct supervisor *s)
