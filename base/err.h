@@ -40,7 +40,7 @@ enum MUST_CHECK err_code {
     ERR_CODE_COUNT
 };
 
-enum { ERR_TEXT_BYTES = 768 };
+enum { ERR_TEXT_BYTES = 1024 };
 
 struct err {
     enum err_code code;

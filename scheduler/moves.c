@@ -1,5 +1,6 @@
 #include "scheduler/moves.h"
 
+#include "base/text.h"
 #include "scheduler/text_json.h"
 
 #include <inttypes.h>
@@ -116,7 +117,7 @@ static void edit_by_event(const struct moves *m, const struct move *mv, struct j
         j->not_before_ms = 0;
     }
     if (mv->reason)
-        snprintf(j->reason, sizeof(j->reason), "%s", mv->reason);
+        text_fit(j->reason, sizeof(j->reason), mv->reason);
 }
 
 static enum err_code prepare(const struct moves *m, const struct move *mv, struct job *j, int64_t version,

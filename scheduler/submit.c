@@ -182,15 +182,29 @@ static enum err_code ask_policy(const struct intake *in, const struct dataset *d
     return decision.allowed ? OK : refuse(in, &decision, e);
 }
 
+/* What the manifest can tell is told now, not by an attempt that fails. */
+static enum err_code check_target(const struct intake *in, struct err *e)
+{
+    const char *target = in->job.spec.data.target;
+
+    for (size_t i = 0; i < in->dataset.column_count; i++)
+        if (strcmp(in->dataset.columns[i].name, target) == 0)
+            return OK;
+    IGNORE(err_set(e, ERR_USAGE, "dataset '%s' has no column '%s'", in->dataset.name, target));
+    return at(in, "data.target", e);
+}
+
 static enum err_code read_dataset(struct intake *in, struct err *e)
 {
     CLEANUP(store_closep) struct store *store = NULL;
     char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
 
     if (store_uri_parse(in->job.spec.data.train, bucket, prefix, e) || cluster_open_store(in->m->cluster, bucket, &store, e) ||
-        dataset_load(store, prefix, &in->dataset, in->job.dataset_digest, e))
+        dataset_load(store, prefix, &in->dataset, in->job.dataset_digest, e)) {
+        IGNORE(err_wrap(e, "%s", in->job.spec.data.train));
         return at(in, "data.train", e);
-    return OK;
+    }
+    return check_target(in, e);
 }
 
 static enum err_code check_key(const struct intake *in, struct err *e)

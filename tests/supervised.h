@@ -1,8 +1,9 @@
 /*
- * supervised.h - what the tests of the supervisor stand on: a home with a job, a private Redis, the supervisor as a process.
+ * supervised.h - what the tests of the supervisor stand on: a home with a job, a private Redis, the
+ * supervisor as a process.
  *
- * The supervisor is the test's own program with the argument "attempt"; mpirun and trainer are it as well (tests/fake/ranks.h).
- * Only the test's own process, so everything is static and in this header.
+ * The supervisor is the test's own program with the argument "attempt"; mpirun and trainer are it as well
+ * (tests/fake/ranks.h). Only the test's own process, so everything is static and in this header.
  */
 #ifndef TESTS_SUPERVISED_H
 #define TESTS_SUPERVISED_H
@@ -65,8 +66,42 @@ static inline int remove_entry(const char *path, const struct stat *st, int kind
     return remove(path);
 }
 
+static inline bool in_session(const char *pid, pid_t session)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    char path[64], life = 0;
+    int parent, group, of_session;
+    struct err e = ERR_INIT;
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    if (file_read(path, &text, &e))
+        return false;
+    const char *p = strrchr(buf_text(&text), ')');
+    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 &&
+           of_session == session && life != 'Z';
+}
+
+/* Of the tests that failed: they have not tidied up. A session's number is not given away while it has
+ * members. */
+static struct {
+    pid_t session[128];
+    size_t count;
+} started;
+
+static inline void kill_session(pid_t session)
+{
+    struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    while (proc && (entry = readdir(proc)) != NULL)
+        if (in_session(entry->d_name, session))
+            kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
+    if (proc)
+        closedir(proc);
+}
+
 static inline int stop_redis(void **group)
 {
+    for (size_t i = 0; i < started.count; i++)
+        kill_session(started.session[i]);
     redis("stop", *group);
     nftw(*group, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(*group);
@@ -84,7 +119,8 @@ static inline void link_ourselves(const char *home, const char *name)
 }
 
 /* Each test has a cluster of its own: its names do not meet those of others in the same Redis. */
-static inline void write_home(const struct fixture *f, const char *trainer, const char *more)
+static inline void write_home(const struct fixture *f, const char *mpirun, const char *trainer,
+                              const char *more)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(8192);
     CLEANUP(freep) char *path = path_join(f->home, "sovrun.yaml");
@@ -93,8 +129,8 @@ static inline void write_home(const struct fixture *f, const char *trainer, cons
              "name: embedded\nregion: local\nstate: { address: \"unix:%s/redis.sock\" }\n"
              "stores: [{ root: store, buckets: [data, models, evidence] }]\n"
              "nodes: [{ name: local, slots: 8 }]\n%s"
-             "launch: { mpirun: ./mpirun, trainer: %s, log_bytes_max: 64KiB }\n",
-             f->redis_dir, more, trainer);
+             "launch: { mpirun: %s, trainer: %s, log_bytes_max: 64KiB, oversubscribe: true }\n",
+             f->redis_dir, more, mpirun, trainer);
     assert_ok(buf_check(&text, "config", &e));
     assert_ok(file_write(path, text.data, text.len, 0600, &e));
     assert_ok(cluster_init_home(f->home, &e));
@@ -107,7 +143,8 @@ static inline void absolute(const char *path, char out[FOLDER_BYTES])
     snprintf(out, FOLDER_BYTES, "%s", whole);
 }
 
-static inline struct fixture *fixture_new(void **state, const char *trainer, const char *more)
+static inline struct fixture *fixture_new(void **state, const char *mpirun, const char *trainer,
+                                          const char *more)
 {
     struct fixture *f = mem_new(sizeof(*f));
     char dir[] = "build/test-sup-XXXXXX";
@@ -116,8 +153,30 @@ static inline struct fixture *fixture_new(void **state, const char *trainer, con
     absolute(*state, f->redis_dir);
     for (size_t i = 0; fake_names[i]; i++)
         link_ourselves(f->home, fake_names[i]);
-    write_home(f, trainer, more);
+    write_home(f, mpirun, trainer, more);
     return f;
+}
+
+/* What a killed supervisor cannot give back would keep the next test waiting. */
+static inline void break_lease(struct state *state)
+{
+    struct lease_facts facts;
+    struct err e = ERR_INIT;
+    if (lease_look(state, "attempt/" JOB, &facts, &e) == OK && facts.held)
+        IGNORE(lease_break(state, "attempt/" JOB, facts.token, &e));
+}
+
+/* Before each test and after: a test that failed has not tidied up. */
+static inline void clear_state(struct state *state)
+{
+    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2",
+                                         "plan/" JOB "/1" };
+    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
+    struct err e = ERR_INIT;
+    break_lease(state);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        state_tx_delete(tx, names[i]);
+    IGNORE(state_commit(state, tx, &e));
 }
 
 static inline void open_state(struct fixture *f)
@@ -126,33 +185,38 @@ static inline void open_state(struct fixture *f)
     struct err e = ERR_INIT;
     assert_ok(cluster_load(f->home, NULL, &c, &e));
     assert_ok(cluster_open_state(c, &f->state, &e));
+    clear_state(f->state);
 }
 
-/* No process of it may be left; then nothing in the state either. */
 static inline void fixture_done(struct fixture **pf)
 {
     struct fixture *f = *pf;
-    static const char *const names[] = { "job/" JOB, "attempt/" JOB "/1", "attempt/" JOB "/2", "plan/" JOB "/1" };
-    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    struct err e = ERR_INIT;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        state_tx_delete(tx, names[i]);
     if (f->supervisor.pid)
         proc_signal(f->supervisor, SIGKILL);
     if (f->state)
-        IGNORE(state_commit(f->state, tx, &e));
+        clear_state(f->state);
     state_close(f->state);
     nftw(f->home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
 }
-#define FIXTURE(f, trainer, more) CLEANUP(fixture_done) struct fixture *f = fixture_new(state, trainer, more)
+#define FIXTURE(f, trainer, more)                                                                            \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "./mpirun", trainer, more)
+#define FIXTURE_OPEN_MPI(f, trainer)                                                                         \
+    CLEANUP(fixture_done) struct fixture *f = fixture_new(state, "mpirun", trainer, "")
 
 /* ---- the job in the state ---- */
 
-static inline void put_job(struct fixture *f, enum job_state job_state, int64_t attempts, const char *key, int64_t limit_ms)
+static inline void put_job(struct fixture *f, enum job_state job_state, int64_t attempts, const char *key,
+                           int64_t limit_ms)
 {
-    CLEANUP(job_done) struct job j = { .id = JOB, .user = "ada", .state = job_state, .attempts = attempts,
-                                       .node = "local", .slots = 2, .submitted_ms = 1 };
+    CLEANUP(job_done)
+    struct job j = { .id = JOB,
+                     .user = "ada",
+                     .state = job_state,
+                     .attempts = attempts,
+                     .node = "local",
+                     .slots = 2,
+                     .submitted_ms = 1 };
     CLEANUP(buf_done) struct buf text = BUF_INIT(TEXT_MAX);
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
     char control[JOB_KEY_BYTES];
@@ -188,12 +252,13 @@ static inline bool read_record(struct fixture *f, struct attempt *out)
 }
 
 struct events {
-    char names[512];  /* of this job's, in order, each with a space behind it */
+    char names[512]; /* of this job's, in order, each with a space behind it */
     char all[65536];
     char since[STATE_ID_BYTES];
 };
 
-static inline enum err_code add_event(void *context, const char *id, const void *data, size_t n, struct err *e)
+static inline enum err_code add_event(void *context, const char *id, const void *data, size_t n,
+                                      struct err *e)
 {
     struct events *ev = context;
     CLEANUP(json_donep) json_t *j = NULL;
@@ -248,6 +313,8 @@ static inline void start_supervisor(struct fixture *f, const char *number)
     if (f->state)
         drop_events(f);
     assert_ok(proc_start(&o, &f->supervisor, &e));
+    assert_true(started.count < ARRAY_LEN(started.session));
+    started.session[started.count++] = f->supervisor.pid;
 }
 
 static inline void read_file(struct fixture *f, const char *name, struct buf *out)
@@ -268,20 +335,6 @@ static inline void give_up(struct fixture *f, const char *what)
     fail_msg("%s\n%.3000s\n%.1000s", what, buf_text(&said), buf_text(&log));
 }
 
-static inline bool in_session(const char *pid, pid_t session)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
-    char path[64], life = 0;
-    int parent, group, of_session;
-    struct err e = ERR_INIT;
-    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
-    if (file_read(path, &text, &e))
-        return false;
-    const char *p = strrchr(buf_text(&text), ')');
-    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 && of_session == session &&
-           life != 'Z';
-}
-
 /* Of all that it ever started; nothing else ever enters its session. */
 static inline int count_processes(struct fixture *f)
 {
@@ -290,7 +343,8 @@ static inline int count_processes(struct fixture *f)
     DIR *proc = opendir("/proc");
     assert_non_null(proc);
     while ((entry = readdir(proc)) != NULL)
-        count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && in_session(entry->d_name, f->supervisor.pid);
+        count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+                 in_session(entry->d_name, f->supervisor.pid);
     closedir(proc);
     return count;
 }

@@ -121,6 +121,9 @@ enum err_code conf_bind(const struct conf_doc *doc, const struct conf_field *fie
  * without the line where it is not given; "--set train.lr". The text lies in `scratch`. */
 const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch);
 
+/* Is something given at `path`? */
+bool conf_has(const struct conf_doc *doc, const char *path);
+
 /* The struct as JSON: every field, defaults too; conf_parse() and conf_bind() read it back to the same
  * struct. Left out is what was not given, has no default, and may not be written empty. */
 json_t *conf_to_json(const struct conf_field *fields, const void *in_struct);

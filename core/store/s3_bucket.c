@@ -140,25 +140,27 @@ static void build_origin(const struct store_place *place, char *out, size_t out_
                  place->endpoint + scheme);
 }
 
-enum err_code s3_open(const struct store_place *place, const struct store_credentials *credentials,
-                      const struct s3_options *options, struct store **out, struct err *e)
+/* NULL where it cannot be one. */
+static struct store_s3 *open_handle(const struct store_place *place,
+                                    const struct store_credentials *credentials,
+                                    const struct s3_options *options, struct err *e)
 {
-    CLEANUP(store_closep) struct store *base = NULL;
+    struct http_client *client = NULL;
     char origin[400];
     if (check_place(place, credentials, e))
-        return e->code;
+        return NULL;
     build_origin(place, origin, sizeof(origin));
     struct http_options http = {
         .origin = origin,
         .ca_file = place->ca_file[0] ? place->ca_file : NULL,
         .connect_timeout_ms = CONNECT_MS,
     };
+    if (http_open(&http, &client, e))
+        return NULL;
     struct store_s3 *s = mem_new(sizeof(*s));
-    base = &s->base;
     s->base.ops = &store_s3_ops;
     snprintf(s->base.name, sizeof(s->base.name), "s3://%s", place->bucket);
-    if (http_open(&http, &s->http, e))
-        return e->code;
+    s->http = client;
     s->tls = text_starts(origin, "https://");
     snprintf(s->host, sizeof(s->host), "%s", strstr(origin, "://") + 3);
     memcpy(s->bucket, place->bucket, sizeof(s->bucket));
@@ -168,7 +170,16 @@ enum err_code s3_open(const struct store_place *place, const struct store_creden
     s->secret_key = secret_copy(credentials->secret_key);
     s->session_token = copy_or_null(credentials->session_token);
     s->options = *options;
-    *out = TAKE(base);
+    return s;
+}
+
+enum err_code s3_open(const struct store_place *place, const struct store_credentials *credentials,
+                      const struct s3_options *options, struct store **out, struct err *e)
+{
+    struct store_s3 *s = open_handle(place, credentials, options, e);
+    if (!s)
+        return e->code;
+    *out = &s->base;
     return OK;
 }
 
@@ -247,11 +258,11 @@ static enum err_code check_fit(struct store_s3 *s, const struct store_facts *fac
 static enum err_code make_bucket(const struct store_place *place, const struct store_credentials *credentials,
                                  bool object_lock, struct err *e)
 {
-    CLEANUP(store_closep) struct store *base = NULL;
-    struct store_facts facts;
-    if (s3_open(place, credentials, &s3_options_default, &base, e))
+    struct store_s3 *s = open_handle(place, credentials, &s3_options_default, e);
+    if (!s)
         return e->code;
-    struct store_s3 *s = (struct store_s3 *)base;
+    CLEANUP(store_closep) struct store *base = &s->base;
+    struct store_facts facts = { .versioned = false };
     enum err_code code = s3_bucket_facts(base, &facts, e);
     if (code && code != ERR_NOT_FOUND)
         return code;

@@ -228,7 +228,7 @@ static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const
 {
     struct err ignored = ERR_INIT;
     char date[64];
-    int64_t theirs;
+    int64_t theirs = 0;
     if (strcmp(said->code, "RequestTimeTooSkewed") != 0 || !http_header(r, "date", date, sizeof(date)) ||
         s3_parse_date(date, &theirs, &ignored))
         return false;

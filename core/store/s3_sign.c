@@ -94,9 +94,8 @@ static void canonical_request(const struct s3_signing *q, const struct http_head
 /* HMAC chain: secret, then date, region, service and "aws4_request". */
 static void signing_key(const struct s3_signing *q, const char *date, uint8_t out[SHA256_BYTES])
 {
-    uint8_t first[4 + KEY_BYTES_MAX];
+    uint8_t first[4 + KEY_BYTES_MAX] = { 'A', 'W', 'S', '4' };
     size_t n = secret_len(q->secret_key);
-    memcpy(first, "AWS4", 4);
     memcpy(first + 4, secret_bytes(q->secret_key), n);
     hmac_sha256(first, 4 + n, date, DATE_BYTES, out);
     explicit_bzero(first, sizeof(first));

@@ -4,6 +4,7 @@
 #include "core/store/store_check.h"
 #include "core/store/store_ops.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
@@ -16,23 +17,22 @@ static const struct store_backend *const backends[] = {
 
 enum { RETRY_TRIES = 6, RETRY_BASE_MS = 100, RETRY_MS_MAX = 5000 };
 
-static enum err_code backend_of(const struct store_place *place, const struct store_backend **out,
-                                struct err *e)
+/* NULL, with the reason, where the place cannot be one. */
+static const struct store_backend *backend_of(const struct store_place *place, struct err *e)
 {
-    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends))
-        return err_set(e, ERR_USAGE, "there is no store kind %d", place->kind);
-    if (store_check_bucket(place->bucket, e))
-        return e->code;
-    *out = backends[place->kind];
-    return OK;
+    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends)) {
+        IGNORE(err_set(e, ERR_USAGE, "there is no store kind %d", place->kind));
+        return NULL;
+    }
+    return store_check_bucket(place->bucket, e) ? NULL : backends[place->kind];
 }
 
 enum err_code store_open(const struct store_place *place, const struct store_credentials *credentials,
                          struct store **out, struct err *e)
 {
-    const struct store_backend *backend = NULL;
+    const struct store_backend *backend = backend_of(place, e);
     struct store *bare = NULL;
-    if (backend_of(place, &backend, e) || backend->open(place, credentials, &bare, e))
+    if (!backend || backend->open(place, credentials, &bare, e))
         return err_wrap(e, "open store '%s'", place->bucket);
     *out = store_retry_new(bare, RETRY_TRIES, RETRY_BASE_MS, RETRY_MS_MAX, &clock_real);
     return OK;
@@ -47,8 +47,8 @@ void store_close(struct store *s)
 enum err_code store_make_bucket(const struct store_place *place, const struct store_credentials *credentials,
                                 bool object_lock, struct err *e)
 {
-    const struct store_backend *backend = NULL;
-    if (backend_of(place, &backend, e) || backend->make_bucket(place, credentials, object_lock, e))
+    const struct store_backend *backend = backend_of(place, e);
+    if (!backend || backend->make_bucket(place, credentials, object_lock, e))
         return err_wrap(e, "make bucket '%s'", place->bucket);
     return OK;
 }
@@ -205,7 +205,7 @@ enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTE
     size_t n = strcspn(rest, "/");
     if (n >= sizeof(bucket))
         return err_set(e, ERR_USAGE, "'%.200s': the bucket's name is too long", uri);
-    memcpy(bucket, rest, n);
+    snprintf(bucket, sizeof(bucket), "%.*s", (int)n, rest);
     rest += n + (rest[n] == '/');
     size_t key_n = strlen(rest);
     if (key_n > 1 && rest[key_n - 1] == '/')
@@ -213,7 +213,7 @@ enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTE
     if (key_n >= sizeof(key))
         return err_set(e, ERR_USAGE, "'%.200s...': the key is longer than %d bytes", uri,
                        STORE_KEY_BYTES - 1);
-    memcpy(key, rest, key_n);
+    snprintf(key, sizeof(key), "%.*s", (int)key_n, rest);
     if (store_check_bucket(bucket, e) || (key_n && store_check_key(key, e)))
         return err_wrap(e, "object URI '%.200s'", uri);
     memcpy(out_bucket, bucket, sizeof(bucket));

@@ -180,7 +180,7 @@ static enum err_code open_latest(const char *folder, struct opened *out, struct 
             return err_set(e, ERR_NOT_FOUND, "the object was deleted");
         enum err_code code = open_data(folder, newest.id, out, e);
         if (code != ERR_NOT_FOUND)
-            return code;
+            return code; /* not e->code: what `e` held before is not ours */
         err_clear(e);
     }
     return err_set(e, ERR_RETRY, "the newest version is deleted faster than it can be opened");
@@ -463,7 +463,7 @@ static enum err_code dir_make_bucket(const struct store_place *place,
                                      const struct store_credentials *credentials, bool object_lock,
                                      struct err *e)
 {
-    struct dir_bucket wanted = { .lockable = object_lock }, got;
+    struct dir_bucket wanted = { .lockable = object_lock }, got = { .lockable = false };
     CLEANUP(buf_done) struct buf text = BUF_INIT(DIR_META_BYTES_MAX);
     (void)credentials;
     if (place->root[0] == '\0')

@@ -86,20 +86,20 @@ static struct mem_version *push_version(struct store_mem *m, const char *key, co
     return v;
 }
 
-/* version NULL: the newest, unless it is a delete marker. */
-static enum err_code find_version(const struct store_mem *m, const char *key, const char *version,
-                                  struct mem_version **out, struct err *e)
+/* version NULL: the newest, unless it is a delete marker. NULL where there is none. */
+static struct mem_version *find_version(struct store *s, const char *key, const char *version, struct err *e)
 {
-    const struct mem_key *k = find_key(m, key);
+    const struct mem_key *k = find_key((const struct store_mem *)s, key);
     struct mem_version *v = k ? k->newest : NULL;
     while (v && version && strcmp(v->info.version, version) != 0)
         v = v->older;
-    if (!v)
-        return err_set(e, ERR_NOT_FOUND, version ? "there is no such version" : "there is no such object");
-    if (v->info.is_delete_marker)
-        return err_set(e, ERR_NOT_FOUND, "the object was deleted");
-    *out = v;
-    return OK;
+    if (v && !v->info.is_delete_marker)
+        return v;
+    IGNORE(err_set(e, ERR_NOT_FOUND, "%s",
+                   v         ? "the object was deleted"
+                   : version ? "there is no such version"
+                             : "there is no such object"));
+    return NULL;
 }
 
 static enum err_code mem_put(struct store *s, const char *key, const void *data, size_t n,
@@ -118,8 +118,8 @@ static enum err_code mem_put(struct store *s, const char *key, const void *data,
 static enum err_code mem_head(struct store *s, const char *key, const char *version, struct store_info *out,
                               struct err *e)
 {
-    struct mem_version *v;
-    if (find_version((const struct store_mem *)s, key, version, &v, e))
+    const struct mem_version *v = find_version(s, key, version, e);
+    if (!v)
         return e->code;
     *out = v->info;
     out->is_latest = version == NULL;
@@ -129,8 +129,8 @@ static enum err_code mem_head(struct store *s, const char *key, const char *vers
 static enum err_code mem_get(struct store *s, const char *key, const char *version, uint64_t offset,
                              uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
-    struct mem_version *v;
-    if (find_version((const struct store_mem *)s, key, version, &v, e))
+    const struct mem_version *v = find_version(s, key, version, e);
+    if (!v)
         return e->code;
     if (offset < v->info.bytes) {
         uint64_t n = MIN(length, v->info.bytes - offset);
@@ -254,9 +254,8 @@ static enum err_code mem_remove(struct store *s, const char *key, const char *ve
 static enum err_code mem_set_lock(struct store *s, const char *key, const char *version,
                                   const struct store_lock *lock, struct err *e)
 {
-    struct mem_version *v;
-    if (find_version((const struct store_mem *)s, key, version, &v, e) ||
-        store_lock_may_change(&v->info.lock, lock, clock_wall_ms(), e))
+    struct mem_version *v = find_version(s, key, version, e);
+    if (!v || store_lock_may_change(&v->info.lock, lock, clock_wall_ms(), e))
         return e->code;
     v->info.lock = *lock;
     return OK;

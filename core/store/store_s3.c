@@ -215,7 +215,7 @@ static enum err_code s3_put(struct store *base, const char *key, const void *dat
                             const struct store_put_options *options, struct store_info *out, struct err *e)
 {
     struct store_s3 *s = of(base);
-    struct store_info info;
+    struct store_info info = { .bytes = 0 };
     char version[STORE_VERSION_BYTES];
     bool locked = options->lock.mode != STORE_LOCK_NONE || options->lock.legal_hold;
     bool in_parts = n > s->options.part_bytes;
@@ -225,8 +225,8 @@ static enum err_code s3_put(struct store *base, const char *key, const void *dat
     if (!out && !locked)
         return OK;
     if (locked && make_sure_of_lock(s, key, version, &options->lock, &info, e)) {
-        struct err ignored =
-            ERR_INIT; /* unlocked, it must not stay behind as if it were what was asked for */
+        /* Unlocked, it must not stay behind as if it were what was asked for. */
+        struct err ignored = ERR_INIT;
         IGNORE(s3_remove(base, key, version, &ignored));
         return e->code;
     }
@@ -271,7 +271,10 @@ static enum err_code cut_to_range(struct http_response *r, uint64_t offset, uint
     *out_whole = r->body.len;
     if (r->status != PARTIAL) {
         buf_drop_front(&r->body, MIN(offset, r->body.len));
-        r->body.len = MIN(r->body.len, length);
+        if (r->body.len > length) {
+            r->body.len = length;
+            r->body.data[length] = '\0';
+        }
         return OK;
     }
     if (!http_header(r, "content-range", range, sizeof(range)) ||

@@ -14,13 +14,15 @@ static enum err_code ask_policy(const struct cluster *c, const struct job *job, 
     for (size_t i = 0; i < c->store_count; i++)
         for (size_t b = 0; b < c->stores[i].bucket_count; b++)
             buckets[count++] = c->stores[i].buckets[b];
-    policy_admit(&c->policy, &job->spec, NULL, (enum keys_provider)c->keys.provider, buckets, count, &decision);
+    policy_admit(&c->policy, &job->spec, NULL, (enum keys_provider)c->keys.provider, buckets, count,
+                 &decision);
     if (!decision.allowed)
         return err_set(e, ERR_DENIED, "policy (%s): %s", decision.rule, decision.reason);
     return OK;
 }
 
-static enum err_code open_place(const struct cluster *c, const char *uri, struct attempt_store *out, struct err *e)
+static enum err_code open_place(const struct cluster *c, const char *uri, struct attempt_store *out,
+                                struct err *e)
 {
     char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
     if (store_uri_parse(uri, bucket, key, e) || cluster_place(c, bucket, &out->place, e) ||
@@ -61,7 +63,8 @@ static enum err_code add_secrets(const struct cluster *c, const struct job *job,
 }
 
 /* What the scheduler planned: the trainer makes its own plan, which must come out the same. */
-static enum err_code read_plan(struct state *s, const char *job, int64_t attempt, struct attempt_doc *d, struct err *e)
+static enum err_code read_plan(struct state *s, const char *job, int64_t attempt, struct attempt_doc *d,
+                               struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(STATE_VALUE_BYTES_MAX);
     CLEANUP(buf_done) struct buf canonical = BUF_INIT(STATE_VALUE_BYTES_MAX);
@@ -78,7 +81,8 @@ static enum err_code read_plan(struct state *s, const char *job, int64_t attempt
 enum err_code document_make(const struct cluster *c, struct state *s, const struct job *job, int64_t attempt,
                             int64_t token, struct buf *out, struct keys_facts *out_key, struct err *e)
 {
-    CLEANUP(attempt_doc_done) struct attempt_doc d = { .attempt = attempt, .token = token, .spec = job->spec };
+    CLEANUP(attempt_doc_done)
+    struct attempt_doc d = { .attempt = attempt, .token = token, .spec = job->spec };
     if (ask_policy(c, job, e))
         return e->code;
     memcpy(d.cluster, c->name, sizeof(d.cluster));
@@ -88,8 +92,9 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     memcpy(d.dataset_digest, job->dataset_digest, sizeof(d.dataset_digest));
     cluster_state_config(c, &d.state);
     d.keys = c->keys;
-    if (open_place(c, job->spec.data.train, &d.data, e) || open_place(c, job->spec.checkpoint.to, &d.models, e) ||
-        read_plan(s, job->id, attempt, &d, e) || add_secrets(c, job, &d, out_key, e))
+    if (open_place(c, job->spec.data.train, &d.data, e) ||
+        open_place(c, job->spec.checkpoint.to, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
+        add_secrets(c, job, &d, out_key, e))
         return e->code;
     return attempt_doc_to_text(&d, out, e);
 }

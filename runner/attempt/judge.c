@@ -1,5 +1,6 @@
 #include "runner/attempt/judge.h"
 
+#include "base/text.h"
 #include "base/num.h"
 
 #include <inttypes.h>
@@ -15,7 +16,8 @@ static const char *const cause_reasons[] = {
     [STOP_LEASE_OVER] = "the state was away for longer than the attempt's lease",
 };
 
-/* mpirun gives on the status of the first rank that failed; its own statuses are 1 and what looks like a signal's. */
+/* mpirun gives on the status of the first rank that failed; its own statuses are 1 and what looks like a
+ * signal's. */
 static bool is_trainers_own(int status)
 {
     return status >= TRAINER_STOPPED && status <= TRAINER_FENCED;
@@ -47,21 +49,21 @@ static void explain_stop(const struct ending *end, char out[JOB_REASON_BYTES])
 {
     char grace[NUM_TEXT_BYTES];
     if (end->killed)
-        snprintf(out, JOB_REASON_BYTES, "%s; the ranks did not stop within %s and were killed", cause_reasons[end->cause],
-                 format_duration(end->stop_grace_ms, grace));
+        snprintf(out, JOB_REASON_BYTES, "%s; the ranks did not stop within %s and were killed",
+                 cause_reasons[end->cause], format_duration(end->stop_grace_ms, grace));
     else if (end->status == TRAINER_STOPPED)
         snprintf(out, JOB_REASON_BYTES, "%s", cause_reasons[end->cause]);
     else
-        snprintf(out, JOB_REASON_BYTES, "%s; the ranks ended with status %d%s%.400s", cause_reasons[end->cause], end->status,
-                 end->notes->error[0] ? ": " : "", end->notes->error);
+        snprintf(out, JOB_REASON_BYTES, "%s; the ranks ended with status %d%s%.400s",
+                 cause_reasons[end->cause], end->status, end->notes->error[0] ? ": " : "", end->notes->error);
 }
 
 static void explain_loss(const struct ending *end, char out[JOB_REASON_BYTES])
 {
     const struct output_notes *n = end->notes;
     if (n->dead_rank >= 0)
-        snprintf(out, JOB_REASON_BYTES, "rank %" PRId64 " on node %s ended by signal %" PRId64 " (%s)", n->dead_rank,
-                 n->dead_node, n->dead_signal, strsignal((int)n->dead_signal));
+        snprintf(out, JOB_REASON_BYTES, "rank %" PRId64 " on node %s ended by signal %" PRId64 " (%s)",
+                 n->dead_rank, n->dead_node, n->dead_signal, strsignal((int)n->dead_signal));
     else if (n->node_lost)
         snprintf(out, JOB_REASON_BYTES, "mpirun lost the connection to a node");
     else if (end->status > 128 && end->status <= 128 + 64)
@@ -75,10 +77,11 @@ static void explain_failure(const struct ending *end, char out[JOB_REASON_BYTES]
 {
     const struct output_notes *n = end->notes;
     if (n->error[0])
-        snprintf(out, JOB_REASON_BYTES, "%s", n->error);
+        text_fit(out, JOB_REASON_BYTES, n->error);
     else if (n->failed_rank >= 0)
-        snprintf(out, JOB_REASON_BYTES, "rank %" PRId64 " ended with status %d and did not say why; see the log",
-                 n->failed_rank, end->status);
+        snprintf(out, JOB_REASON_BYTES,
+                 "rank %" PRId64 " ended with status %d and did not say why; see the log", n->failed_rank,
+                 end->status);
     else
         snprintf(out, JOB_REASON_BYTES, "mpirun ended with status %d; see the log", end->status);
 }
@@ -93,7 +96,7 @@ void judge(const struct ending *end, enum attempt_outcome *out, char out_reason[
     else if (end->cause != STOP_NONE)
         explain_stop(end, out_reason);
     else if (*out == OUTCOME_LAUNCH_FAILED && end->notes->launch[0])
-        snprintf(out_reason, JOB_REASON_BYTES, "%s", end->notes->launch);
+        text_fit(out_reason, JOB_REASON_BYTES, end->notes->launch);
     else if (*out == OUTCOME_RANK_LOST)
         explain_loss(end, out_reason);
     else

@@ -60,8 +60,9 @@ static void make_env(const struct cluster_launch *config, char *(*env_get)(const
         add_env(c, "OMPI_MCA_mpi_yield_when_idle", "1");
 }
 
-void launch_command_make(const struct cluster_launch *config, int64_t ranks, const char *program, const char *scratch,
-                         char *(*env_get)(const char *name), bool as_root, struct launch_command *out)
+void launch_command_make(const struct cluster_launch *config, int64_t ranks, const char *program,
+                         const char *scratch, char *(*env_get)(const char *name), bool as_root,
+                         struct launch_command *out)
 {
     struct launch_command *c = out;
     memset(c, 0, sizeof(*c));
@@ -95,25 +96,25 @@ void launch_command_done(struct launch_command *c)
     memset(c, 0, sizeof(*c));
 }
 
-static enum err_code find_beside_us(char **out, struct err *e)
+/* NULL, with errno, where we cannot tell what our own program is. */
+static char *trainer_path(const struct cluster_launch *config)
 {
     char self[PATH_MAX];
+    if (config->trainer[0])
+        return mem_text(config->trainer);
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
-        return err_errno(e, "read /proc/self/exe");
+        return NULL;
     self[n] = '\0';
     CLEANUP(freep) char *folder = path_parent(self);
-    *out = path_join(folder, "sovrun-trainer");
-    return OK;
+    return path_join(folder, "sovrun-trainer");
 }
 
 enum err_code launch_find_trainer(const struct cluster_launch *config, char **out, struct err *e)
 {
-    CLEANUP(freep) char *path = NULL;
-    if (config->trainer[0])
-        path = mem_text(config->trainer);
-    else if (find_beside_us(&path, e))
-        return e->code;
+    CLEANUP(freep) char *path = trainer_path(config);
+    if (!path)
+        return err_errno(e, "read /proc/self/exe");
     if (access(path, X_OK) != 0)
         return err_set(e, ERR_NOT_FOUND, "the trainer '%s' is not there or cannot be executed", path);
     *out = TAKE(path);
@@ -146,7 +147,8 @@ static enum err_code start_with_pipes(struct launch *l, const struct launch_comm
     return proc_start(&o, &l->mpirun, e);
 }
 
-enum err_code launch_start(struct launch *l, const struct launch_command *command, struct buf *input, struct err *e)
+enum err_code launch_start(struct launch *l, const struct launch_command *command, struct buf *input,
+                           struct err *e)
 {
     buf_move(&l->input, input);
     if (start_with_pipes(l, command, e)) {
@@ -253,7 +255,8 @@ static char *make_folder(const char *parent, const char *prefix, int64_t attempt
     return mkdtemp(path) ? TAKE(path) : NULL;
 }
 
-enum err_code launch_scratch_make(const char *job, int64_t attempt, const char *fallback_dir, char **out, struct err *e)
+enum err_code launch_scratch_make(const char *job, int64_t attempt, const char *fallback_dir, char **out,
+                                  struct err *e)
 {
     /* Shared memory on disk would cost the ranks dearly; it is only the way out where there is no other. */
     const char *parents[] = { "/dev/shm", fallback_dir };

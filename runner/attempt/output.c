@@ -36,10 +36,10 @@ static void note_dead_rank(struct output_notes *n, const char *line)
     int64_t rank = -1, signal = -1;
     char node[sizeof(n->dead_node)] = "";
     /* The last rank that died is often one that mpirun itself killed; the first is the cause. */
-    if (n->dead_rank < 0 &&
-        sscanf(line,
-               "mpirun noticed that process rank %" SCNd64 " with PID %*d on node %63s exited on signal %" SCNd64, &rank,
-               node, &signal) == 3) {
+    if (n->dead_rank < 0 && sscanf(line,
+                                   "mpirun noticed that process rank %" SCNd64
+                                   " with PID %*d on node %63s exited on signal %" SCNd64,
+                                   &rank, node, &signal) == 3) {
         n->dead_rank = rank;
         n->dead_signal = signal;
         memcpy(n->dead_node, node, sizeof(node));
@@ -58,7 +58,8 @@ void output_note_line(struct output_notes *n, const char *line)
     static const char trainer_error[] = "sovrun-trainer: error: ";
     if (text_starts(line, trainer_error))
         note(n->error, line + strlen(trainer_error));
-    else if (text_starts(line, "mpirun was unable to ") || text_starts(line, "There are not enough slots available") ||
+    else if (text_starts(line, "mpirun was unable to ") ||
+             text_starts(line, "There are not enough slots available") ||
              text_starts(line, "ORTE was unable to reliably start"))
         note(n->launch, line);
     else if (text_starts(line, "ORTE has lost communication with a remote daemon"))

@@ -1,10 +1,10 @@
 /*
  * output.h - what mpirun and the ranks say: kept in a bounded log file, and read for what explains an end.
  *
- * The log ends at its limit with a line that says so; from then on output is read and dropped, so that no rank ever blocks on
- * a full pipe. Nor does a full disk stop a job: what cannot be written is dropped, and said once. A few lines tell why an
- * attempt ended: the trainer's "sovrun-trainer: error: ..." and Open MPI 4.1's own messages. They are looked for line by line
- * whether or not the line still fits the log.
+ * The log ends at its limit with a line that says so; from then on output is read and dropped, so that no
+ * rank ever blocks on a full pipe. Nor does a full disk stop a job: what cannot be written is dropped, and
+ * said once. A few lines tell why an attempt ended: the trainer's "sovrun-trainer: error: ..." and Open
+ * MPI 4.1's own messages. They are looked for line by line whether or not the line still fits the log.
  */
 #ifndef RUNNER_ATTEMPT_OUTPUT_H
 #define RUNNER_ATTEMPT_OUTPUT_H
@@ -15,15 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OUTPUT_LINE_BYTES = 512, OUTPUT_LOG_BYTES_MIN = 1024 };
+enum { OUTPUT_LINE_BYTES = 1024, OUTPUT_LOG_BYTES_MIN = 1024 };
 
 struct output_notes {
     char error[OUTPUT_LINE_BYTES];  /* of the last trainer error: what follows "sovrun-trainer: error: " */
     char launch[OUTPUT_LINE_BYTES]; /* mpirun's reason for not starting the ranks */
-    int64_t dead_rank, dead_signal; /* "mpirun noticed that process rank 1 ... exited on signal 9"; -1: none */
+    int64_t dead_rank,
+        dead_signal; /* "mpirun noticed that process rank 1 ... exited on signal 9"; -1: none */
     char dead_node[64];
-    int64_t failed_rank;            /* the first that exited with a status other than 0, says mpirun; -1: none */
-    bool node_lost;                 /* "ORTE has lost communication with a remote daemon" */
+    int64_t failed_rank; /* the first that exited with a status other than 0, says mpirun; -1: none */
+    bool node_lost;      /* "ORTE has lost communication with a remote daemon" */
 };
 
 /* One line, without its end. Pure. */

@@ -63,7 +63,8 @@ static enum err_code take_lease(const struct cluster *c, struct standing *s, str
     snprintf(owner, sizeof(owner), "%.64s:%d:%" PRIu64, host, (int)self.pid, self.start_ticks);
     s->record.supervisor_pid = self.pid;
     s->record.supervisor_start = (int64_t)self.start_ticks;
-    return lease_take(s->state, job_lease_name(s->record.job, name), owner, c->timing.attempt_lease_ms, &s->lease, e);
+    return lease_take(s->state, job_lease_name(s->record.job, name), owner, c->timing.attempt_lease_ms,
+                      &s->lease, e);
 }
 
 /* Connects and takes the lease, once. */
@@ -83,7 +84,8 @@ static enum err_code read_job(struct standing *s, struct job *out, struct err *e
     return job_from_text(text.data, text.len, out, e);
 }
 
-static enum err_code check_job(const struct standing *s, const struct job *j, enum err_code code, struct err *e)
+static enum err_code check_job(const struct standing *s, const struct job *j, enum err_code code,
+                               struct err *e)
 {
     if (!job_is_active(j->state))
         return err_set(e, code, "job '%s' is %s", j->id, job_state_names[j->state]);
@@ -131,7 +133,8 @@ static bool wait_a_little(void)
     return poll(&stop, 1, TRY_EVERY_MS) == 0 && !stop_asked();
 }
 
-static enum err_code take_in_time(const struct cluster *c, struct standing *s, int64_t patience_ms, struct err *e)
+static enum err_code take_in_time(const struct cluster *c, struct standing *s, int64_t patience_ms,
+                                  struct err *e)
 {
     const int64_t deadline = clock_mono_ms() + patience_ms;
     bool waited = false;
@@ -141,7 +144,8 @@ static enum err_code take_in_time(const struct cluster *c, struct standing *s, i
         if ((e->code != ERR_RETRY && e->code != ERR_CONFLICT) || clock_mono_ms() >= deadline)
             return e->code;
         if (!waited)
-            log_info("attempt.waits", "job=%s attempt=%" PRId64 " %s", s->record.job, s->record.number, e->text);
+            log_info("attempt.waits", "job=%s attempt=%" PRId64 " %s", s->record.job, s->record.number,
+                     e->text);
         waited = true;
         if (!wait_a_little())
             return err_set(e, ERR_CANCELED, "asked to stop before it began");
@@ -174,8 +178,8 @@ void standing_done(struct standing *s)
 
 /* ---- writing ---- */
 
-static enum err_code add_events(const struct standing *s, struct state_tx *tx, const struct standing_event *events,
-                                size_t count, struct err *e)
+static enum err_code add_events(const struct standing *s, struct state_tx *tx,
+                                const struct standing_event *events, size_t count, struct err *e)
 {
     for (size_t i = 0; i < count; i++) {
         CLEANUP(buf_done) struct buf text = BUF_INIT(EVENT_BYTES_MAX);
@@ -186,7 +190,8 @@ static enum err_code add_events(const struct standing *s, struct state_tx *tx, c
     return OK;
 }
 
-/* One try. ERR_CONFLICT: the record changed between reading and writing it. *out_done: it stands there already. */
+/* One try. ERR_CONFLICT: the record changed between reading and writing it. *out_done: it stands there
+ * already. */
 static enum err_code try_to_write(struct standing *s, const struct buf *text, bool first,
                                   const struct standing_event *events, size_t count, struct err *e)
 {
@@ -201,8 +206,8 @@ static enum err_code try_to_write(struct standing *s, const struct buf *text, bo
     if (version > 0 && there.len == text->len && memcmp(there.data, text->data, text->len) == 0)
         return OK; /* an earlier try was applied, and its answer lost */
     if (first && version > 0)
-        return err_set(e, ERR_CONFLICT, "attempt %" PRId64 " of job '%s' was started before", s->record.number,
-                       s->record.job);
+        return err_set(e, ERR_CONFLICT, "attempt %" PRId64 " of job '%s' was started before",
+                       s->record.number, s->record.job);
     state_tx_fence(tx, s->lease.name, s->lease.token);
     state_tx_expect(tx, key, version);
     state_tx_put(tx, key, text->data, text->len);
@@ -211,8 +216,8 @@ static enum err_code try_to_write(struct standing *s, const struct buf *text, bo
     return state_commit(s->state, tx, e);
 }
 
-enum err_code standing_write(struct standing *s, bool first, const struct standing_event *events, size_t count,
-                             struct err *e)
+enum err_code standing_write(struct standing *s, bool first, const struct standing_event *events,
+                             size_t count, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(RECORD_BYTES_MAX);
     invariant(count <= STANDING_EVENTS_MAX);

@@ -1,5 +1,6 @@
 #include "runner/attempt/supervisor.h"
 
+#include "base/text.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -21,10 +22,10 @@
 #include <sys/stat.h>
 
 enum {
-    BACKOFF_MS_MIN = 100,    /* between two tries to reach the state */
+    BACKOFF_MS_MIN = 100, /* between two tries to reach the state */
     BACKOFF_MS_MAX = 1000,
-    ASK_AGAIN_MS = 100,      /* ranks that mpirun had not started yet must hear of the stop, too */
-    READS_MAX = 16,          /* of output in a turn of the loop */
+    ASK_AGAIN_MS = 100, /* ranks that mpirun had not started yet must hear of the stop, too */
+    READS_MAX = 16,     /* of output in a turn of the loop */
     READ_BYTES = 64 * 1024,
     DRAIN_READS_MAX = 4096,  /* of output after the end */
     KILL_MS_MAX = 60 * 1000, /* a process that hangs in the kernel may need as long */
@@ -40,7 +41,7 @@ struct supervisor {
     struct state_watch *control; /* NULL: not open */
     struct output *output;
     struct launch launch;
-    char *dir, *scratch;         /* owned */
+    char *dir, *scratch; /* owned */
     enum stop_cause cause;
     bool running_written, away;
     int64_t state_at, backoff_ms; /* when the state is next talked to; all on the monotonic clock */
@@ -93,8 +94,9 @@ static void stop(struct supervisor *s, enum stop_cause cause)
 static enum err_code write_running(struct supervisor *s, struct err *e)
 {
     struct attempt *a = &s->standing.record;
-    CLEANUP(json_donep) json_t *data =
-        json_pack("{s:I, s:I}", "attempt", (json_int_t)a->number, "launcher_pid", (json_int_t)a->launcher_pid);
+    CLEANUP(json_donep)
+    json_t *data = json_pack("{s:I, s:I}", "attempt", (json_int_t)a->number, "launcher_pid",
+                             (json_int_t)a->launcher_pid);
     const struct standing_event event = { "attempt.running", data };
     if (s->running_written)
         return OK;
@@ -237,7 +239,8 @@ static void fill_poll(const struct supervisor *s, struct pollfd fds[POLL_COUNT])
 {
     fds[POLL_OUTPUT] = (struct pollfd){ .fd = s->launch.output_fd, .events = POLLIN };
     fds[POLL_INPUT] = (struct pollfd){ .fd = s->launch.input_fd, .events = POLLOUT };
-    fds[POLL_CONTROL] = (struct pollfd){ .fd = s->control ? state_watch_fd(s->control) : -1, .events = POLLIN };
+    fds[POLL_CONTROL] =
+        (struct pollfd){ .fd = s->control ? state_watch_fd(s->control) : -1, .events = POLLIN };
     fds[POLL_MPIRUN] = (struct pollfd){ .fd = s->launch.ended_fd, .events = POLLIN };
     /* It stays readable: heard once is enough. */
     fds[POLL_STOP] = (struct pollfd){ .fd = s->cause == STOP_NONE ? stop_fd() : -1, .events = POLLIN };
@@ -302,7 +305,7 @@ static void set_end(struct supervisor *s, enum attempt_outcome outcome, int64_t 
     a->outcome = outcome;
     a->exit_status = status;
     a->ended_ms = clock_wall_ms();
-    snprintf(a->reason, sizeof(a->reason), "%.*s", (int)sizeof(a->reason) - 1, reason);
+    text_fit(a->reason, sizeof(a->reason), reason);
 }
 
 static void write_end_file(struct supervisor *s)
@@ -319,8 +322,9 @@ static json_t *end_data(const struct attempt *a)
     /* Through the record's own JSON, which copes with a reason that is not UTF-8. */
     CLEANUP(json_donep) json_t *record = attempt_to_json(a);
     return json_pack("{s:I, s:O, s:O, s:I, s:I}", "attempt", (json_int_t)a->number, "outcome",
-                     json_object_get(record, "outcome"), "reason", json_object_get(record, "reason"), "exit_status",
-                     (json_int_t)a->exit_status, "duration_ms", (json_int_t)(a->ended_ms - a->started_ms));
+                     json_object_get(record, "outcome"), "reason", json_object_get(record, "reason"),
+                     "exit_status", (json_int_t)a->exit_status, "duration_ms",
+                     (json_int_t)(a->ended_ms - a->started_ms));
 }
 
 /* Once at least; then for as long as the lease could be ours. */
@@ -341,12 +345,12 @@ static enum err_code finish(struct supervisor *s, struct err *e)
     const struct attempt *a = &s->standing.record;
     CLEANUP(json_donep) json_t *data = end_data(a);
     const struct standing_event event = { "attempt.ended", data };
-    log_info("attempt.ended", "job=%s attempt=%" PRId64 " outcome=%s status=%" PRId64 " reason='%s'", a->job, a->number,
-             attempt_outcome_names[a->outcome], a->exit_status, a->reason);
+    log_info("attempt.ended", "job=%s attempt=%" PRId64 " outcome=%s status=%" PRId64 " reason='%s'", a->job,
+             a->number, attempt_outcome_names[a->outcome], a->exit_status, a->reason);
     write_end_file(s);
     if (write_patiently(s, false, &event, 1, e))
-        return err_wrap(e, "the end of attempt %" PRId64 " of job '%s' stands in '%s/ended.json' only", a->number, a->job,
-                        s->dir);
+        return err_wrap(e, "the end of attempt %" PRId64 " of job '%s' stands in '%s/ended.json' only",
+                        a->number, a->job, s->dir);
     return OK;
 }
 
@@ -372,8 +376,8 @@ static enum err_code start_ranks(struct supervisor *s, struct buf *document, str
     a->phase = ATTEMPT_RUNNING;
     a->launcher_pid = s->launch.mpirun.pid;
     a->launcher_start = (int64_t)s->launch.mpirun.start_ticks;
-    log_info("attempt.running", "job=%s attempt=%" PRId64 " ranks=%" PRId64 " mpirun=%d", a->job, a->number, a->ranks,
-             (int)s->launch.mpirun.pid);
+    log_info("attempt.running", "job=%s attempt=%" PRId64 " ranks=%" PRId64 " mpirun=%d", a->job, a->number,
+             a->ranks, (int)s->launch.mpirun.pid);
     return OK;
 }
 
@@ -389,12 +393,13 @@ static void set_timers(struct supervisor *s)
 static enum err_code write_launching(struct supervisor *s, const struct keys_facts *key, struct err *e)
 {
     const struct attempt *a = &s->standing.record;
-    CLEANUP(json_donep) json_t *started = json_pack(
-        "{s:I, s:I, s:s, s:I, s:I}", "attempt", (json_int_t)a->number, "token", (json_int_t)a->token, "node", a->node,
-        "ranks", (json_int_t)a->ranks, "supervisor_pid", (json_int_t)a->supervisor_pid);
-    CLEANUP(json_donep) json_t *generated =
-        json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider", key->provider, "key", key->key,
-                  "version", (json_int_t)key->version);
+    CLEANUP(json_donep)
+    json_t *started = json_pack("{s:I, s:I, s:s, s:I, s:I}", "attempt", (json_int_t)a->number, "token",
+                                (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks,
+                                "supervisor_pid", (json_int_t)a->supervisor_pid);
+    CLEANUP(json_donep)
+    json_t *generated = json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider",
+                                  key->provider, "key", key->key, "version", (json_int_t)key->version);
     const struct standing_event events[] = { { "attempt.started", started }, { "key.generated", generated } };
     return write_patiently(s, true, events, key->version > 0 ? 2 : 1, e);
 }
@@ -434,11 +439,12 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
     struct err refused = ERR_INIT;
     if (begin(&s, job, number, e))
         return e->code;
-    enum err_code code = document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document, &key,
-                                       &refused);
+    enum err_code code =
+        document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document, &key, &refused);
     if (write_launching(&s, &key, e))
         return e->code;
-    log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number, s.standing.lease.token);
+    log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number,
+             s.standing.lease.token);
     if (code)
         set_end(&s, judge_start(code), TRAINER_FAILED, refused.text);
     else

@@ -72,12 +72,14 @@ static enum err_code unknown(const char *name, struct err *e)
 }
 
 /* One word or, in a group, two; *out_words says which. */
-static enum err_code find_command(int argc, char **argv, const struct cmd **out, int *out_words, struct err *e)
+static enum err_code find_command(int argc, char **argv, const struct cmd **out, int *out_words,
+                                  struct err *e)
 {
     char name[COMMAND_NAME_BYTES];
     bool group = is_group(argv[0]);
     if (group && argc < 2)
-        return err_set(e, ERR_USAGE, "'%s' needs to know what to do; `sovrun help %s` lists it", argv[0], argv[0]);
+        return err_set(e, ERR_USAGE, "'%s' needs to know what to do; `sovrun help %s` lists it", argv[0],
+                       argv[0]);
     snprintf(name, sizeof(name), "%s%s%s", argv[0], group ? " " : "", group ? argv[1] : "");
     const struct cmd *cmd = cli_find(name);
     if (!cmd)
@@ -108,9 +110,9 @@ static enum err_code run_command(struct cli *c, const struct cmd *cmd, int argc,
 
 static enum err_code dispatch(struct cli *c, int argc, char **argv, struct err *e)
 {
-    const struct cmd *cmd;
+    const struct cmd *cmd = NULL;
     bool help = false;
-    int first, words;
+    int first = argc, words = 1;
 
     if (options_parse_shared(argc, argv, c, &first, &help, e))
         return e->code;
@@ -119,7 +121,8 @@ static enum err_code dispatch(struct cli *c, int argc, char **argv, struct err *
         return help_overview(help ? stdout : stderr, NULL, e);
     }
     /* `sovrun model --help` is about the group. */
-    if (argc - first == 2 && is_group(argv[first]) && (strcmp(argv[first + 1], "--help") == 0 || strcmp(argv[first + 1], "-h") == 0))
+    if (argc - first == 2 && is_group(argv[first]) &&
+        (strcmp(argv[first + 1], "--help") == 0 || strcmp(argv[first + 1], "-h") == 0))
         return help_overview(stdout, argv[first], e);
     if (find_command(argc - first, argv + first, &cmd, &words, e))
         return e->code;
@@ -180,10 +183,10 @@ int cli_main(int argc, char **argv)
 
     log_init("sovrun", LOG_WARN);
     secret_harden_process();
-    signal(SIGPIPE, SIG_IGN); /* a reader that leaves is an error of writing, and a peer that leaves is not our end */
+    signal(SIGPIPE,
+           SIG_IGN); /* a reader that leaves is an error of writing, and a peer that leaves is not our end */
     if (dispatch(&c, argc, argv, &e)) {
-        if (e.text[0]) /* else argp has said it */
-            cli_say("%s", e.text);
+        cli_say("%s", e.text);
         return (int)cli_exit_of(e.code);
     }
     if (fflush(stdout) != 0) {

@@ -1,13 +1,13 @@
 /*
  * cli.h - the command that people type: one table of commands, one way to end.
  *
- * A command is a file cmd_NAME.c with its options (options.h), its function and a `const struct cmd`, which stands in the table
- * in commands.c. Help, completion and usage errors come from that. A command returns an err_code and its sentence; it is printed
- * here, once, and becomes the exit code. What a command finds out rather than fails at (a job that failed, a bad signature)
- * is cli->status beside OK.
+ * A command is a file cmd_NAME.c with its options (options.h), its function and a `const struct cmd`, which
+ * stands in the table in commands.c. Help, completion and usage errors come from that. A command returns an
+ * err_code and its sentence; it is printed here, once, and becomes the exit code. What a command finds out
+ * rather than fails at (a job that failed, a bad signature) is cli->status beside OK.
  *
- * Exit codes are a contract (docs): 0 done; 1 failed; 2 bad usage or spec; 3 denied by policy or role; 4 try again later; 5 the
- * job itself failed; 6 not found.
+ * Exit codes are a contract (docs): 0 done; 1 failed; 2 bad usage or spec; 3 denied by policy or role; 4 try
+ * again later; 5 the job itself failed; 6 not found.
  */
 #ifndef RUNNER_CLI_CLI_H
 #define RUNNER_CLI_CLI_H

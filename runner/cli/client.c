@@ -54,11 +54,13 @@ enum err_code client_open(const struct cli *c, struct api_client **out, struct e
 enum err_code client_check_job(const char *id, struct err *e)
 {
     if (!job_id_is_valid(id))
-        return err_set(e, ERR_USAGE, "'%s' is no job's id: they look like 261122-k3m9qz, and `sovrun list` shows them", id);
+        return err_set(e, ERR_USAGE,
+                       "'%s' is no job's id: they look like 261122-k3m9qz, and `sovrun list` shows them", id);
     return OK;
 }
 
-enum err_code client_job(struct api_client *api, const char *method, const char *id, const char *rest, json_t **out, struct err *e)
+enum err_code client_job(struct api_client *api, const char *method, const char *id, const char *rest,
+                         json_t **out, struct err *e)
 {
     char target[TARGET_BYTES];
     if (client_check_job(id, e))

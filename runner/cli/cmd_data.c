@@ -15,8 +15,9 @@
 enum { CATALOGUE_MAX = 10000 };
 
 /* An address of a dataset, with the store that holds it. Its prefix has no slash at its end. */
-static enum err_code open_uri(const struct cli *c, const char *uri, bool prefix_needed, char bucket[STORE_BUCKET_BYTES],
-                              char prefix[STORE_KEY_BYTES], struct store **out, struct err *e)
+static enum err_code open_uri(const struct cli *c, const char *uri, bool prefix_needed,
+                              char bucket[STORE_BUCKET_BYTES], char prefix[STORE_KEY_BYTES],
+                              struct store **out, struct err *e)
 {
     CLEANUP(cluster_freep) struct cluster *cluster = NULL;
 
@@ -25,7 +26,8 @@ static enum err_code open_uri(const struct cli *c, const char *uri, bool prefix_
     for (size_t n = strlen(prefix); n > 0 && prefix[n - 1] == '/'; n--)
         prefix[n - 1] = '\0';
     if (prefix_needed && !prefix[0])
-        return err_set(e, ERR_USAGE, "'%s' must name a place in the bucket, as in s3://%s/NAME/v1", uri, bucket);
+        return err_set(e, ERR_USAGE, "'%s' must name a place in the bucket, as in s3://%s/NAME/v1", uri,
+                       bucket);
     if (cli_cluster(c, &cluster, e))
         return e->code;
     return cluster_open_store(cluster, bucket, out, e);
@@ -49,20 +51,24 @@ static enum err_code read_class(const char *text, enum data_class *out, struct e
     return err_set(e, ERR_USAGE, "--class '%s': must be public, internal, pseudonymized or personal", text);
 }
 
-static enum err_code stage_options_of(const struct stage_settings *s, struct stage_options *out, struct err *e)
+static enum err_code stage_options_of(const struct stage_settings *s, struct stage_options *out,
+                                      struct err *e)
 {
     const struct passwd *user = getpwuid(geteuid());
     struct stage_options o = {
         .data_class = CLASS_PERSONAL,
         .name = s->name,
-        .owner = s->owner ? s->owner : user ? user->pw_name : "",
+        .owner = s->owner ? s->owner
+                 : user   ? user->pw_name
+                          : "",
         .basis = s->basis,
         .shards = s->shards,
         .shard_records = s->shard_records,
         .columns = &s->columns,
     };
     if (s->shards && s->shard_records)
-        return err_set(e, ERR_USAGE, "--shards and --shard-records say the same thing twice; give one of them");
+        return err_set(e, ERR_USAGE,
+                       "--shards and --shard-records say the same thing twice; give one of them");
     if (s->data_class && read_class(s->data_class, &o.data_class, e))
         return e->code;
     for (size_t i = 0; i < s->missing.count; i++) {
@@ -74,20 +80,22 @@ static enum err_code stage_options_of(const struct stage_settings *s, struct sta
     return OK;
 }
 
-static enum err_code tell_staged(struct cli *c, const char *bucket, const char *prefix, const struct stage_result *r,
-                                 const struct stage_options *o, struct err *e)
+static enum err_code tell_staged(struct cli *c, const char *bucket, const char *prefix,
+                                 const struct stage_result *r, const struct stage_options *o, struct err *e)
 {
     char bytes[NUM_TEXT_BYTES];
     CLEANUP(freep) char *uri = mem_printf("s3://%s/%s", bucket, prefix);
     if (c->json) {
         CLEANUP(json_donep)
-        json_t *doc = json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s}", "uri", uri, "already", (int)r->already, "records",
-                                (json_int_t)r->records, "shards", (json_int_t)r->shards, "bytes", (json_int_t)r->bytes, "class",
-                                data_class_names[o->data_class], "digest", r->digest);
+        json_t *doc =
+            json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s}", "uri", uri, "already", (int)r->already, "records",
+                      (json_int_t)r->records, "shards", (json_int_t)r->shards, "bytes", (json_int_t)r->bytes,
+                      "class", data_class_names[o->data_class], "digest", r->digest);
         return print_json(doc, e);
     }
-    return print_line(e, "%s %s: %" PRIu64 " records in %zu shards, %s, class %s", r->already ? "already there:" : "staged", uri,
-                      r->records, r->shards, format_size(r->bytes, bytes), data_class_names[o->data_class]);
+    return print_line(e, "%s %s: %" PRIu64 " records in %zu shards, %s, class %s",
+                      r->already ? "already there:" : "staged", uri, r->records, r->shards,
+                      format_size(r->bytes, bytes), data_class_names[o->data_class]);
 }
 
 static enum err_code stage_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
@@ -104,7 +112,10 @@ static enum err_code stage_run(struct cli *c, const struct arguments *a, const v
     if (stage_options_of(s, &o, e) || open_uri(c, a->list[1], true, bucket, prefix, &store, e))
         return e->code;
     o.progress = &progress;
-    enum err_code code = stage_survey(path, &o, &facts, e) || stage_file(path, &facts, store, bucket, prefix, &o, &r, e) ? e->code : OK;
+    enum err_code code =
+        stage_survey(path, &o, &facts, e) || stage_file(path, &facts, store, bucket, prefix, &o, &r, e)
+            ? e->code
+            : OK;
     progress_clear(&progress);
     if (code)
         return code;
@@ -114,20 +125,30 @@ static enum err_code stage_run(struct cli *c, const struct arguments *a, const v
 }
 
 static const struct opt stage_rows[] = {
-    OPT_TEXT_ROW(stage_settings, data_class, "class", 'c', "CLASS", "public, internal, pseudonymized or personal [personal]"),
+    OPT_TEXT_ROW(stage_settings, data_class, "class", 'c', "CLASS",
+                 "public, internal, pseudonymized or personal [personal]"),
     OPT_TEXT_ROW(stage_settings, owner, "owner", 'o', "WHO", "who answers for the data [you]"),
     OPT_TEXT_ROW(stage_settings, basis, "basis", 'b', "TEXT", "the legal basis of its use"),
     OPT_TEXT_ROW(stage_settings, name, "name", 'n', "NAME", "what it is called [the file's name]"),
     OPT_INT_ROW(stage_settings, shards, "shards", 0, "N", 1, DATASET_SHARDS_MAX, "cut it into N shards [8]"),
-    OPT_INT_ROW(stage_settings, shard_records, "shard-records", 0, "N", 1, INT64_MAX, "cut it into shards of at most N records"),
+    OPT_INT_ROW(stage_settings, shard_records, "shard-records", 0, "N", 1, INT64_MAX,
+                "cut it into shards of at most N records"),
     OPT_LIST_ROW(stage_settings, columns, "column", 0, "NAME=KIND", "take a column as category or numeric"),
-    OPT_LIST_ROW(stage_settings, missing, "missing", 0, "TEXT", "a value that stands for \"not known\", beside \"\" and \"?\""),
+    OPT_LIST_ROW(stage_settings, missing, "missing", 0, "TEXT",
+                 "a value that stands for \"not known\", beside \"\" and \"?\""),
     OPT_END,
 };
 const struct cmd cmd_data_stage = {
-    .name = "data stage", .args = "FILE.csv URI", .args_min = 2, .args_max = 2, .help = "put a CSV file into the store, in shards",
-    .more = "URI is s3://BUCKET/PREFIX, the address that a job's data.train then names. The same content again does nothing.",
-    .options = stage_rows, .settings_bytes = sizeof(struct stage_settings), .run = stage_run,
+    .name = "data stage",
+    .args = "FILE.csv URI",
+    .args_min = 2,
+    .args_max = 2,
+    .help = "put a CSV file into the store, in shards",
+    .more = "URI is s3://BUCKET/PREFIX, the address that a job's data.train then names. The same content "
+            "again does nothing.",
+    .options = stage_rows,
+    .settings_bytes = sizeof(struct stage_settings),
+    .run = stage_run,
 };
 
 /* ---- ls ---- */
@@ -156,7 +177,8 @@ static enum err_code add_manifest(void *context, const struct store_info *info, 
     return OK;
 }
 
-static json_t *dataset_json(const char *bucket, const char *prefix, const struct dataset *d, const char *digest)
+static json_t *dataset_json(const char *bucket, const char *prefix, const struct dataset *d,
+                            const char *digest)
 {
     CLEANUP(freep) char *uri = mem_printf("s3://%s/%s", bucket, prefix);
     uint64_t records = 0, bytes = 0;
@@ -164,14 +186,16 @@ static json_t *dataset_json(const char *bucket, const char *prefix, const struct
         records += d->shards[i].records;
         bytes += d->shards[i].bytes;
     }
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:n}", "uri", uri, "name", d->name, "class",
-                     data_class_names[d->data_class], "owner", d->owner, "basis", d->basis, "source", d->source, "columns",
-                     (json_int_t)d->column_count, "records", (json_int_t)records, "bytes", (json_int_t)bytes, "shards",
-                     (json_int_t)d->shard_count, "created_ms", (json_int_t)d->created_ms, "digest", digest, "bad");
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:n}", "uri", uri, "name", d->name,
+                     "class", data_class_names[d->data_class], "owner", d->owner, "basis", d->basis, "source",
+                     d->source, "columns", (json_int_t)d->column_count, "records", (json_int_t)records,
+                     "bytes", (json_int_t)bytes, "shards", (json_int_t)d->shard_count, "created_ms",
+                     (json_int_t)d->created_ms, "digest", digest, "bad");
 }
 
 /* A manifest that cannot be read is shown as that, and does not hide the others. */
-static enum err_code list_one(struct store *store, const char *bucket, const char *prefix, json_t *list, struct err *e)
+static enum err_code list_one(struct store *store, const char *bucket, const char *prefix, json_t *list,
+                              struct err *e)
 {
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     char digest[65];
@@ -190,11 +214,13 @@ static enum err_code list_one(struct store *store, const char *bucket, const cha
 
 static enum err_code list_datasets(const json_t *list, struct err *e)
 {
-    static const char *const headings[] = { "URI", "CLASS", "OWNER", ">RECORDS", ">SHARDS", ">BYTES", "STAGED (UTC)", "NAME", NULL };
+    static const char *const headings[] = { "URI",    "CLASS",        "OWNER", ">RECORDS", ">SHARDS",
+                                            ">BYTES", "STAGED (UTC)", "NAME",  NULL };
     CLEANUP(print_table_done) struct print_table t = print_table_new(headings);
     size_t i;
     json_t *d;
-    json_array_foreach(list, i, d) {
+    json_array_foreach(list, i, d)
+    {
         const char *bad = json_text_or(d, "bad", NULL);
         char number[48], bytes[NUM_TEXT_BYTES], time[32];
         print_text_cell(&t, json_text_or(d, "uri", ""));
@@ -204,7 +230,8 @@ static enum err_code list_datasets(const json_t *list, struct err *e)
         print_cell(&t, COLOUR_NONE, "%" PRId64, json_i64_or(d, "shards", 0));
         print_text_cell(&t, format_size((uint64_t)json_i64_or(d, "bytes", 0), bytes));
         print_text_cell(&t, print_time(json_i64_or(d, "created_ms", 0), time));
-        print_cell(&t, bad ? COLOUR_BAD : COLOUR_NONE, "%s%s", bad ? "BAD: " : json_text_or(d, "name", ""), bad ? bad : "");
+        print_cell(&t, bad ? COLOUR_BAD : COLOUR_NONE, "%s%s", bad ? "BAD: " : json_text_or(d, "name", ""),
+                   bad ? bad : "");
     }
     return print_table_out(&t, e);
 }
@@ -221,7 +248,8 @@ static enum err_code ls_run(struct cli *c, const struct arguments *a, const void
     if (cli_cluster(c, &cluster, e))
         return e->code;
     memcpy(bucket, cluster->default_data_bucket, sizeof(bucket));
-    if ((a->count && store_uri_parse(a->list[0], bucket, prefix, e)) || cluster_open_store(cluster, bucket, &store, e) ||
+    if ((a->count && store_uri_parse(a->list[0], bucket, prefix, e)) ||
+        cluster_open_store(cluster, bucket, &store, e) ||
         store_list(store, prefix, NULL, add_manifest, &k, e))
         return e->code;
     for (size_t i = 0; i < k.count; i++)
@@ -234,7 +262,11 @@ static enum err_code ls_run(struct cli *c, const struct arguments *a, const void
 }
 
 const struct cmd cmd_data_ls = {
-    .name = "data ls", .args = "[URI]", .args_max = 1, .help = "the datasets in the store", .run = ls_run,
+    .name = "data ls",
+    .args = "[URI]",
+    .args_max = 1,
+    .help = "the datasets in the store",
+    .run = ls_run,
 };
 
 /* ---- verify ---- */
@@ -248,7 +280,8 @@ struct findings {
 static void note_bad(void *context, const struct dataset_shard *shard, const char *why)
 {
     struct findings *f = context;
-    json_array_append_new(f->bad, json_pack("{s:s,s:s,s:s}", "key", shard->key, "version", shard->version, "why", why));
+    json_array_append_new(f->bad, json_pack("{s:s,s:s,s:s}", "key", shard->key, "version", shard->version,
+                                            "why", why));
     if (!f->say)
         return;
     progress_clear(f->progress);
@@ -266,7 +299,8 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
     size_t count = 0;
     (void)settings;
 
-    if (open_uri(c, a->list[0], true, bucket, prefix, &store, e) || dataset_load(store, prefix, &d, digest, e))
+    if (open_uri(c, a->list[0], true, bucket, prefix, &store, e) ||
+        dataset_load(store, prefix, &d, digest, e))
         return e->code;
     enum err_code code = stage_verify(store, &d, &progress, note_bad, &f, &count, e);
     progress_clear(&progress);
@@ -275,8 +309,8 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
     c->status = count ? CLI_FAILED : CLI_DONE;
     if (c->json) {
         CLEANUP(json_donep)
-        json_t *doc = json_pack("{s:b,s:s,s:s,s:I,s:O}", "ok", (int)(count == 0), "uri", a->list[0], "digest", digest, "shards",
-                                (json_int_t)d.shard_count, "bad", bad);
+        json_t *doc = json_pack("{s:b,s:s,s:s,s:I,s:O}", "ok", (int)(count == 0), "uri", a->list[0], "digest",
+                                digest, "shards", (json_int_t)d.shard_count, "bad", bad);
         return print_json(doc, e);
     }
     if (count)
@@ -285,6 +319,11 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
 }
 
 const struct cmd cmd_data_verify = {
-    .name = "data verify", .args = "URI", .args_min = 1, .args_max = 1, .help = "read every shard again, by its hash",
-    .more = "Names each shard that is not as the manifest says; then the exit code is 1.", .run = verify_run,
+    .name = "data verify",
+    .args = "URI",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "read every shard again, by its hash",
+    .more = "Names each shard that is not as the manifest says; then the exit code is 1.",
+    .run = verify_run,
 };

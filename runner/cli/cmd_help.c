@@ -33,9 +33,10 @@ enum err_code help_overview(FILE *out, const char *group, struct err *e)
     if (!group) {
         buf_add_text(&text, "\nOptions of every command:\n");
         for (const struct opt *o = options_shared; o->name; o++)
-            buf_addf(&text, "  --%s%s%-*s %s\n", o->name, o->value ? " " : "", (int)(27 - strlen(o->name)), o->value ? o->value : " ",
-                     o->help);
-        buf_add_text(&text, "\n`sovrun help COMMAND` says more. Exit codes: 0 done, 1 failed, 2 bad usage or spec, 3 denied, 4 try\n"
+            buf_addf(&text, "  --%s %-*s %s\n", o->name, (int)(27 - strlen(o->name)),
+                     o->value ? o->value : "", o->help);
+        buf_add_text(&text, "\n`sovrun help COMMAND` says more. Exit codes: 0 done, 1 failed, 2 bad usage or "
+                            "spec, 3 denied, 4 try\n"
                             "again later, 5 the job itself failed, 6 not found.\n");
     }
     if (buf_check(&text, "help", e))
@@ -52,7 +53,8 @@ static enum err_code help_run(struct cli *c, const struct arguments *a, const vo
     (void)settings;
     if (a->count == 0)
         return help_overview(stdout, NULL, e);
-    snprintf(name, sizeof(name), "%s%s%s", a->list[0], a->count > 1 ? " " : "", a->count > 1 ? a->list[1] : "");
+    snprintf(name, sizeof(name), "%s%s%s", a->list[0], a->count > 1 ? " " : "",
+             a->count > 1 ? a->list[1] : "");
     const struct cmd *cmd = cli_find(name);
     if (cmd) {
         options_help(cmd);
@@ -65,10 +67,15 @@ static enum err_code help_run(struct cli *c, const struct arguments *a, const vo
 }
 
 const struct cmd cmd_help = {
-    .name = "help", .args = "[COMMAND]", .args_max = 2, .help = "what a command does, and its options", .run = help_run,
+    .name = "help",
+    .args = "[COMMAND]",
+    .args_max = 2,
+    .help = "what a command does, and its options",
+    .run = help_run,
 };
 
-static enum err_code version_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
+static enum err_code version_run(struct cli *c, const struct arguments *a, const void *settings,
+                                 struct err *e)
 {
     (void)a;
     (void)settings;
@@ -80,7 +87,10 @@ static enum err_code version_run(struct cli *c, const struct arguments *a, const
 }
 
 const struct cmd cmd_version = {
-    .name = "version", .args = "", .help = "which version this is", .run = version_run,
+    .name = "version",
+    .args = "",
+    .help = "which version this is",
+    .run = version_run,
 };
 
 /* ---- completion ---- */
@@ -126,16 +136,18 @@ static void add_groups(struct buf *out)
     }
 }
 
-static enum err_code completion_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
+static enum err_code completion_run(struct cli *c, const struct arguments *a, const void *settings,
+                                    struct err *e)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(256 * 1024);
     (void)c;
     (void)settings;
     if (a->count && strcmp(a->list[0], "bash") != 0)
         return err_set(e, ERR_USAGE, "completion is there for bash, not for '%s'", a->list[0]);
-    buf_add_text(&out, "# bash completion of sovrun: source <(sovrun completion)\n_sovrun()\n{\n"
-                       "    local word=${COMP_WORDS[COMP_CWORD]} words='' options='' command=${COMP_WORDS[1]:-}\n"
-                       "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=\"");
+    buf_add_text(&out,
+                 "# bash completion of sovrun: source <(sovrun completion)\n_sovrun()\n{\n"
+                 "    local word=${COMP_WORDS[COMP_CWORD]} words='' options='' command=${COMP_WORDS[1]:-}\n"
+                 "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=\"");
     add_words(&out, NULL);
     buf_add_text(&out, "\"\n    elif [ \"$COMP_CWORD\" = 2 ]; then\n    case $command in\n");
     add_groups(&out);
@@ -147,14 +159,20 @@ static enum err_code completion_run(struct cli *c, const struct arguments *a, co
     }
     buf_add_text(&out, "    esac\n    options=\"$options");
     add_options(&out, options_shared);
-    buf_add_text(&out, " --help\"\n    case $word in\n    -*) mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\") ;;\n"
-                       "    *) if [ -n \"$words\" ]; then mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-                       "       else mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); fi ;;\n    esac\n}\n"
-                       "complete -o filenames -F _sovrun sovrun\n");
+    buf_add_text(
+        &out,
+        " --help\"\n    case $word in\n    -*) mapfile -t COMPREPLY < <(compgen -W \"$options\" -- "
+        "\"$word\") ;;\n"
+        "    *) if [ -n \"$words\" ]; then mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+        "       else mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); fi ;;\n    esac\n}\n"
+        "complete -o filenames -F _sovrun sovrun\n");
     return print_out(&out, e);
 }
 
 const struct cmd cmd_completion = {
-    .name = "completion", .args = "[bash]", .args_max = 1, .help = "a completion script: source <(sovrun completion)",
+    .name = "completion",
+    .args = "[bash]",
+    .args_max = 1,
+    .help = "a completion script: source <(sovrun completion)",
     .run = completion_run,
 };

@@ -23,7 +23,9 @@ static enum err_code check_state(const char *state, struct err *e)
     for (size_t i = 0; job_state_names[i]; i++)
         if (strcmp(job_state_names[i], state) == 0)
             return OK;
-    return err_set(e, ERR_USAGE, "--state '%s': must be queued, starting, running, stopping, succeeded, failed or cancelled", state);
+    return err_set(
+        e, ERR_USAGE,
+        "--state '%s': must be queued, starting, running, stopping, succeeded, failed or cancelled", state);
 }
 
 /* An active job's progress stands in its pulse, which a list does not carry. */
@@ -57,7 +59,8 @@ static enum err_code list_table(struct api_client *api, const json_t *jobs, stru
     size_t i, asked = 0;
     json_t *job;
 
-    json_array_foreach(jobs, i, job) {
+    json_array_foreach(jobs, i, job)
+    {
         const json_t *spec = json_object_get(job, "spec");
         const char *state = json_text_or(job, "state", "");
         char age[32];
@@ -84,8 +87,9 @@ static enum err_code list_run(struct cli *c, const struct arguments *a, const vo
 
     if (s->state && check_state(s->state, e))
         return e->code;
-    snprintf(target, sizeof(target), "/v1/jobs?limit=%" PRId64 "%s%s", s->limit ? s->limit : (int64_t)LIST_DEFAULT,
-             s->state ? "&state=" : "", s->state ? s->state : "");
+    snprintf(target, sizeof(target), "/v1/jobs?limit=%" PRId64 "%s%s",
+             s->limit ? s->limit : (int64_t)LIST_DEFAULT, s->state ? "&state=" : "",
+             s->state ? s->state : "");
     if (client_open(c, &api, e) || api_call(api, "GET", target, NULL, &answer, e))
         return e->code;
     return c->json ? print_json(answer, e) : list_table(api, json_object_get(answer, "jobs"), e);
@@ -97,6 +101,10 @@ static const struct opt list_options[] = {
     OPT_END,
 };
 const struct cmd cmd_list = {
-    .name = "list", .args = "", .help = "the jobs, newest first", .options = list_options,
-    .settings_bytes = sizeof(struct list_settings), .run = list_run,
+    .name = "list",
+    .args = "",
+    .help = "the jobs, newest first",
+    .options = list_options,
+    .settings_bytes = sizeof(struct list_settings),
+    .run = list_run,
 };

@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <poll.h>
-#include <stdio.h>
 
 enum { LOG_WAIT_MS = 1000, LOG_JSON_BYTES_MAX = 16 << 20, ATTEMPT_MAX = 100000 };
 
@@ -30,8 +29,8 @@ static enum err_code put_chunk(const struct buf *chunk, struct err *e)
 }
 
 /* One attempt's log from `*io_offset` to its end so far, or with wait_ms to its very end. */
-static enum err_code copy_log(struct api_client *api, const char *job, int64_t attempt, int64_t wait_ms, int64_t *io_offset,
-                              bool *out_over, struct err *e)
+static enum err_code copy_log(struct api_client *api, const char *job, int64_t attempt, int64_t wait_ms,
+                              int64_t *io_offset, bool *out_over, struct err *e)
 {
     *out_over = false;
     while (!*out_over && !stop_asked()) { /* ends with the attempt, or with what there is */
@@ -47,7 +46,8 @@ static enum err_code copy_log(struct api_client *api, const char *job, int64_t a
     return OK;
 }
 
-static enum err_code job_facts(struct api_client *api, const char *job, int64_t *out_attempts, bool *out_over, struct err *e)
+static enum err_code job_facts(struct api_client *api, const char *job, int64_t *out_attempts, bool *out_over,
+                               struct err *e)
 {
     CLEANUP(json_donep) json_t *shown = NULL;
     if (client_job(api, "GET", job, "", &shown, e))
@@ -125,8 +125,8 @@ static enum err_code logs_json(struct api_client *api, const char *job, int64_t 
     } while (!over && next > offset);
     utf8_clean(buf_text(&text), text.len, true, &clean);
     CLEANUP(json_donep)
-    json_t *doc = json_pack("{s:s,s:I,s:b,s:s}", "job", job, "attempt", (json_int_t)attempt, "over", (int)over, "text",
-                            buf_text(&clean));
+    json_t *doc = json_pack("{s:s,s:I,s:b,s:s}", "job", job, "attempt", (json_int_t)attempt, "over",
+                            (int)over, "text", buf_text(&clean));
     return print_json(doc, e);
 }
 
@@ -143,9 +143,11 @@ static enum err_code logs_run(struct cli *c, const struct arguments *a, const vo
     if (client_check_job(job, e) || client_open(c, &api, e) || job_facts(api, job, &attempts, &over, e))
         return e->code;
     if (s->attempt > attempts && !s->follow)
-        return err_set(e, ERR_NOT_FOUND, "job %s has no attempt %" PRId64 "; it has had %" PRId64, job, s->attempt, attempts);
+        return err_set(e, ERR_NOT_FOUND, "job %s has no attempt %" PRId64 "; it has had %" PRId64, job,
+                       s->attempt, attempts);
     if (attempts == 0 && !s->follow)
-        return err_set(e, ERR_NOT_FOUND, "job %s has not started yet, so it has no log; `sovrun why %s` says why", job, job);
+        return err_set(e, ERR_NOT_FOUND,
+                       "job %s has not started yet, so it has no log; `sovrun why %s` says why", job, job);
     stop_init();
     if (s->follow)
         return follow_logs(api, job, s->attempt, e);
@@ -156,10 +158,17 @@ static enum err_code logs_run(struct cli *c, const struct arguments *a, const vo
 
 static const struct opt logs_options[] = {
     OPT_FLAG_ROW(logs_settings, follow, "follow", 'f', "stay, also over attempts, until the job is over"),
-    OPT_INT_ROW(logs_settings, attempt, "attempt", 'a', "N", 1, ATTEMPT_MAX, "of attempt N; without it, of the last one"),
+    OPT_INT_ROW(logs_settings, attempt, "attempt", 'a', "N", 1, ATTEMPT_MAX,
+                "of attempt N; without it, of the last one"),
     OPT_END,
 };
 const struct cmd cmd_logs = {
-    .name = "logs", .args = "JOB", .args_min = 1, .args_max = 1, .help = "what a job wrote", .options = logs_options,
-    .settings_bytes = sizeof(struct logs_settings), .run = logs_run,
+    .name = "logs",
+    .args = "JOB",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "what a job wrote",
+    .options = logs_options,
+    .settings_bytes = sizeof(struct logs_settings),
+    .run = logs_run,
 };

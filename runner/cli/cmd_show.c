@@ -21,7 +21,7 @@ static void row(struct buf *out, const char *name, const char *fmt, ...)
     va_end(ap);
     if (text.len == 0)
         return;
-    buf_addf(out, "%-12s ", name);
+    buf_addf(out, "%-16s ", name);
     utf8_clean(buf_text(&text), text.len, false, out);
     buf_add_byte(out, '\n');
 }
@@ -34,9 +34,11 @@ static void add_times(const json_t *job, struct buf *out)
 
     row(out, "submitted", "%s UTC by %s", print_time(submitted, time), json_text_or(job, "user", "?"));
     if (started)
-        row(out, "started", "%s UTC, after %s", print_time(started, time), format_duration(MAX(started - submitted, 0), duration));
+        row(out, "started", "%s UTC, after %s", print_time(started, time),
+            format_duration(MAX(started - submitted, 0), duration));
     if (ended && started)
-        row(out, "ended", "%s UTC, after %s", print_time(ended, time), format_duration(MAX(ended - started, 0), duration));
+        row(out, "ended", "%s UTC, after %s", print_time(ended, time),
+            format_duration(MAX(ended - started, 0), duration));
 }
 
 static void add_result(const json_t *result, struct buf *out)
@@ -47,7 +49,8 @@ static void add_result(const json_t *result, struct buf *out)
 
     if (!json_is_object(result))
         return;
-    json_object_foreach((json_t *)metrics, name, value) {
+    json_object_foreach((json_t *)metrics, name, value)
+    {
         if (json_is_integer(value))
             row(out, name, "%" PRId64, (int64_t)json_integer_value(value));
         else if (json_is_real(value))
@@ -59,8 +62,8 @@ static void add_result(const json_t *result, struct buf *out)
 
 static void add_attempts(const json_t *attempts, struct buf *out)
 {
-    static const char *const headings[] = { ">ATTEMPT", "NODE", ">RANKS", "PHASE", "OUTCOME", "STARTED", ">TOOK", ">EXIT", "REASON",
-                                            NULL };
+    static const char *const headings[] = { ">ATTEMPT", "NODE",  ">RANKS", "PHASE",  "OUTCOME",
+                                            "STARTED",  ">TOOK", ">EXIT",  "REASON", NULL };
     CLEANUP(print_table_done) struct print_table t = print_table_new(headings);
     int64_t now = clock_wall_ms();
     size_t i;
@@ -68,7 +71,8 @@ static void add_attempts(const json_t *attempts, struct buf *out)
 
     if (json_array_size(attempts) == 0)
         return;
-    json_array_foreach(attempts, i, a) {
+    json_array_foreach(attempts, i, a)
+    {
         int64_t started = json_i64_or(a, "started_ms", 0), ended = json_i64_or(a, "ended_ms", 0);
         const char *outcome = json_text_or(a, "outcome", "");
         char time[32], duration[NUM_TEXT_BYTES];
@@ -78,7 +82,8 @@ static void add_attempts(const json_t *attempts, struct buf *out)
         print_text_cell(&t, json_text_or(a, "phase", ""));
         print_cell(&t, print_state_colour(outcome), "%s", strcmp(outcome, "none") == 0 ? "-" : outcome);
         print_text_cell(&t, print_time(started, time));
-        print_text_cell(&t, started ? format_duration(MAX((ended ? ended : now) - started, 0), duration) : "-");
+        print_text_cell(&t,
+                        started ? format_duration(MAX((ended ? ended : now) - started, 0), duration) : "-");
         print_cell(&t, COLOUR_NONE, ended ? "%" PRId64 : "-", json_i64_or(a, "exit_status", 0));
         print_text_cell(&t, json_text_or(a, "reason", ""));
     }
@@ -109,12 +114,13 @@ static void show_text(const json_t *shown, struct buf *out)
 
     row(out, "job", "%s", json_text_or(job, "id", ""));
     row(out, "name", "%s", json_text_or(spec, "name", ""));
-    buf_addf(out, "%-12s ", "state");
+    buf_addf(out, "%-16s ", "state");
     print_coloured(out, print_state_colour(state), colours, state);
     buf_add_byte(out, '\n');
     row(out, "reason", "%s", json_text_or(job, "reason", ""));
     row(out, "queue", "%s", json_text_or(spec, "queue", ""));
-    row(out, "ranks", "%" PRId64 "%s%s", json_i64_or(json_object_get(spec, "resources"), "ranks", 0), node[0] ? " on " : "", node);
+    row(out, "ranks", "%" PRId64 "%s%s", json_i64_or(json_object_get(spec, "resources"), "ranks", 0),
+        node[0] ? " on " : "", node);
     add_times(job, out);
     row(out, "data", "%s", client_text(shown, "data", "train"));
     row(out, "dataset", "sha256:%s", json_text_or(job, "dataset_digest", ""));
@@ -131,7 +137,8 @@ static enum err_code show_run(struct cli *c, const struct arguments *a, const vo
     CLEANUP(buf_done) struct buf out = BUF_INIT(PRINT_OUTPUT_BYTES_MAX);
     (void)settings;
 
-    if (client_check_job(a->list[0], e) || client_open(c, &api, e) || client_job(api, "GET", a->list[0], "", &shown, e))
+    if (client_check_job(a->list[0], e) || client_open(c, &api, e) ||
+        client_job(api, "GET", a->list[0], "", &shown, e))
         return e->code;
     if (c->json)
         return print_json(shown, e);
@@ -140,6 +147,10 @@ static enum err_code show_run(struct cli *c, const struct arguments *a, const vo
 }
 
 const struct cmd cmd_show = {
-    .name = "show", .args = "JOB", .args_min = 1, .args_max = 1, .help = "one job: state, progress, attempts, result",
+    .name = "show",
+    .args = "JOB",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "one job: state, progress, attempts, result",
     .run = show_run,
 };

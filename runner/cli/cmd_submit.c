@@ -6,7 +6,7 @@
 #include "runner/cli/follow.h"
 #include "runner/cli/print.h"
 #include "runner/cli/services.h"
-#include "runner/cli/submit.h"
+#include "runner/cli/submission.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static enum err_code submit_run(struct cli *c, const struct arguments *a, const 
     CLEANUP(json_donep) json_t *shown = NULL;
     struct progress progress = follow_progress(c);
 
-    if (client_open(c, &api, e) || submit_job(c, api, a->list[0], &s->sets, &progress, &answer, e))
+    if (client_open(c, &api, e) || submission_send(c, api, a->list[0], &s->sets, &progress, &answer, e))
         return e->code;
     if (!s->wait)
         return c->json ? print_json(answer, e) : print_line(e, "%s", job_id(answer));
@@ -42,15 +42,25 @@ static enum err_code submit_run(struct cli *c, const struct arguments *a, const 
 }
 
 static const struct opt submit_options[] = {
-    OPT_FLAG_ROW(submit_settings, wait, "wait", 'w', "stay until the job is over; the exit code is its (5: it failed)"),
-    OPT_LIST_ROW(submit_settings, sets, "set", 's', "KEY=VALUE", "change a setting of the file, as in train.lr=0.01"),
+    OPT_FLAG_ROW(submit_settings, wait, "wait", 'w',
+                 "stay until the job is over; the exit code is its (5: it failed)"),
+    OPT_LIST_ROW(submit_settings, sets, "set", 's', "KEY=VALUE",
+                 "change a setting of the file, as in train.lr=0.01"),
     OPT_END,
 };
 const struct cmd cmd_submit = {
-    .name = "submit", .args = "JOB.yaml", .args_min = 1, .args_max = 1, .help = "queue a job; prints its id",
-    .more = "JOB.yaml may be - for standard input. Data in a plain file (data.train: file://data.csv, relative to JOB.yaml) is "
-            "staged into the cluster's data bucket first. With --wait, Ctrl-C ends the waiting and not the job.",
-    .options = submit_options, .settings_bytes = sizeof(struct submit_settings), .run = submit_run,
+    .name = "submit",
+    .args = "JOB.yaml",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "queue a job; prints its id",
+    .more =
+        "JOB.yaml may be - for standard input. Data in a plain file (data.train: file://data.csv, relative "
+        "to JOB.yaml) is "
+        "staged into the cluster's data bucket first. With --wait, Ctrl-C ends the waiting and not the job.",
+    .options = submit_options,
+    .settings_bytes = sizeof(struct submit_settings),
+    .run = submit_run,
 };
 
 /* ---- run ---- */
@@ -72,7 +82,8 @@ static void show_log_end(struct api_client *api, const json_t *shown)
     for (int chunks = 0; !over && chunks < 10000; chunks++, offset = next) {
         if (end.len > SHOWN_BYTES)
             buf_drop_front(&end, end.len - SHOWN_BYTES);
-        if (api_logs(api, json_text_or(job, "id", ""), attempt, offset, 0, &end, &next, &over, &ignored) || next <= offset)
+        if (api_logs(api, json_text_or(job, "id", ""), attempt, offset, 0, &end, &next, &over, &ignored) ||
+            next <= offset)
             break;
     }
     if (end.len > SHOWN_BYTES)
@@ -88,14 +99,15 @@ static bool has_failed(const json_t *shown)
     return strcmp(json_text_or(json_object_get(shown, "job"), "state", ""), "failed") == 0;
 }
 
-static enum err_code run_one(struct cli *c, const struct arguments *a, const struct run_settings *s, struct err *e)
+static enum err_code run_one(struct cli *c, const struct arguments *a, const struct run_settings *s,
+                             struct err *e)
 {
     CLEANUP(api_closep) struct api_client *api = NULL;
     CLEANUP(json_donep) json_t *answer = NULL;
     CLEANUP(json_donep) json_t *shown = NULL;
     struct progress progress = follow_progress(c);
 
-    if (client_open(c, &api, e) || submit_job(c, api, a->list[0], &s->sets, &progress, &answer, e))
+    if (client_open(c, &api, e) || submission_send(c, api, a->list[0], &s->sets, &progress, &answer, e))
         return e->code;
     progress_say(&progress, "submitted %s", job_id(answer));
     struct follow f = { .api = api, .job = job_id(answer), .cancel_on_stop = true, .progress = &progress };
@@ -118,9 +130,11 @@ static int64_t count_unfinished(const struct cli *c)
     size_t i;
     json_t *job;
 
-    if (client_open(c, &api, &ignored) || api_call(api, "GET", "/v1/jobs?limit=1000", NULL, &answer, &ignored))
+    if (client_open(c, &api, &ignored) ||
+        api_call(api, "GET", "/v1/jobs?limit=1000", NULL, &answer, &ignored))
         return 0;
-    json_array_foreach(json_object_get(answer, "jobs"), i, job) {
+    json_array_foreach(json_object_get(answer, "jobs"), i, job)
+    {
         CLEANUP(json_donep) json_t *shown = json_pack("{s:O}", "job", job);
         count += !client_is_over(shown);
     }
@@ -138,7 +152,9 @@ static void leave(const struct cli *c, struct services_claim *claim)
     if (services_leave(c, claim, &last, &e) == OK && last) {
         others = count_unfinished(c);
         if (others > 0)
-            cli_say("%" PRId64 " other job(s) are not over, so the services stay up; `sovrun down` stops them", others);
+            cli_say("%" PRId64
+                    " other job(s) are not over, so the services stay up; `sovrun down` stops them",
+                    others);
         else
             IGNORE(services_down(c, &down, &e));
     }
@@ -158,25 +174,36 @@ static enum err_code run_run(struct cli *c, const struct arguments *a, const voi
     struct services_up up;
 
     if (c->url)
-        return err_set(e, ERR_USAGE, "`run` works on this machine's own cluster; with --url use `sovrun submit --wait`");
-    if (submit_check_file(a->list[0], &s->sets, e)) /* a mistake in the file should not cost a start */
+        return err_set(e, ERR_USAGE,
+                       "`run` works on this machine's own cluster; with --url use `sovrun submit --wait`");
+    if (submission_check_file(a->list[0], &s->sets, e)) /* a mistake in the file should not cost a start */
         return e->code;
     stop_init();
     if (services_claim(c, &claim, e) || services_up(c, true, &up, e))
         return e->code;
-    enum err_code code = stop_asked() ? err_set(e, ERR_CANCELED, "interrupted before the job was submitted") : run_one(c, a, s, e);
+    enum err_code code = stop_asked() ? err_set(e, ERR_CANCELED, "interrupted before the job was submitted")
+                                      : run_one(c, a, s, e);
     leave(c, &claim);
     return code;
 }
 
 static const struct opt run_options[] = {
-    OPT_LIST_ROW(run_settings, sets, "set", 's', "KEY=VALUE", "change a setting of the file, as in train.lr=0.01"),
+    OPT_LIST_ROW(run_settings, sets, "set", 's', "KEY=VALUE",
+                 "change a setting of the file, as in train.lr=0.01"),
     OPT_END,
 };
 const struct cmd cmd_run = {
-    .name = "run", .args = "JOB.yaml", .args_min = 1, .args_max = 1, .help = "all in one on this machine: start, train, result",
-    .more = "Starts what is not up (and stops it again at the end), submits the job, shows its progress, and exits with its "
-            "status: 0 it succeeded, 5 it failed or was cancelled. Ctrl-C cancels the job and waits for its checkpoint; a second "
+    .name = "run",
+    .args = "JOB.yaml",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "all in one on this machine: start, train, result",
+    .more = "Starts what is not up (and stops it again at the end), submits the job, shows its progress, and "
+            "exits with its "
+            "status: 0 it succeeded, 5 it failed or was cancelled. Ctrl-C cancels the job and waits for its "
+            "checkpoint; a second "
             "one leaves at once, and then the services stay up.",
-    .options = run_options, .settings_bytes = sizeof(struct run_settings), .run = run_run,
+    .options = run_options,
+    .settings_bytes = sizeof(struct run_settings),
+    .run = run_run,
 };

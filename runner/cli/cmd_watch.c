@@ -34,7 +34,11 @@ static enum err_code watch_run(struct cli *c, const struct arguments *a, const v
 }
 
 const struct cmd cmd_watch = {
-    .name = "watch", .args = "JOB", .args_min = 1, .args_max = 1, .help = "one job's progress, live, until it is over",
+    .name = "watch",
+    .args = "JOB",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "one job's progress, live, until it is over",
     .run = watch_run,
 };
 
@@ -44,17 +48,23 @@ static enum err_code cancel_run(struct cli *c, const struct arguments *a, const 
     CLEANUP(json_donep) json_t *answer = NULL;
     (void)settings;
 
-    if (client_check_job(a->list[0], e) || client_open(c, &api, e) || client_job(api, "POST", a->list[0], "/cancel", &answer, e))
+    if (client_check_job(a->list[0], e) || client_open(c, &api, e) ||
+        client_job(api, "POST", a->list[0], "/cancel", &answer, e))
         return e->code;
     if (c->json)
         return print_json(answer, e);
     const char *state = json_text_or(json_object_get(answer, "job"), "state", "");
     bool stopping = strcmp(state, "stopping") == 0;
-    return print_line(e, "job %s %s", a->list[0], stopping ? "is stopping: it makes a last checkpoint" : "is cancelled");
+    return print_line(e, "job %s %s", a->list[0],
+                      stopping ? "is stopping: it makes a last checkpoint" : "is cancelled");
 }
 
 const struct cmd cmd_cancel = {
-    .name = "cancel", .args = "JOB", .args_min = 1, .args_max = 1, .help = "stop a job at its next checkpoint",
+    .name = "cancel",
+    .args = "JOB",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "stop a job at its next checkpoint",
     .run = cancel_run,
 };
 
@@ -64,7 +74,8 @@ static enum err_code why_run(struct cli *c, const struct arguments *a, const voi
     CLEANUP(json_donep) json_t *why = NULL;
     (void)settings;
 
-    if (client_check_job(a->list[0], e) || client_open(c, &api, e) || client_job(api, "GET", a->list[0], "/why", &why, e))
+    if (client_check_job(a->list[0], e) || client_open(c, &api, e) ||
+        client_job(api, "GET", a->list[0], "/why", &why, e))
         return e->code;
     if (c->json)
         return print_json(why, e);
@@ -73,10 +84,16 @@ static enum err_code why_run(struct cli *c, const struct arguments *a, const voi
         return e->code;
     if (strcmp(state, "queued") != 0)
         return OK;
-    return print_line(e, "jobs ahead: %" PRId64 "; it needs %" PRId64 " slot(s), %" PRId64 " are free", json_i64_or(why, "ahead", 0),
-                      json_i64_or(why, "needs", 0), json_i64_or(why, "free", 0));
+    return print_line(e, "jobs ahead: %" PRId64 "; it needs %" PRId64 " slot(s), %" PRId64 " are free",
+                      json_i64_or(why, "ahead", 0), json_i64_or(why, "needs", 0),
+                      json_i64_or(why, "free", 0));
 }
 
 const struct cmd cmd_why = {
-    .name = "why", .args = "JOB", .args_min = 1, .args_max = 1, .help = "why a job waits, or why it ended so", .run = why_run,
+    .name = "why",
+    .args = "JOB",
+    .args_min = 1,
+    .args_max = 1,
+    .help = "why a job waits, or why it ended so",
+    .run = why_run,
 };

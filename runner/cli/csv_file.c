@@ -50,7 +50,8 @@ static enum err_code read_chunk(struct csv_file *f, struct err *e)
     ssize_t n;
 
     if (!room)
-        return err_set(e, ERR_LIMIT, "%s:%zu: a record of more than %d bytes", f->path, f->line, STAGE_RECORD_BYTES_MAX);
+        return err_set(e, ERR_LIMIT, "%s:%zu: a record of more than %d bytes", f->path, f->line,
+                       STAGE_RECORD_BYTES_MAX);
     do
         n = read(f->fd, room, CHUNK_BYTES);
     while (n < 0 && errno == EINTR);
@@ -90,7 +91,8 @@ static enum err_code more(struct csv_file *f, struct err *e)
 static enum err_code check_text(const struct csv_file *f, const struct csv_record *r, struct err *e)
 {
     if (!utf8_is_valid(r->raw, r->raw_bytes))
-        return err_set(e, ERR_USAGE, "%s:%zu: not UTF-8; convert the file first (iconv -t UTF-8)", f->path, r->line);
+        return err_set(e, ERR_USAGE, "%s:%zu: not UTF-8; convert the file first (iconv -t UTF-8)", f->path,
+                       r->line);
     return OK;
 }
 
@@ -102,9 +104,13 @@ enum err_code csv_file_next(struct csv_file *f, struct csv_record *out, bool *ou
     for (;;) { /* each turn reads a chunk, and a record has a largest size */
         if (f->done < f->whole) {
             char *from = (char *)f->cut.data + f->done, *at = from;
-            if (csv_next(&at, (char *)f->cut.data + f->whole, f->fields, DATASET_COLUMNS_MAX, &count, &lines, &said) == OK) {
-                *out = (struct csv_record){ .fields = f->fields, .count = count, .line = f->line,
-                                            .raw = (const char *)f->window.data + f->done, .raw_bytes = (size_t)(at - from) };
+            if (csv_next(&at, (char *)f->cut.data + f->whole, f->fields, DATASET_COLUMNS_MAX, &count, &lines,
+                         &said) == OK) {
+                *out = (struct csv_record){ .fields = f->fields,
+                                            .count = count,
+                                            .line = f->line,
+                                            .raw = (const char *)f->window.data + f->done,
+                                            .raw_bytes = (size_t)(at - from) };
                 f->done += (size_t)(at - from);
                 f->line += lines;
                 *out_over = false;

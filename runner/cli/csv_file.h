@@ -1,8 +1,8 @@
 /*
  * csv_file.h - a CSV file as a stream of records, each with its fields and its own bytes. Private to stage.
  *
- * Memory is one window, whatever the size of the file: it grows only for a record that does not fit. Errors are ERR_USAGE with
- * the file and the line.
+ * Memory is one window, whatever the size of the file: it grows only for a record that does not fit. Errors
+ * are ERR_USAGE with the file and the line.
  */
 #ifndef RUNNER_CLI_CSV_FILE_H
 #define RUNNER_CLI_CSV_FILE_H
@@ -16,11 +16,11 @@ struct csv_file {
     const char *path; /* borrowed */
     int fd;
     bool at_end;
-    struct buf window; /* bytes as they are in the file */
-    struct buf cut;    /* a copy, which csv_next() cuts into fields */
-    size_t done;       /* of the window: behind the last record */
-    size_t whole;      /* of the window: up to the last line end that was copied to `cut` */
-    size_t line;       /* of the record that comes next, from 1 */
+    struct buf window;   /* bytes as they are in the file */
+    struct buf cut;      /* a copy, which csv_next() cuts into fields */
+    size_t done;         /* of the window: behind the last record */
+    size_t whole;        /* of the window: up to the last line end that was copied to `cut` */
+    size_t line;         /* of the record that comes next, from 1 */
     struct sha256 *hash; /* owned */
     uint64_t bytes;
     char *fields[DATASET_COLUMNS_MAX];

@@ -28,7 +28,9 @@ static enum err_code cancel(const struct follow *f, bool *io_said, struct err *e
     CLEANUP(json_donep) json_t *answer = NULL;
     leave_at_next_signal();
     if (!*io_said)
-        progress_say(f->progress, "cancelling %s and waiting for its last checkpoint; Ctrl-C again leaves at once", f->job);
+        progress_say(f->progress,
+                     "cancelling %s and waiting for its last checkpoint; Ctrl-C again leaves at once",
+                     f->job);
     *io_said = true;
     if (client_job(f->api, "POST", f->job, "/cancel", &answer, e) == ERR_CONFLICT)
         err_clear(e); /* it was over before it heard */
@@ -44,14 +46,15 @@ static void pause_ms(int64_t ms, bool stop_heard)
 
 enum err_code follow_job(const struct follow *f, json_t **out, struct err *e)
 {
-    int64_t seen = 0, away_since = 0;
+    int64_t seen = -1, away_since = 0; /* -1: nothing yet */
     bool cancelled = false, said = false;
 
     for (;;) { /* ends with the job, a signal, or a scheduler that stays away */
         CLEANUP(json_donep) json_t *shown = NULL;
         char rest[96];
         if (stop_asked() && !f->cancel_on_stop)
-            return err_set(e, ERR_CANCELED, "stopped watching; job %s goes on (`sovrun cancel %s` stops it)", f->job, f->job);
+            return err_set(e, ERR_CANCELED, "stopped watching; job %s goes on (`sovrun cancel %s` stops it)",
+                           f->job, f->job);
         if (stop_asked() && !cancelled && cancel(f, &said, e) == OK)
             cancelled = true;
         snprintf(rest, sizeof(rest), "/watch?seen=%" PRId64 "&wait_ms=%d", seen, FOLLOW_WAIT_MS);
@@ -124,8 +127,8 @@ static enum err_code tell_success(const json_t *job, struct err *e)
     int64_t attempts = json_i64_or(job, "attempts", 1);
     int64_t took = json_i64_or(job, "ended_ms", 0) - json_i64_or(job, "started_ms", 0);
 
-    buf_addf(&out, "job %s succeeded in %s, %" PRId64 " attempt%s\n", id, format_duration(MAX(took, 0), duration), attempts,
-             attempts == 1 ? "" : "s");
+    buf_addf(&out, "job %s succeeded in %s, %" PRId64 " attempt%s\n", id,
+             format_duration(MAX(took, 0), duration), attempts, attempts == 1 ? "" : "s");
     add_metrics(json_object_get(result, "metrics"), &out);
     if (json_is_object(model)) {
         buf_addf(&out, "  model     %s\n", json_text_or(model, "uri", "-"));

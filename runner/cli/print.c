@@ -71,7 +71,8 @@ static void measure(const struct print_table *t, size_t width, size_t widths[PRI
 void print_coloured(struct buf *out, enum print_colour colour, bool colours, const char *text)
 {
     static const char *const codes[] = {
-        [COLOUR_NONE] = "", [COLOUR_GOOD] = "32", [COLOUR_BAD] = "31", [COLOUR_BUSY] = "36", [COLOUR_DIM] = "2",
+        [COLOUR_NONE] = "",   [COLOUR_GOOD] = "32", [COLOUR_BAD] = "31",
+        [COLOUR_BUSY] = "36", [COLOUR_DIM] = "2",
     };
     if (colours && colour != COLOUR_NONE)
         buf_addf(out, "\033[%sm%s\033[0m", codes[colour], text);
@@ -85,8 +86,8 @@ static void add_spaces(struct buf *out, size_t n)
         buf_add_byte(out, ' ');
 }
 
-static void lay_cell(const struct print_table *t, size_t column, const char *text, enum print_colour colour, size_t width,
-                     bool colours, struct buf *out)
+static void lay_cell(const struct print_table *t, size_t column, const char *text, enum print_colour colour,
+                     size_t width, bool colours, struct buf *out)
 {
     CLEANUP(buf_done) struct buf shown = BUF_INIT(CELL_BYTES_MAX);
     utf8_fit(text, width, &shown);
@@ -95,6 +96,8 @@ static void lay_cell(const struct print_table *t, size_t column, const char *tex
         add_spaces(out, pad);
     print_coloured(out, colour, colours, buf_text(&shown));
     if (column + 1 == t->columns) {
+        while (out->len > 0 && out->data[out->len - 1] == ' ')
+            out->len--;
         buf_add_byte(out, '\n');
         return;
     }
@@ -109,7 +112,8 @@ void print_table_lay(const struct print_table *t, size_t width, bool colours, st
     for (size_t c = 0; c < t->columns; c++)
         lay_cell(t, c, heading_text(t->headings[c]), COLOUR_DIM, widths[c], colours, out);
     for (size_t i = 0; i < t->count; i++)
-        lay_cell(t, i % t->columns, t->cells[i].text, t->cells[i].colour, widths[i % t->columns], colours, out);
+        lay_cell(t, i % t->columns, t->cells[i].text, t->cells[i].colour, widths[i % t->columns], colours,
+                 out);
 }
 
 enum err_code print_table_out(const struct print_table *t, struct err *e)
@@ -125,8 +129,9 @@ enum print_colour print_state_colour(const char *state)
         const char *state;
         enum print_colour colour;
     } rows[] = {
-        { "succeeded", COLOUR_GOOD }, { "ok", COLOUR_GOOD },      { "failed", COLOUR_BAD },   { "bad", COLOUR_BAD },
-        { "cancelled", COLOUR_DIM },  { "starting", COLOUR_BUSY }, { "running", COLOUR_BUSY }, { "stopping", COLOUR_BUSY },
+        { "succeeded", COLOUR_GOOD }, { "ok", COLOUR_GOOD },       { "failed", COLOUR_BAD },
+        { "bad", COLOUR_BAD },        { "cancelled", COLOUR_DIM }, { "starting", COLOUR_BUSY },
+        { "running", COLOUR_BUSY },   { "stopping", COLOUR_BUSY },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (strcmp(rows[i].state, state) == 0)

@@ -1,9 +1,9 @@
 /*
  * print.h - what goes to standard output: tables for people, one JSON document for programs.
  *
- * A table is collected first and then laid out: columns as wide as their widest cell; where the terminal is too narrow, the last
- * column gives way. Not on a terminal nothing is cut. Colours only on a terminal and without NO_COLOR. Everything shown is
- * cleaned (utf8.h).
+ * A table is collected first and then laid out: columns as wide as their widest cell; where the terminal is
+ * too narrow, the last column gives way. Not on a terminal nothing is cut. Colours only on a terminal and
+ * without NO_COLOR. Everything shown is cleaned (utf8.h).
  */
 #ifndef RUNNER_CLI_PRINT_H
 #define RUNNER_CLI_PRINT_H
@@ -41,11 +41,12 @@ void print_coloured(struct buf *out, enum print_colour colour, bool colours, con
 
 size_t print_terminal_width(int fd); /* 0: no terminal */
 bool print_has_colours(int fd);
-const char *print_age(int64_t ms, char out[32]); /* "12s", "5m", "3h", "2d": one unit is enough */
+const char *print_age(int64_t ms, char out[32]);       /* "12s", "5m", "3h", "2d": one unit is enough */
 const char *print_time(int64_t wall_ms, char out[32]); /* "2026-11-22 10:15:00" UTC; "-" for 0 */
 
 enum err_code print_json(const json_t *doc, struct err *e);
-enum err_code print_out(const struct buf *text, struct err *e); /* ERR_IO where standard output does not take it */
+enum err_code print_out(const struct buf *text,
+                        struct err *e); /* ERR_IO where standard output does not take it */
 enum err_code print_line(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

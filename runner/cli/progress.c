@@ -45,7 +45,8 @@ void progress_view_of(const json_t *shown, struct progress_view *out)
 int64_t progress_eta_ms(const struct progress_view *v)
 {
     double left = (double)(v->steps - v->step) * (double)v->batch;
-    if (!v->has_pulse || v->steps <= 0 || v->step <= 0 || left < 0 || !(v->records_per_second > 0) || v->batch <= 0)
+    if (!v->has_pulse || v->steps <= 0 || v->step <= 0 || left < 0 || !(v->records_per_second > 0) ||
+        v->batch <= 0)
         return -1;
     return (int64_t)MIN(left / v->records_per_second * 1000, eta_ms_max);
 }
@@ -80,8 +81,8 @@ static void add_pulse(const struct progress_view *v, struct buf *out)
     bool training = strcmp(v->phase, "train") == 0 || strcmp(v->phase, "checkpoint") == 0;
 
     if (v->steps > 0)
-        buf_addf(out, "  step %" PRId64 "/%" PRId64 " (%" PRId64 "%%)  epoch %" PRId64 "/%" PRId64, v->step, v->steps,
-                 100 * v->step / v->steps, v->epoch, v->epochs);
+        buf_addf(out, "  step %" PRId64 "/%" PRId64 " (%" PRId64 "%%)  epoch %" PRId64 "/%" PRId64, v->step,
+                 v->steps, 100 * v->step / v->steps, v->epoch, v->epochs);
     if (v->step > 0 && isfinite(v->loss))
         buf_addf(out, "  loss %.4f", v->loss);
     if (v->records_per_second > 0)

@@ -1,9 +1,10 @@
 /*
  * progress.h - how far it is: one live line on a terminal, a plain line now and then elsewhere.
  *
- * On a terminal the line is redrawn in place, at most four times a second, and cleared at the end. Elsewhere (a log of CI, say)
- * there is one line for each change of state and one every ten seconds. It goes to standard error, so that standard output is
- * the result's alone. What a line says is a pure function of a view.
+ * On a terminal the line is redrawn in place, at most four times a second, and cleared at the end. Elsewhere
+ * (a log of CI, say) there is one line for each change of state and one every ten seconds. It goes to
+ * standard error, so that standard output is the result's alone. What a line says is a pure function of a
+ * view.
  */
 #ifndef RUNNER_CLI_PROGRESS_H
 #define RUNNER_CLI_PROGRESS_H

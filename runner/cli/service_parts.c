@@ -18,7 +18,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { LOOK_MS = 20, PID_TEXT_BYTES = 64, LOG_TAIL_BYTES = 4096, COMMAND_LINE_BYTES_MAX = 64 * 1024, KILL_MS_MAX = 5000 };
+enum {
+    LOOK_MS = 20,
+    PID_TEXT_BYTES = 64,
+    LOG_TAIL_BYTES = 4096,
+    COMMAND_LINE_BYTES_MAX = 64 * 1024,
+    KILL_MS_MAX = 5000
+};
 
 /* ---- who is there ---- */
 
@@ -53,8 +59,10 @@ enum err_code service_lock(const char *path, bool shared, int64_t timeout_ms, in
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_errno(e, "lock '%s'", path);
         if (clock_mono_ms() >= until)
-            return err_set(e, ERR_RETRY, "another sovrun is starting or stopping these services ('%s' is locked); try again later",
-                           path);
+            return err_set(
+                e, ERR_RETRY,
+                "another sovrun is starting or stopping these services ('%s' is locked); try again later",
+                path);
         clock_real.sleep_ms(&clock_real, LOOK_MS);
     }
     *out_fd = TAKE_FD(fd);
@@ -63,7 +71,8 @@ enum err_code service_lock(const char *path, bool shared, int64_t timeout_ms, in
 
 /* ---- starting and ending ---- */
 
-enum err_code service_start(const char *const *argv, const char *log, const char *pid_file, struct proc_id *out, struct err *e)
+enum err_code service_start(const char *const *argv, const char *log, const char *pid_file,
+                            struct proc_id *out, struct err *e)
 {
     CLEANUP(fd_closep) int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     struct proc_options o = PROC_OPTIONS_INIT;
@@ -114,7 +123,8 @@ void service_last_words(const char *log, char *out, size_t out_bytes)
     CLEANUP(fd_closep) int fd = open(log, O_RDONLY | O_CLOEXEC);
     char tail[LOG_TAIL_BYTES + 1];
     off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-    ssize_t n = fd < 0 ? 0 : pread(fd, tail, LOG_TAIL_BYTES, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0);
+    ssize_t n =
+        fd < 0 ? 0 : pread(fd, tail, LOG_TAIL_BYTES, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0);
     size_t end = n > 0 ? (size_t)n : 0;
 
     while (end > 0 && (tail[end - 1] == '\n' || tail[end - 1] == ' '))
@@ -155,8 +165,9 @@ void service_redis_conf(const struct cluster *c, struct buf *out)
     buf_add_text(out, "unixsocketperm 600\n");
     add_setting(out, "dir", dir);
     add_setting(out, "logfile", log);
-    buf_add_text(out, "# Every write is on disk before it is acknowledged, and nothing is thrown away to make room.\n"
-                      "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n");
+    buf_add_text(
+        out, "# Every write is on disk before it is acknowledged, and nothing is thrown away to make room.\n"
+             "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n");
 }
 
 enum err_code service_redis_write_conf(const struct cluster *c, struct err *e)
@@ -195,14 +206,16 @@ static bool is_same_folder(const char *a, const char *b)
     struct stat one, other;
     if (strcmp(a, b) == 0)
         return true;
-    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
 }
 
 static bool is_supervisor(const char *const *words, size_t count, const char *home)
 {
     if (count < 4 || (strcmp(words[0], "sovrun") != 0 && !text_ends(words[0], "/sovrun")))
         return false;
-    return strcmp(words[1], "attempt") == 0 && strcmp(words[2], "--home") == 0 && is_same_folder(words[3], home);
+    return strcmp(words[1], "attempt") == 0 && strcmp(words[2], "--home") == 0 &&
+           is_same_folder(words[3], home);
 }
 
 size_t service_supervisors(const char *home, struct proc_id *out, size_t max)
@@ -219,7 +232,8 @@ size_t service_supervisors(const char *home, struct proc_id *out, size_t max)
             continue;
         size_t n = read_command_line(entry->d_name, &text, words, ARRAY_LEN(words));
         if (is_supervisor(words, n, home) &&
-            proc_identify((pid_t)strtol(entry->d_name, NULL, 10), &out[count], &ignored) == OK && proc_alive(out[count]))
+            proc_identify((pid_t)strtol(entry->d_name, NULL, 10), &out[count], &ignored) == OK &&
+            proc_alive(out[count]))
             count++;
     }
     if (proc)

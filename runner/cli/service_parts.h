@@ -1,5 +1,6 @@
 /*
- * service_parts.h - one background process: who listens on a socket, starting it, ending it. Private to services.c.
+ * service_parts.h - one background process: who listens on a socket, starting it, ending it. Private to
+ * services.c.
  */
 #ifndef RUNNER_CLI_SERVICE_PARTS_H
 #define RUNNER_CLI_SERVICE_PARTS_H
@@ -7,15 +8,16 @@
 #include "base/proc.h"
 #include "core/cluster/cluster.h"
 
-/* Who listens on that Unix socket; false: nobody, also where the socket's file is left over. pid 0: somebody without a number
- * here. */
+/* Who listens on that Unix socket; false: nobody, also where the socket's file is left over. pid 0: somebody
+ * without a number here. */
 bool service_listener(const char *socket_path, struct proc_id *out);
 
 /* HOME/run/lock or run/users; polls until it is free. ERR_RETRY after timeout_ms. */
 enum err_code service_lock(const char *path, bool shared, int64_t timeout_ms, int *out_fd, struct err *e);
 
 /* Detached (a session of its own), output to `log` (appended). Writes the pid file. */
-enum err_code service_start(const char *const *argv, const char *log, const char *pid_file, struct proc_id *out, struct err *e);
+enum err_code service_start(const char *const *argv, const char *log, const char *pid_file,
+                            struct proc_id *out, struct err *e);
 
 /* SIGTERM, at most so long, then SIGKILL. *out_killed: it took that. */
 void service_end(struct proc_id id, int64_t within_ms, bool *out_killed);

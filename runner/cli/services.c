@@ -15,7 +15,13 @@
 #include <string.h>
 #include <sys/file.h>
 
-enum { LOOK_MS = 20, SUPERVISORS_MAX = 1024, SUPERVISOR_MARGIN_MS = 15000, LAST_WORDS_BYTES = 300, TERM_AGAIN_MS = 1000 };
+enum {
+    LOOK_MS = 20,
+    SUPERVISORS_MAX = 1024,
+    SUPERVISOR_MARGIN_MS = 15000,
+    LAST_WORDS_BYTES = 300,
+    TERM_AGAIN_MS = 1000
+};
 static const char unix_scheme[] = "unix:";
 
 /* The caller frees. */
@@ -34,7 +40,8 @@ static const char *redis_socket(const struct cluster *c)
 static enum err_code check_embedded(const struct cluster *c, struct err *e)
 {
     if (c->state.embedded && !text_starts(c->state.address, unix_scheme))
-        return err_set(e, ERR_USAGE, "state.embedded needs a Unix socket (address: \"unix:run/redis.sock\"), not '%s'",
+        return err_set(e, ERR_USAGE,
+                       "state.embedded needs a Unix socket (address: \"unix:run/redis.sock\"), not '%s'",
                        c->state.address);
     return OK;
 }
@@ -44,13 +51,14 @@ static enum err_code failed_to_start(const char *what, const char *log, struct e
 {
     char words[LAST_WORDS_BYTES];
     service_last_words(log, words, sizeof(words));
-    return err_set(e, ERR_IO, "%s ended at once: %s (all of it: %s)", what, words[0] ? words : "it said nothing", log);
+    return err_set(e, ERR_IO, "%s ended at once: %s (all of it: %s)", what,
+                   words[0] ? words : "it said nothing", log);
 }
 
 /* `again` says ERR_RETRY until the thing answers; the process behind it must stay alive meanwhile. */
 typedef enum err_code answer_fn(const struct cluster *c, struct err *e);
-static enum err_code wait_for_answer(const struct cluster *c, const char *what, struct proc_id id, const char *log,
-                                     answer_fn *answer, struct err *e)
+static enum err_code wait_for_answer(const struct cluster *c, const char *what, struct proc_id id,
+                                     const char *log, answer_fn *answer, struct err *e)
 {
     int64_t until = clock_mono_ms() + SERVICES_START_MS_MAX;
     while (answer(c, e)) {
@@ -86,8 +94,11 @@ static enum err_code start_redis(const struct cluster *c, struct service_fact *o
             return e->code;
         if (service_start(argv, log, pid_file, &id, e)) {
             if (e->code == ERR_NOT_FOUND)
-                return err_set(e, ERR_NOT_FOUND, "redis-server is not installed (Debian: apt-get install redis-server); or name "
-                               "a Redis of your own in %s/sovrun.yaml (state.address, state.embedded: false)", c->home);
+                return err_set(
+                    e, ERR_NOT_FOUND,
+                    "redis-server is not installed (Debian: apt-get install redis-server); or name "
+                    "a Redis of your own in %s/sovrun.yaml (state.address, state.embedded: false)",
+                    c->home);
             return err_wrap(e, "start Redis");
         }
     }
@@ -125,7 +136,8 @@ static enum err_code scheduler_answers(const struct cluster *c, struct err *e)
     return leads ? OK : err_set(e, ERR_RETRY, "no scheduler leads yet");
 }
 
-static enum err_code start_scheduler(const struct cli *cli, const struct cluster *c, struct service_fact *out, struct err *e)
+static enum err_code start_scheduler(const struct cli *cli, const struct cluster *c, struct service_fact *out,
+                                     struct err *e)
 {
     CLEANUP(freep) char *program = NULL;
     CLEANUP(freep) char *log = in_home(c, "log/scheduler.log");
@@ -166,7 +178,8 @@ static enum err_code make_folders(const struct cluster *c, struct err *e)
 }
 
 /* `up` makes them permanent; a `run` that finds nothing up marks what it starts as its own. */
-static enum err_code set_mark(const struct cluster *c, bool transient, const struct services_up *facts, struct err *e)
+static enum err_code set_mark(const struct cluster *c, bool transient, const struct services_up *facts,
+                              struct err *e)
 {
     CLEANUP(freep) char *mark = in_home(c, "run/transient");
     bool nothing_was_up = facts->scheduler.started && (facts->redis.started || !c->state.embedded);
@@ -186,8 +199,8 @@ enum err_code services_up(const struct cli *cli, bool transient, struct services
     CLEANUP(freep) char *lock_path = in_home(c, "run/lock");
     if (service_lock(lock_path, false, SERVICES_LOCK_MS_MAX, &lock, e))
         return e->code;
-    if ((c->state.embedded && start_redis(c, &facts.redis, e)) || start_scheduler(cli, c, &facts.scheduler, e) ||
-        set_mark(c, transient, &facts, e))
+    if ((c->state.embedded && start_redis(c, &facts.redis, e)) ||
+        start_scheduler(cli, c, &facts.scheduler, e) || set_mark(c, transient, &facts, e))
         return e->code;
     memcpy(facts.socket, c->api.socket, sizeof(facts.socket));
     *out = facts;
@@ -312,7 +325,8 @@ void services_unclaim(struct services_claim *claim)
     claim->fd = -1;
 }
 
-enum err_code services_leave(const struct cli *cli, struct services_claim *claim, bool *out_last, struct err *e)
+enum err_code services_leave(const struct cli *cli, struct services_claim *claim, bool *out_last,
+                             struct err *e)
 {
     CLEANUP(freep) char *mark = path_join(cli->home, "run/transient");
     *out_last = false;

@@ -53,7 +53,8 @@ static enum err_code changed(const char *path, struct err *e)
     return err_set(e, ERR_CONFLICT, "'%s' changed while it was being read; stage it again", path);
 }
 
-static enum err_code put_shard(struct cutter *c, size_t i, uint64_t records, struct dataset_shard *out, struct err *e)
+static enum err_code put_shard(struct cutter *c, size_t i, uint64_t records, struct dataset_shard *out,
+                               struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     struct store_put_options options = { .content_type = "text/csv" };
@@ -71,8 +72,10 @@ static enum err_code put_shard(struct cutter *c, size_t i, uint64_t records, str
         add_raw(&text, &r);
     }
     if (text.full)
-        return err_set(e, ERR_LIMIT, "a shard of %" PRIu64 " records has more than %d bytes: more shards make smaller ones "
-                       "(--shards N)", records, STORE_OBJECT_BYTES_MAX);
+        return err_set(e, ERR_LIMIT,
+                       "a shard of %" PRIu64 " records has more than %d bytes: more shards make smaller ones "
+                       "(--shards N)",
+                       records, STORE_OBJECT_BYTES_MAX);
     if (snprintf(s.key, sizeof(s.key), "%s/shard-%05zu.csv", c->prefix, i) >= (int)sizeof(s.key))
         return err_set(e, ERR_USAGE, "the prefix is too long for an object's key");
     if (store_put(c->store, s.key, text.data, text.len, &options, &info, e))
@@ -85,8 +88,9 @@ static enum err_code put_shard(struct cutter *c, size_t i, uint64_t records, str
 }
 
 /* The second reading. Its hash must be the first one's. */
-static enum err_code put_shards(const char *path, struct store *store, const char *prefix, const struct stage_options *o,
-                                const struct csv_facts *facts, struct dataset *d, struct err *e)
+static enum err_code put_shards(const char *path, struct store *store, const char *prefix,
+                                const struct stage_options *o, const struct csv_facts *facts,
+                                struct dataset *d, struct err *e)
 {
     CLEANUP(csv_file_closep) struct csv_file *f = NULL;
     CLEANUP(buf_done) struct buf header = BUF_INIT(STAGE_RECORD_BYTES_MAX);
@@ -115,14 +119,16 @@ static enum err_code put_shards(const char *path, struct store *store, const cha
 
 /* ---- the manifest ---- */
 
-static enum err_code describe(const char *path, const char *bucket, const struct stage_options *o, const struct csv_facts *facts,
-                              struct dataset *d, struct err *e)
+static enum err_code describe(const char *path, const char *bucket, const struct stage_options *o,
+                              const struct csv_facts *facts, struct dataset *d, struct err *e)
 {
     uint64_t shards = stage_shard_count(facts->records, o);
 
     if (shards > DATASET_SHARDS_MAX)
-        return err_set(e, ERR_LIMIT, "%" PRIu64 " shards are too many; at most %d", shards, DATASET_SHARDS_MAX);
-    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : base_name(path), "the dataset's name", e) ||
+        return err_set(e, ERR_LIMIT, "%" PRIu64 " shards are too many; at most %d", shards,
+                       DATASET_SHARDS_MAX);
+    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : base_name(path),
+                  "the dataset's name", e) ||
         text_copy(d->owner, sizeof(d->owner), o->owner ? o->owner : "", "the owner's name", e) ||
         text_copy(d->basis, sizeof(d->basis), o->basis ? o->basis : "", "the legal basis", e) ||
         text_copy(d->bucket, sizeof(d->bucket), bucket, "the bucket's name", e))
@@ -145,7 +151,8 @@ static const char *source_hash(const struct dataset *d)
     return n > length ? d->source + n - length : "";
 }
 
-/* Would staging `wanted` give what is there? When and by whom does not matter; what it holds and how it is classed does. */
+/* Would staging `wanted` give what is there? When and by whom does not matter; what it holds and how it is
+ * classed does. */
 static bool is_same(const struct dataset *there, const struct dataset *wanted)
 {
     if (strcmp(source_hash(there), source_hash(wanted)) != 0 || there->data_class != wanted->data_class ||
@@ -153,7 +160,8 @@ static bool is_same(const struct dataset *there, const struct dataset *wanted)
         strcmp(there->name, wanted->name) != 0 || strcmp(there->basis, wanted->basis) != 0)
         return false;
     for (size_t i = 0; i < there->column_count; i++)
-        if (there->columns[i].kind != wanted->columns[i].kind || strcmp(there->columns[i].name, wanted->columns[i].name) != 0)
+        if (there->columns[i].kind != wanted->columns[i].kind ||
+            strcmp(there->columns[i].name, wanted->columns[i].name) != 0)
             return false;
     return true;
 }
@@ -166,8 +174,8 @@ static void ignore_bad(void *context, const struct dataset_shard *shard, const c
 }
 
 /* The same content, whole and sound: nothing to do. What is broken is staged again. */
-static enum err_code look_there(struct store *store, const char *prefix, const struct dataset *wanted, bool *out_already,
-                                struct stage_result *io, struct err *e)
+static enum err_code look_there(struct store *store, const char *prefix, const struct dataset *wanted,
+                                bool *out_already, struct stage_result *io, struct err *e)
 {
     CLEANUP(dataset_done) struct dataset there = { .columns = NULL };
     char digest[65];
@@ -189,8 +197,8 @@ static enum err_code look_there(struct store *store, const char *prefix, const s
     return OK;
 }
 
-static enum err_code put_manifest(struct store *store, const char *prefix, const struct dataset *d, char out_digest[65],
-                                  struct err *e)
+static enum err_code put_manifest(struct store *store, const char *prefix, const struct dataset *d,
+                                  char out_digest[65], struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(MANIFEST_BYTES_MAX);
     struct store_put_options options = { .content_type = "application/json" };
@@ -206,15 +214,17 @@ static enum err_code put_manifest(struct store *store, const char *prefix, const
     return OK;
 }
 
-enum err_code stage_file(const char *path, const struct csv_facts *facts, struct store *store, const char *bucket,
-                         const char *prefix, const struct stage_options *o, struct stage_result *out, struct err *e)
+enum err_code stage_file(const char *path, const struct csv_facts *facts, struct store *store,
+                         const char *bucket, const char *prefix, const struct stage_options *o,
+                         struct stage_result *out, struct err *e)
 {
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     struct stage_result r = { .already = false };
 
     if (describe(path, bucket, o, facts, &d, e) || look_there(store, prefix, &d, &r.already, &r, e))
         return e->code;
-    if (!r.already && (put_shards(path, store, prefix, o, facts, &d, e) || put_manifest(store, prefix, &d, r.digest, e)))
+    if (!r.already &&
+        (put_shards(path, store, prefix, o, facts, &d, e) || put_manifest(store, prefix, &d, r.digest, e)))
         return err_wrap(e, "stage '%s'", path);
     r.records = facts->records;
     r.bytes = facts->bytes;
@@ -226,7 +236,8 @@ enum err_code stage_file(const char *path, const struct csv_facts *facts, struct
 /* ---- verifying ---- */
 
 /* OK with `why` filled where it is bad; an error where it cannot be told. */
-static enum err_code verify_shard(struct store *store, const struct dataset_shard *s, char why[256], struct err *e)
+static enum err_code verify_shard(struct store *store, const struct dataset_shard *s, char why[256],
+                                  struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     char sha256[SHA256_HEX_BYTES];
@@ -247,8 +258,8 @@ static enum err_code verify_shard(struct store *store, const struct dataset_shar
     return OK;
 }
 
-enum err_code stage_verify(struct store *store, const struct dataset *d, struct progress *progress, stage_bad_fn *bad,
-                           void *context, size_t *out_bad, struct err *e)
+enum err_code stage_verify(struct store *store, const struct dataset *d, struct progress *progress,
+                           stage_bad_fn *bad, void *context, size_t *out_bad, struct err *e)
 {
     size_t count = 0;
     for (size_t i = 0; i < d->shard_count; i++) {
@@ -282,8 +293,8 @@ static void make_stem(const char *path, char out[STEM_BYTES_MAX + 1])
     out[at] = '\0';
 }
 
-enum err_code stage_prefix(const char *path, const struct csv_facts *facts, const struct stage_options *o, char out[STORE_KEY_BYTES],
-                           struct err *e)
+enum err_code stage_prefix(const char *path, const struct csv_facts *facts, const struct stage_options *o,
+                           char out[STORE_KEY_BYTES], struct err *e)
 {
     char stem[STEM_BYTES_MAX + 1], digest[SHA256_HEX_BYTES];
     CLEANUP(buf_done) struct buf reading = BUF_INIT(64 * 1024);

@@ -19,6 +19,8 @@ void csv_facts_done(struct csv_facts *f)
 /* What is known of a column so far. */
 struct guess {
     bool any, not_numeric;
+    size_t line; /* where the first value that is no number stands */
+    char value[64];
 };
 
 static bool is_missing(const struct stage_options *o, const char *text)
@@ -48,7 +50,8 @@ static enum err_code check_name(const char *path, const char *name, size_t colum
     return OK;
 }
 
-static enum err_code take_header(const char *path, const struct csv_record *r, struct csv_facts *out, struct err *e)
+static enum err_code take_header(const char *path, const struct csv_record *r, struct csv_facts *out,
+                                 struct err *e)
 {
     out->columns = mem_array(r->count, sizeof(*out->columns));
     out->column_count = r->count;
@@ -58,8 +61,8 @@ static enum err_code take_header(const char *path, const struct csv_record *r, s
         memcpy(out->columns[i].name, r->fields[i], strlen(r->fields[i]) + 1);
         for (size_t before = 0; before < i; before++)
             if (strcmp(out->columns[before].name, r->fields[i]) == 0)
-                return err_set(e, ERR_USAGE, "%s:1: columns %zu and %zu are both named '%s'", path, before + 1, i + 1,
-                               r->fields[i]);
+                return err_set(e, ERR_USAGE, "%s:1: columns %zu and %zu are both named '%s'", path,
+                               before + 1, i + 1, r->fields[i]);
     }
     return OK;
 }
@@ -73,18 +76,24 @@ static enum err_code take_record(const char *path, const struct csv_record *r, c
     if (r->count == 1 && r->fields[0][0] == '\0' && facts->column_count > 1)
         return err_set(e, ERR_USAGE, "%s:%zu: an empty line; remove it", path, r->line);
     if (r->count != facts->column_count)
-        return err_set(e, ERR_USAGE, "%s:%zu: %zu fields where the header has %zu", path, r->line, r->count, facts->column_count);
+        return err_set(e, ERR_USAGE, "%s:%zu: %zu fields where the header has %zu", path, r->line, r->count,
+                       facts->column_count);
     for (size_t i = 0; i < r->count; i++) {
         if (guesses[i].not_numeric || is_missing(o, r->fields[i]))
             continue;
         guesses[i].any = true;
-        guesses[i].not_numeric = parse_f64(r->fields[i], &number, &ignored) != OK;
+        if (parse_f64(r->fields[i], &number, &ignored) == OK)
+            continue;
+        guesses[i].not_numeric = true;
+        guesses[i].line = r->line;
+        snprintf(guesses[i].value, sizeof(guesses[i].value), "%s", r->fields[i]);
     }
     return OK;
 }
 
 /* "NAME=category"; a name may hold '=' itself, so the last one counts. */
-static enum err_code apply_override(const char *text, struct csv_facts *facts, const struct guess *guesses, struct err *e)
+static enum err_code apply_override(const char *path, const char *text, struct csv_facts *facts,
+                                    const struct guess *guesses, struct err *e)
 {
     const char *equals = strrchr(text, '=');
     size_t n = equals ? (size_t)(equals - text) : 0;
@@ -99,25 +108,29 @@ static enum err_code apply_override(const char *text, struct csv_facts *facts, c
         if (strlen(facts->columns[i].name) != n || strncmp(facts->columns[i].name, text, n) != 0)
             continue;
         if (kind == COLUMN_NUMERIC && guesses[i].not_numeric)
-            return err_set(e, ERR_USAGE, "--column '%s': it holds values that are no numbers", text);
+            return err_set(
+                e, ERR_USAGE,
+                "%s:%zu: column '%s': '%s' is no number (--missing says what stands for \"not known\")", path,
+                guesses[i].line, facts->columns[i].name, guesses[i].value);
         facts->columns[i].kind = (enum column_kind)kind;
         return OK;
     }
     return err_set(e, ERR_USAGE, "--column '%s': the file has no column of that name", text);
 }
 
-static enum err_code decide_kinds(const struct stage_options *o, struct csv_facts *facts, const struct guess *guesses,
-                                  struct err *e)
+static enum err_code decide_kinds(const char *path, const struct stage_options *o, struct csv_facts *facts,
+                                  const struct guess *guesses, struct err *e)
 {
     for (size_t i = 0; i < facts->column_count; i++)
         facts->columns[i].kind = guesses[i].any && !guesses[i].not_numeric ? COLUMN_NUMERIC : COLUMN_CATEGORY;
     for (size_t i = 0; o->columns && i < o->columns->count; i++)
-        if (apply_override(o->columns->items[i], facts, guesses, e))
+        if (apply_override(path, o->columns->items[i], facts, guesses, e))
             return e->code;
     return OK;
 }
 
-static enum err_code survey_records(struct csv_file *f, const struct stage_options *o, struct csv_facts *facts, struct err *e)
+static enum err_code survey_records(struct csv_file *f, const struct stage_options *o,
+                                    struct csv_facts *facts, struct err *e)
 {
     CLEANUP(freep) struct guess *guesses = mem_array(MAX(facts->column_count, (size_t)1), sizeof(*guesses));
     struct csv_record r;
@@ -133,17 +146,19 @@ static enum err_code survey_records(struct csv_file *f, const struct stage_optio
         facts->records++;
         if (o->progress && facts->records % PROGRESS_RECORDS == 0) {
             char number[48];
-            progress_note(o->progress, "reading %s: %s records", f->path, progress_count((double)facts->records, number));
+            progress_note(o->progress, "reading %s: %s records", f->path,
+                          progress_count((double)facts->records, number));
         }
     }
     if (facts->records == 0)
         return err_set(e, ERR_USAGE, "'%s' has no records behind its header", f->path);
     if (facts->records > (uint64_t)DATASET_RECORDS_MAX)
         return err_set(e, ERR_LIMIT, "'%s' has more than %" PRId64 " records", f->path, DATASET_RECORDS_MAX);
-    return decide_kinds(o, facts, guesses, e);
+    return decide_kinds(f->path, o, facts, guesses, e);
 }
 
-enum err_code stage_survey(const char *path, const struct stage_options *o, struct csv_facts *out, struct err *e)
+enum err_code stage_survey(const char *path, const struct stage_options *o, struct csv_facts *out,
+                           struct err *e)
 {
     CLEANUP(csv_file_closep) struct csv_file *f = NULL;
     CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };

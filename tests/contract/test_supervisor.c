@@ -1,4 +1,5 @@
-/* The supervisor as a process, on a private Redis, with a launcher and trainers that do what each test wants. */
+/* The supervisor as a process, on a private Redis, with a launcher and trainers that do what each test wants.
+ */
 #include "tests/supervised.h"
 
 #include "base/text.h"
@@ -31,8 +32,8 @@ static void what_the_record_says_of_a_run(void **state)
     assert_int_equal(a.token, lease.token);
     assert_int_equal(a.supervisor_pid, f->supervisor.pid);
     assert_int_equal(a.supervisor_start, f->supervisor.start_ticks);
-    assert_true(proc_alive((struct proc_id){ .pid = (pid_t)a.launcher_pid,
-                                             .start_ticks = (uint64_t)a.launcher_start }));
+    assert_true(proc_alive(
+        (struct proc_id){ .pid = (pid_t)a.launcher_pid, .start_ticks = (uint64_t)a.launcher_start }));
     assert_int_equal(a.ranks, 2);
     assert_string_equal(a.node, "local");
     assert_int_equal(count_processes(f), 4); /* supervisor, mpirun, two ranks */
@@ -65,7 +66,8 @@ static void a_rank_that_is_killed_is_named(void **state)
 
 static void a_cancelled_job_checkpoints_and_stops(void **state)
 {
-    FIXTURE(f, "trainer-waits", "");
+    /* So long that only the control stream can have told it. */
+    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 1h }\n");
     put_starting(f);
     start_and_wait_for_ranks(f);
     put_job(f, JOB_STOPPING, 1, "demo", 0);
@@ -148,7 +150,7 @@ static bool supervisor_knows_it_is_back(struct fixture *f)
 
 static void ranks_run_on_while_the_state_is_away(void **state)
 {
-    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 20s }\n");
+    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 1h }\n");
     put_starting(f);
     start_and_wait_for_ranks(f);
     redis("stop", f->redis_dir);
@@ -227,11 +229,10 @@ static void an_attempt_that_is_not_its_own_is_left_alone(void **state)
         int64_t attempts;
         bool there;
     } rows[] = {
-        { JOB_STARTING, 2, true },  /* a stale number */
-        { JOB_STARTING, 0, true },  /* a number that is yet to come */
-        { JOB_QUEUED, 1, true },    /* no attempt is wanted */
-        { JOB_CANCELLED, 1, true },
-        { JOB_STARTING, 1, false }, /* no such job */
+        { JOB_STARTING, 2, true },                              /* a stale number */
+        { JOB_STARTING, 0, true },                              /* a number that is yet to come */
+        { JOB_QUEUED, 1, true },                                /* no attempt is wanted */
+        { JOB_CANCELLED, 1, true }, { JOB_STARTING, 1, false }, /* no such job */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         FIXTURE(f, "trainer-good", "");
@@ -328,8 +329,14 @@ static void output_beyond_the_limit_is_dropped_and_the_end_still_understood(void
 
 static void no_secret_is_in_arguments_or_environment(void **state)
 {
-    static const char *const names[] = { "PATH", "HOME", "LC_ALL", "LD_LIBRARY_PATH", "OPAL_PREFIX",
-                                         "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+    static const char *const names[] = { "PATH",
+                                         "HOME",
+                                         "LC_ALL",
+                                         "LD_LIBRARY_PATH",
+                                         "OPAL_PREFIX",
+                                         "OMPI_ALLOW_RUN_AS_ROOT",
+                                         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+                                         "OMPI_MCA_mpi_yield_when_idle",
                                          "OMPI_COMM_WORLD_RANK" };
     FIXTURE(f, "trainer-shows", "");
     CLEANUP(buf_done) struct buf log = BUF_INIT(TEXT_MAX);
@@ -342,7 +349,8 @@ static void no_secret_is_in_arguments_or_environment(void **state)
     read_file(f, "attempts/" JOB ".1/log", &log);
     assert_null(strstr(buf_text(&log), "topsecret"));
     char *rest = (char *)log.data;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL && line[0];) { /* the environment ends with an empty line */
+    for (char *line;
+         (line = strsep(&rest, "\n")) != NULL && line[0];) { /* the environment ends with an empty line */
         bool known = false;
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
             known = known || (text_starts(line, names[i]) && line[strlen(names[i])] == '=');
@@ -352,6 +360,54 @@ static void no_secret_is_in_arguments_or_environment(void **state)
     read_file(f, "keys/demo.v1.key", &token);
     token.data[32] = '\0';
     assert_null(strstr(rest, buf_text(&token)));
+}
+
+/* ---- the same with Open MPI's own mpirun ---- */
+
+static void open_mpi_feeds_rank_0(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-good");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_SUCCEEDED, "");
+    assert_int_equal(count_in_log(f, " epoch 3 key fits\n"), 1);
+}
+
+static void open_mpi_gives_on_the_status(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-fails");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_USER_ERROR, "column 'x' is missing");
+}
+
+static void open_mpi_names_the_rank_that_died(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-dies");
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_RANK_LOST, "rank 1 on node ");
+}
+
+static void open_mpi_lets_the_ranks_write_their_checkpoint(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "trainer-waits");
+    put_starting(f);
+    start_and_wait_for_ranks(f);
+    put_job(f, JOB_STOPPING, 1, "demo", 0);
+    assert_ended(f, OUTCOME_STOPPED, "the job was cancelled");
+    assert_true(count_in_log(f, "a checkpoint, then the end\n") >=
+                1); /* the first to end takes the other along */
+}
+
+static void open_mpi_cannot_start_what_is_no_program(void **state)
+{
+    FIXTURE_OPEN_MPI(f, "sovrun.yaml");
+    CLEANUP(freep) char *path = path_join(f->home, "sovrun.yaml");
+    put_starting(f);
+    assert_int_equal(chmod(path, 0700), 0);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_LAUNCH_FAILED, "mpirun was unable to ");
 }
 
 static void it_asks_for_its_arguments(void **state)
@@ -406,6 +462,11 @@ static int run_all(void)
         cmocka_unit_test(a_trainer_that_is_not_there_is_a_failed_launch),
         cmocka_unit_test(output_beyond_the_limit_is_dropped_and_the_end_still_understood),
         cmocka_unit_test(no_secret_is_in_arguments_or_environment),
+        cmocka_unit_test(open_mpi_feeds_rank_0),
+        cmocka_unit_test(open_mpi_gives_on_the_status),
+        cmocka_unit_test(open_mpi_names_the_rank_that_died),
+        cmocka_unit_test(open_mpi_lets_the_ranks_write_their_checkpoint),
+        cmocka_unit_test(open_mpi_cannot_start_what_is_no_program),
         cmocka_unit_test(it_asks_for_its_arguments),
     };
     return cmocka_run_group_tests(tests, start_redis, stop_redis);

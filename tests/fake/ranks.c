@@ -1,6 +1,7 @@
 #include "tests/fake/ranks.h"
 
 #include "base/file.h"
+#include "base/num.h"
 #include "core/cluster/attempt_doc.h"
 
 #include <fcntl.h>
@@ -24,10 +25,18 @@ static void on_stop(int signal)
     trainer_stopped = 1;
 }
 
+static int number_in(const char *text)
+{
+    int64_t n;
+    struct err e = ERR_INIT;
+    invariant(parse_i64(text, &n, &e) == OK);
+    return (int)n;
+}
+
 static int trainer_rank(void)
 {
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-    return rank ? atoi(rank) : 0;
+    return number_in(rank ? rank : "0");
 }
 
 static void say(const char *text)
@@ -55,16 +64,18 @@ static int trainer_good(void)
     if (trainer_rank() != 0)
         return TRAINER_OK;
     read_input(&text);
-    const struct keys_context context = { .pair = { { "cluster", "embedded" }, { "region", "local" }, { "job", d.job } },
-                                          .count = 3 };
+    const struct keys_context context = {
+        .pair = { { "cluster", "embedded" }, { "region", "local" }, { "job", d.job } }, .count = 3
+    };
     if (attempt_doc_from_text(text.data, text.len, &d, &e) || keys_open(&d.keys, &keys, &e) ||
         keys_unwrap(keys, d.wrapped_key, &context, &again, &e)) {
         snprintf(line, sizeof(line), "sovrun-trainer: error: %.400s\n", e.text);
         say(line);
         return TRAINER_FAILED;
     }
-    snprintf(line, sizeof(line), "doc of %s attempt %" PRId64 " data %s models %s plan %.8s epoch %" PRId64 " key %s\n",
-             d.job, d.attempt, d.data.place.bucket, d.models.place.bucket, d.first_plan_digest, d.first_plan_epoch,
+    snprintf(line, sizeof(line),
+             "doc of %s attempt %" PRId64 " data %s models %s plan %.8s epoch %" PRId64 " key %s\n", d.job,
+             d.attempt, d.data.place.bucket, d.models.place.bucket, d.first_plan_digest, d.first_plan_epoch,
              secret_equal(again, d.data_key) ? "fits" : "does not fit");
     say(line);
     return TRAINER_OK;
@@ -175,7 +186,7 @@ static int fake_mpirun(int argc, char **argv)
 {
     enum { RANKS_MAX = 8 };
     pid_t ranks[RANKS_MAX];
-    int count = atoi(argv[2]), status = 0, result = 0;
+    int count = number_in(argv[2]), status = 0, result = 0;
     for (int r = 0; r < count; r++)
         ranks[r] = start_rank(r, argv[argc - 1]);
     for (int left = count; left > 0 && result == 0; left--) {
@@ -185,8 +196,8 @@ static int fake_mpirun(int argc, char **argv)
             rank++;
         ranks[rank] = 0;
         if (WIFSIGNALED(status))
-            printf("mpirun noticed that process rank %d with PID 0 on node here exited on signal %d (x).\n", rank,
-                   WTERMSIG(status));
+            printf("mpirun noticed that process rank %d with PID 0 on node here exited on signal %d (x).\n",
+                   rank, WTERMSIG(status));
         else if (WEXITSTATUS(status))
             printf("  Process name: [[1,1],%d]\n", rank);
         result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -203,13 +214,18 @@ static int fake_mpirun(int argc, char **argv)
 /* ---- by name ---- */
 
 static int (*const trainers[])(void) = {
-    trainer_good, trainer_fails,    trainer_waits,           trainer_is_deaf,
-    trainer_dies, trainer_is_noisy, trainer_leaves_an_orphan, trainer_shows_itself,
+    trainer_good,
+    trainer_fails,
+    trainer_waits,
+    trainer_is_deaf,
+    trainer_dies,
+    trainer_is_noisy,
+    trainer_leaves_an_orphan,
+    trainer_shows_itself,
 };
 const char *const fake_names[] = {
-    "trainer-good", "trainer-fails", "trainer-waits",  "trainer-deaf",
-    "trainer-dies", "trainer-noisy", "trainer-orphan", "trainer-shows",
-    "mpirun",       NULL,
+    "trainer-good",  "trainer-fails",  "trainer-waits", "trainer-deaf", "trainer-dies",
+    "trainer-noisy", "trainer-orphan", "trainer-shows", "mpirun",       NULL,
 };
 _Static_assert(ARRAY_LEN(fake_names) == ARRAY_LEN(trainers) + 2, "a name for each, and for mpirun");
 

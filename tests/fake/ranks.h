@@ -1,8 +1,8 @@
 /*
  * ranks.h - an mpirun and trainers for tests of the supervisor: the test's own program under other names.
  *
- * What it is called as (argv[0]) decides what it does. A test links itself as "mpirun", "trainer-good" and so on, and its
- * main() asks fake_main() first.
+ * What it is called as (argv[0]) decides what it does. A test links itself as "mpirun", "trainer-good" and so
+ * on, and its main() asks fake_main() first.
  */
 #ifndef TESTS_FAKE_RANKS_H
 #define TESTS_FAKE_RANKS_H

@@ -49,7 +49,7 @@ def bad_specs(c):
     refused(c, "a queue that is not there", c.run("submit", SPEC, "--set", "queue=nowhere"), 2, "nowhere")
     refused(c, "more ranks than the cluster has slots", c.run("submit", SPEC, "--set", "resources.ranks=64", "--set", "train.leaves=64"), 2,
             "64")
-    refused(c, "a key that is not there", c.run("submit", SPEC, "--set", "checkpoint.key=nokey"), 6, "nokey")
+    refused(c, "a key that is not there", c.run("submit", SPEC, "--set", "checkpoint.key=nokey"), 2, "checkpoint.key", "nokey")
     refused(c, "a bucket that is not the cluster's", c.run("submit", SPEC, "--set", "checkpoint.to=s3://elsewhere/x"), 3, "elsewhere")
 
 
@@ -151,7 +151,7 @@ def missing_services(c):
     (c.home / "store" / "models.away").rename(store)
     os.kill(c.redis(), signal.SIGKILL)
     time.sleep(0.3)
-    refused(c, "no Redis", c.run("list"), 4, "redis")
+    refused(c, "no Redis", c.run("list"), 4, "redis", "sovrun up")
     c.up()
     check("Redis back: the jobs are still there", len(c.ask("list")["jobs"]) > 0)
     c.run("down")

@@ -38,6 +38,7 @@ def configure(c):
     config = re.sub(r"stores:\n  - .*\n",
                     f"stores:\n  - {{ kind: s3, endpoint: \"{ENDPOINT}\", region: {REGION}, path_style: true, credentials_file: "
                     f"keys/s3.yaml, buckets: [{', '.join(BUCKETS.values())}] }}\n", config)
+    config = config.replace("region: local", f"region: {REGION}")
     config = re.sub(r"default_data_bucket: \S+", f"default_data_bucket: {BUCKETS['data']}", config)
     config = re.sub(r"ledger: .*", f"ledger: {{ bucket: {BUCKETS['evidence']}, prefix: ledger, lock: compliance, retain: 1d }}", config)
     (c.home / "sovrun.yaml").write_text(config)

@@ -18,7 +18,9 @@
 static char *our_env(const char *name)
 {
     static const char *const env[][2] = {
-        { "PATH", "/opt/bin:/usr/bin" }, { "HOME", "/root" }, { "AWS_SECRET_ACCESS_KEY", "topsecret" },
+        { "PATH", "/opt/bin:/usr/bin" },
+        { "HOME", "/root" },
+        { "AWS_SECRET_ACCESS_KEY", "topsecret" },
     };
     for (size_t i = 0; i < ARRAY_LEN(env); i++)
         if (strcmp(env[i][0], name) == 0)
@@ -47,20 +49,25 @@ static void assert_list(const char *const *list, const char *want)
 
 static void the_command_is_stated_in_full(void **state)
 {
-    const struct cluster_launch config = { .mpirun = "mpirun", .transport = "self,vader", .oversubscribe = false };
+    const struct cluster_launch config = { .mpirun = "mpirun",
+                                           .transport = "self,vader",
+                                           .oversubscribe = false };
     CLEANUP(launch_command_done) struct launch_command c;
     (void)state;
     launch_command_make(&config, 2, "/bin/sovrun-trainer", "/dev/shm/x", our_env, false, &c);
-    assert_list(c.argv, "mpirun -np 2 --bind-to none --mca pml ob1 --mca btl self,vader "
-                        "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
-                        "--mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
-                        "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 /bin/sovrun-trainer");
+    assert_list(c.argv,
+                "mpirun -np 2 --bind-to none --mca pml ob1 --mca btl self,vader "
+                "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
+                "--mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
+                "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 /bin/sovrun-trainer");
     assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root LC_ALL=C");
 }
 
 static void root_and_oversubscription_have_their_switches(void **state)
 {
-    const struct cluster_launch config = { .mpirun = "/opt/mpirun", .transport = "self,tcp", .oversubscribe = true };
+    const struct cluster_launch config = { .mpirun = "/opt/mpirun",
+                                           .transport = "self,tcp",
+                                           .oversubscribe = true };
     CLEANUP(launch_command_done) struct launch_command c;
     (void)state;
     launch_command_make(&config, 8, "/t", "/s", no_env, true, &c);
@@ -85,7 +92,8 @@ static void a_trainer_that_is_not_there_is_told_of(void **state)
 
 static void start_shell(struct launch *l, const char *script, struct buf *input)
 {
-    const struct launch_command command = { .argv = { "/bin/sh", "-c", script }, .env = { "PATH=/usr/bin:/bin" } };
+    const struct launch_command command = { .argv = { "/bin/sh", "-c", script },
+                                            .env = { "PATH=/usr/bin:/bin" } };
     struct err e = ERR_INIT;
     assert_ok(launch_start(l, &command, input, &e));
 }

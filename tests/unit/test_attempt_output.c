@@ -20,23 +20,28 @@ static const struct row {
     bool node_lost;
 } rows[] = {
     { "progress says nothing", "step 12 loss 0.5\n", "", "", -1, -1, "", -1, false },
-    { "a trainer's error is kept", "sovrun-trainer: error: column 'x' is missing\n", "column 'x' is missing", "", -1, -1, "",
+    { "a trainer's error is kept", "sovrun-trainer: error: column 'x' is missing\n", "column 'x' is missing",
+      "", -1, -1, "", -1, false },
+    { "the last of two errors counts", "sovrun-trainer: error: a\nsovrun-trainer: error: b\n", "b", "", -1,
+      -1, "", -1, false },
+    { "an error without a line end counts", "x\nsovrun-trainer: error: cut", "cut", "", -1, -1, "", -1,
+      false },
+    { "an error inside a line is text", "he said sovrun-trainer: error: no\n", "", "", -1, -1, "", -1,
+      false },
+    { "control characters are not kept", "sovrun-trainer: error: a\x1b[2Jb\r\n", "a?[2Jb?", "", -1, -1, "",
       -1, false },
-    { "the last of two errors counts", "sovrun-trainer: error: a\nsovrun-trainer: error: b\n", "b", "", -1, -1, "", -1,
-      false },
-    { "an error without a line end counts", "x\nsovrun-trainer: error: cut", "cut", "", -1, -1, "", -1, false },
-    { "an error inside a line is text", "he said sovrun-trainer: error: no\n", "", "", -1, -1, "", -1, false },
-    { "control characters are not kept", "sovrun-trainer: error: a\x1b[2Jb\r\n", "a?[2Jb?", "", -1, -1, "", -1, false },
     { "a rank that died is named",
-      "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).\n", "", "", 1, 9, "vm", -1,
-      false },
+      "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).\n", "", "", 1, 9,
+      "vm", -1, false },
     { "the first rank that died is the cause",
       "mpirun noticed that process rank 3 with PID 77 on node a.b exited on signal 11 (Segmentation fault).\n"
       "mpirun noticed that process rank 1 with PID 78 on node c exited on signal 9 (Killed).\n",
       "", "", 3, 11, "a.b", -1, false },
-    { "a rank that failed is named", "  Process name: [[20281,1],2]\n  Exit code:    10\n", "", "", -1, -1, "", 2, false },
-    { "too few slots", "There are not enough slots available in the system to satisfy the 3\nslots that were requested\n",
-      "", "There are not enough slots available in the system to satisfy the 3", -1, -1, "", -1, false },
+    { "a rank that failed is named", "  Process name: [[20281,1],2]\n  Exit code:    10\n", "", "", -1, -1,
+      "", 2, false },
+    { "too few slots",
+      "There are not enough slots available in the system to satisfy the 3\nslots that were requested\n", "",
+      "There are not enough slots available in the system to satisfy the 3", -1, -1, "", -1, false },
     { "no program", "mpirun was unable to launch the specified application as it could not access\n", "",
       "mpirun was unable to launch the specified application as it could not access", -1, -1, "", -1, false },
     { "a lost node", "ORTE has lost communication with a remote daemon.\n", "", "", -1, -1, "", -1, true },
@@ -140,7 +145,8 @@ static void the_log_ends_at_its_limit_and_says_so(void **state)
     read_log(*state, &log);
     assert_true(log.len <= 4096);
     assert_true(log.len > 4096 - 256);
-    const char *end = strstr(buf_text(&log), "--- the log ends here: it has reached its limit of 4.0 KiB ---\n");
+    const char *end =
+        strstr(buf_text(&log), "--- the log ends here: it has reached its limit of 4.0 KiB ---\n");
     assert_non_null(end);
     assert_int_equal(end[-1], '\n');
     assert_string_equal(strchr(end, '\n'), "\n"); /* the last line */
@@ -192,6 +198,7 @@ int main(void)
     static struct CMUnitTest tests[ARRAY_LEN(own) + ARRAY_LEN(rows)];
     memcpy(tests, own, sizeof(own));
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        tests[ARRAY_LEN(own) + i] = (struct CMUnitTest){ rows[i].name, notes_row, NULL, NULL, (void *)&rows[i] };
+        tests[ARRAY_LEN(own) + i] =
+            (struct CMUnitTest){ rows[i].name, notes_row, NULL, NULL, (void *)&rows[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "runner/cli/submit.h"
+#include "runner/cli/submission.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -34,8 +34,8 @@ static enum err_code read_spec(const char *file, struct buf *out, struct err *e)
     }
 }
 
-static enum err_code check_spec(const char *file, const struct buf *text, const struct opt_list *sets, struct job_spec *out,
-                                struct err *e)
+static enum err_code check_spec(const char *file, const struct buf *text, const struct opt_list *sets,
+                                struct job_spec *out, struct err *e)
 {
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     if (conf_parse(file, buf_text(text), text->len, &doc, e))
@@ -46,7 +46,7 @@ static enum err_code check_spec(const char *file, const struct buf *text, const 
     return job_spec_from_doc(doc, out, e);
 }
 
-enum err_code submit_check_file(const char *file, const struct opt_list *sets, struct err *e)
+enum err_code submission_check_file(const char *file, const struct opt_list *sets, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
     CLEANUP(freep) struct job_spec *spec = mem_new(sizeof(*spec));
@@ -64,45 +64,68 @@ static char *data_path(const char *file, const char *uri)
     return path_join(folder, uri + strlen(file_scheme));
 }
 
+/* The file is at hand, so a slip of the pen in data.target is told before anything is stored. */
+static enum err_code check_target(const char *path, const struct csv_facts *facts, const char *target,
+                                  struct err *e)
+{
+    const char *names[DATASET_COLUMNS_MAX], *near;
+    for (size_t i = 0; i < facts->column_count; i++) {
+        names[i] = facts->columns[i].name;
+        if (strcmp(names[i], target) == 0)
+            return OK;
+    }
+    near = text_nearest(target, names, facts->column_count);
+    return err_set(e, ERR_USAGE, "data.target: '%s' has no column '%s'%s%s%s", path, target,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static enum err_code stage_into(const struct cluster *cluster, const char *path, const struct job_spec *spec,
                                 struct progress *progress, char **out_uri, struct err *e)
 {
     CLEANUP(store_closep) struct store *store = NULL;
     CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
     const struct passwd *user = getpwuid(geteuid());
-    struct stage_options o = { .data_class = CLASS_PERSONAL, .owner = user ? user->pw_name : "", .progress = progress };
+    struct stage_options o = { .data_class = CLASS_PERSONAL,
+                               .owner = user ? user->pw_name : "",
+                               .progress = progress };
     struct stage_result r;
     char prefix[STORE_KEY_BYTES];
 
     for (size_t i = 0; i < spec->data.missing_count; i++)
         o.missing[o.missing_count++] = spec->data.missing[i];
-    if (stage_survey(path, &o, &facts, e) || stage_prefix(path, &facts, &o, prefix, e) ||
+    if (stage_survey(path, &o, &facts, e))
+        return err_wrap(e, "data.train");
+    if (check_target(path, &facts, spec->data.target, e))
+        return e->code;
+    if (stage_prefix(path, &facts, &o, prefix, e) ||
         cluster_open_store(cluster, cluster->default_data_bucket, &store, e) ||
         stage_file(path, &facts, store, cluster->default_data_bucket, prefix, &o, &r, e))
         return err_wrap(e, "data.train");
     *out_uri = mem_printf("s3://%s/%s", cluster->default_data_bucket, prefix);
     progress_clear(progress);
-    progress_say(progress, "%s %s (%zu shards, class personal)", r.already ? "data is staged already:" : "data staged:", *out_uri,
-                 r.shards);
+    progress_say(progress, "%s %s (%zu shards, class personal)",
+                 r.already ? "data is staged already:" : "data staged:", *out_uri, r.shards);
     return OK;
 }
 
-static enum err_code stage_data(const struct cli *c, const char *file, const struct job_spec *spec, struct progress *progress,
-                                char **out_uri, struct err *e)
+static enum err_code stage_data(const struct cli *c, const char *file, const struct job_spec *spec,
+                                struct progress *progress, char **out_uri, struct err *e)
 {
     CLEANUP(cluster_freep) struct cluster *cluster = NULL;
     CLEANUP(freep) char *path = data_path(file, spec->data.train);
-    _Static_assert(STAGE_MISSING_MAX >= SPEC_MISSING_MAX, "they fit");
+    _Static_assert((int)STAGE_MISSING_MAX >= (int)SPEC_MISSING_MAX, "they fit");
 
     if (cli_cluster(c, &cluster, e))
-        return err_wrap(e, "data.train is a plain file, and staging it needs the cluster's configuration (or stage it where that "
-                        "is, with `sovrun data stage`, and name its s3:// address)");
+        return err_wrap(e, "data.train is a plain file, and staging it needs the cluster's configuration (or "
+                           "stage it where that "
+                           "is, with `sovrun data stage`, and name its s3:// address)");
     return stage_into(cluster, path, spec, progress, out_uri, e);
 }
 
 /* ---- sending ---- */
 
-static json_t *make_request(const char *file, const struct buf *text, const struct opt_list *sets, const char *train_uri)
+static json_t *make_request(const char *file, const struct buf *text, const struct opt_list *sets,
+                            const char *train_uri)
 {
     uint8_t random[KEY_BYTES];
     char key[2 * KEY_BYTES + 1];
@@ -132,8 +155,9 @@ static enum err_code send(struct api_client *api, const json_t *request, json_t 
     return e->code;
 }
 
-enum err_code submit_job(const struct cli *c, struct api_client *api, const char *file, const struct opt_list *sets,
-                         struct progress *progress, json_t **out, struct err *e)
+enum err_code submission_send(const struct cli *c, struct api_client *api, const char *file,
+                              const struct opt_list *sets, struct progress *progress, json_t **out,
+                              struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
     CLEANUP(freep) char *train_uri = NULL;
