@@ -45,12 +45,8 @@ static bool has_reals(const json_t *j)
     json_t *child;
     size_t i;
 
-    json_object_foreach((json_t *)j, name, child)
-        if (has_reals(child))
-            return true;
-    json_array_foreach((json_t *)j, i, child)
-        if (has_reals(child))
-            return true;
+    json_object_foreach((json_t *)j, name, child) if (has_reals(child)) return true;
+    json_array_foreach((json_t *)j, i, child) if (has_reals(child)) return true;
     return json_is_real(j);
 }
 
@@ -58,8 +54,9 @@ static enum err_code read_event(json_t *doc, struct ledger_event *out, struct er
 {
     static const char what[] = "outbox entry";
 
-    if (json_get_text(doc, what, "actor", &out->actor, e) || json_get_text(doc, what, "event", &out->event, e) ||
-        json_get_text(doc, what, "job", &out->job, e) || json_get_i64(doc, what, "time_ms", &out->time_ms, e) ||
+    if (json_get_text(doc, what, "actor", &out->actor, e) ||
+        json_get_text(doc, what, "event", &out->event, e) || json_get_text(doc, what, "job", &out->job, e) ||
+        json_get_i64(doc, what, "time_ms", &out->time_ms, e) ||
         json_get_object(doc, what, "data", &out->data, e))
         return e->code;
     if (out->time_ms < 0 || !out->event[0] || has_reals(out->data))
@@ -75,10 +72,14 @@ static void stand_in(const struct batch *b, struct entry *entry, const void *dat
 
     sha256_hex(data, n, digest);
     json_decref(entry->doc);
-    entry->doc = json_pack("{s:{s:I,s:o,s:s}}", "data", "bytes", (json_int_t)n, "problem", text_json(why), "sha256", digest);
+    entry->doc = json_pack("{s:{s:I,s:o,s:s}}", "data", "bytes", (json_int_t)n, "problem", text_json(why),
+                           "sha256", digest);
     invariant(entry->doc);
     entry->event = (struct ledger_event){
-        .actor = "scheduler", .event = "outbox.malformed", .job = "", .time_ms = clock->wall_ms(clock),
+        .actor = "scheduler",
+        .event = "outbox.malformed",
+        .job = "",
+        .time_ms = clock->wall_ms(clock),
         .data = json_object_get(entry->doc, "data"),
     };
 }
@@ -93,7 +94,8 @@ static enum err_code add_entry(void *context, const char *id, const void *data, 
     struct entry *entry = &b->list[b->count];
     if (text_copy(entry->source, sizeof(entry->source), id, "outbox id", e))
         return e->code;
-    if (json_parse(data, n, "outbox entry", &entry->doc, &bad) || read_event(entry->doc, &entry->event, &bad)) {
+    if (json_parse(data, n, "outbox entry", &entry->doc, &bad) ||
+        read_event(entry->doc, &entry->event, &bad)) {
         log_error("audit.malformed", "id=%s %s", id, bad.text);
         stand_in(b, entry, data, n, bad.text);
     }
@@ -109,7 +111,9 @@ static enum err_code add_entry(void *context, const char *id, const void *data, 
 static enum err_code open_ledger(struct audit *a, int64_t token, struct err *e)
 {
     const struct cluster_ledger *settings = &a->cluster->ledger;
-    struct ledger_config config = { .token = token, .lock_mode = settings->lock, .retain_ms = settings->retain_ms };
+    struct ledger_config config = { .token = token,
+                                    .lock_mode = settings->lock,
+                                    .retain_ms = settings->retain_ms };
 
     if (a->ledger && a->token == token)
         return OK;
@@ -147,8 +151,8 @@ static enum err_code drop(struct audit *a, const struct batch *b, struct err *e)
     struct ledger_head head;
 
     ledger_head(a->ledger, &head);
-    doc = json_pack("{s:s,s:I,s:s,s:I}", "hash", head.hash, "seq", (json_int_t)head.seq, "source", head.source, "token",
-                    (json_int_t)head.token);
+    doc = json_pack("{s:s,s:I,s:s,s:I}", "hash", head.hash, "seq", (json_int_t)head.seq, "source",
+                    head.source, "token", (json_int_t)head.token);
     if (json_canonical(doc, &text, e))
         return e->code;
     state_tx_fence(tx, JOB_LEADER_LEASE, a->token);

@@ -103,27 +103,34 @@ static int turn(struct audit_thread *t)
     return (int)t->backoff_ms;
 }
 
+/* True where it is time to end. */
+static bool wait_for_events(const struct audit_thread *t, int wait_ms)
+{
+    struct pollfd fds[2] = { { .fd = t->quit_fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
+
+    /* While the store is away new events do not hurry us. */
+    if (t->watch && t->backoff_ms == 0 && lead_token(t->lead))
+        fds[1].fd = state_watch_fd(t->watch);
+    poll(fds, ARRAY_LEN(fds), wait_ms);
+    if (!fds[0].revents && fds[1].revents)
+        poll(fds, 1, AUDIT_GATHER_MS);
+    return fds[0].revents != 0;
+}
+
 static void *run(void *arg)
 {
     struct audit_thread *t = arg;
 
-    for (;;) {
-        int wait_ms = turn(t);
-        struct pollfd fds[2] = { { .fd = t->quit_fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
-        /* While the store is away new events do not hurry us. */
-        if (t->watch && t->backoff_ms == 0 && lead_token(t->lead))
-            fds[1].fd = state_watch_fd(t->watch);
-        poll(fds, ARRAY_LEN(fds), wait_ms);
-        if (fds[0].revents)
-            break;
-    }
+    while (!wait_for_events(t, turn(t)))
+        ;
     if (t->backoff_ms == 0)
         (void)turn(t);
     close_all(t);
     return NULL;
 }
 
-struct audit_thread *audit_start(const struct cluster *cluster, const struct lead *lead, const struct clock *clock)
+struct audit_thread *audit_start(const struct cluster *cluster, const struct lead *lead,
+                                 const struct clock *clock)
 {
     struct audit_thread *t = mem_new(sizeof(*t));
 

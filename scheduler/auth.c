@@ -16,7 +16,8 @@ static void name_user(uid_t uid, char out[JOB_USER_BYTES])
     struct passwd entry, *found = NULL;
     char room[PASSWD_BYTES];
 
-    if (getpwuid_r(uid, &entry, room, sizeof(room), &found) == 0 && found && text_is_name(found->pw_name, JOB_USER_BYTES - 1))
+    if (getpwuid_r(uid, &entry, room, sizeof(room), &found) == 0 && found &&
+        text_is_name(found->pw_name, JOB_USER_BYTES - 1))
         snprintf(out, JOB_USER_BYTES, "%s", found->pw_name);
     else
         snprintf(out, JOB_USER_BYTES, "uid-%u", (unsigned)uid);
@@ -40,7 +41,8 @@ enum err_code auth_peer(const struct auth *a, int fd, char out_user[JOB_USER_BYT
     return auth_uid(a, peer.uid, out_user, e);
 }
 
-enum err_code auth_bearer(const struct auth *a, const char *header, char out_user[JOB_USER_BYTES], struct err *e)
+enum err_code auth_bearer(const struct auth *a, const char *header, char out_user[JOB_USER_BYTES],
+                          struct err *e)
 {
     static const char scheme[] = "Bearer ";
     const size_t skip = strlen(scheme);

@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-void core_init(struct core *c, const char *owner, const struct cluster *cluster, struct state *state, struct launcher *launcher,
-               struct planner *planner, const struct clock *clock)
+void core_init(struct core *c, const char *owner, const struct cluster *cluster, struct state *state,
+               struct launcher *launcher, struct planner *planner, const struct clock *clock)
 {
     memset(c, 0, sizeof(*c));
     c->clock = clock;

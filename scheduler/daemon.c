@@ -126,7 +126,8 @@ static enum err_code serve_tcp(struct daemon *d, struct err *e)
     if (secret_len(d->token) == 0)
         return err_set(e, ERR_DENIED, "api.token_file '%s' is empty", settings->token_file);
     d->auth.token = d->token;
-    if (listen_tcp(settings->listen, &fd, &port, e) || serve_start(&d->api, &d->auth, fd, true, &d->tcp_server, e))
+    if (listen_tcp(settings->listen, &fd, &port, e) ||
+        serve_start(&d->api, &d->auth, fd, true, &d->tcp_server, e))
         return e->code;
     snprintf(text, sizeof(text), "%u\n", (unsigned)port);
     log_info("api.listening", "socket=%s port=%u", settings->socket, (unsigned)port);

@@ -28,8 +28,8 @@ enum job_event ending_event(const struct ending *end, bool has_result, struct re
     return out_retry->retry ? JOB_RETRY : JOB_GIVE_UP;
 }
 
-void ending_reason(const struct ending *end, enum job_event event, bool has_result, const struct retry_decision *retry,
-                   char out[JOB_REASON_BYTES])
+void ending_reason(const struct ending *end, enum job_event event, bool has_result,
+                   const struct retry_decision *retry, char out[JOB_REASON_BYTES])
 {
     const struct attempt *a = &end->attempt;
     const struct spec_retry *rule = &end->job->spec.retry;
@@ -44,7 +44,8 @@ void ending_reason(const struct ending *end, enum job_event event, bool has_resu
         return;
     }
     if (a->outcome == OUTCOME_SUCCEEDED && !has_result) {
-        snprintf(out, JOB_REASON_BYTES, "attempt %" PRId64 " reported success but committed no result", a->number);
+        snprintf(out, JOB_REASON_BYTES, "attempt %" PRId64 " reported success but committed no result",
+                 a->number);
         return;
     }
     CLEANUP(buf_done) struct buf text = BUF_INIT(2 * JOB_REASON_BYTES);
@@ -133,8 +134,12 @@ enum err_code ending_apply(const struct moves *m, const struct ending *end, stru
     CLEANUP(edit_done) struct edit d = { .moves = m, .end = end };
     char reason[JOB_REASON_BYTES];
     struct move mv = {
-        .job = end->job->id, .actor = "scheduler", .reason = reason, .attempt = end->attempt.number,
-        .edit = edit, .context = &d,
+        .job = end->job->id,
+        .actor = "scheduler",
+        .reason = reason,
+        .attempt = end->attempt.number,
+        .edit = edit,
+        .context = &d,
     };
 
     if (end->attempt.outcome == OUTCOME_SUCCEEDED && read_result(m->state, mv.job, &d, e))

@@ -99,12 +99,13 @@ enum err_code fleet_fits(const struct fleet *f, const char *queue, int64_t slots
         return err_set(e, ERR_USAGE, "there is no queue '%s'", queue);
     if (q->slots_max && slots > q->slots_max)
         return err_set(e, ERR_USAGE,
-                       "the job needs %" PRId64 " slots and queue '%s' may never hold more than %" PRId64, slots,
-                       queue, q->slots_max);
+                       "the job needs %" PRId64 " slots and queue '%s' may never hold more than %" PRId64,
+                       slots, queue, q->slots_max);
     for (size_t i = 0; i < f->node_count; i++)
         largest = MAX(largest, f->nodes[i].slots);
     if (slots > largest)
         return err_set(e, ERR_USAGE,
-                       "the job needs %" PRId64 " slots on one node and the largest node has %" PRId64, slots, largest);
+                       "the job needs %" PRId64 " slots on one node and the largest node has %" PRId64, slots,
+                       largest);
     return OK;
 }

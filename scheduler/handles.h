@@ -1,8 +1,9 @@
 /*
  * handles.h - state handles for threads that come and go.
  *
- * A state handle belongs to one thread at a time. Requests are served by a thread each, so they borrow one here and give it back;
- * a broken one reconnects by itself. As many exist as were ever needed at once, at most HANDLES_MAX.
+ * A state handle belongs to one thread at a time. Requests are served by a thread each, so they borrow one
+ * here and give it back; a broken one reconnects by itself. As many exist as were ever needed at once, at
+ * most HANDLES_MAX.
  */
 #ifndef SCHEDULER_HANDLES_H
 #define SCHEDULER_HANDLES_H

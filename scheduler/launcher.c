@@ -41,8 +41,9 @@ enum err_code launcher_note_parse(const char *text, struct launcher_note *out, s
         for (size_t i = 0; i < ARRAY_LEN(part); i++)
             part[i] = strsep(&rest, " ");
     }
-    if (!part[2] || rest || !part[0][0] || strlen(part[0]) >= sizeof(n.host) || parse_i64(part[1], &pid, &bad) ||
-        pid < 0 || pid > INT32_MAX || parse_u64(part[2], &n.id.start_ticks, &bad))
+    if (!part[2] || rest || !part[0][0] || strlen(part[0]) >= sizeof(n.host) ||
+        parse_i64(part[1], &pid, &bad) || pid < 0 || pid > INT32_MAX ||
+        parse_u64(part[2], &n.id.start_ticks, &bad))
         return err_set(e, ERR_CORRUPT, "launch note '%.100s' is not 'HOST PID START'", text);
     memcpy(n.host, part[0], strlen(part[0]) + 1);
     n.id.pid = (pid_t)pid;

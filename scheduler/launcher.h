@@ -1,10 +1,12 @@
 /*
- * launcher.h - how an attempt's supervisor comes to life, how we know that it lives, and how its remains are cleared away.
+ * launcher.h - how an attempt's supervisor comes to life, how we know that it lives, and how its remains are
+ * cleared away.
  *
- * The supervisor is `sovrun attempt --home DIR JOB N`, in a session of its own: it goes on when the scheduler ends, and all that
- * it starts can be found by that session even after it is dead. What is known of it is noted in the state under launch/ID/N as
- * "HOST PID START": HOST is this host's boot, so a number is never believed on another host or after a reboot. The note's place
- * is committed with the placement, its number right after the start.
+ * The supervisor is `sovrun attempt --home DIR JOB N`, in a session of its own: it goes on when the scheduler
+ * ends, and all that it starts can be found by that session even after it is dead. What is known of it is
+ * noted in the state under launch/ID/N as "HOST PID START": HOST is this host's boot, so a number is never
+ * believed on another host or after a reboot. The note's place is committed with the placement, its number
+ * right after the start.
  *
  * A struct of functions, so that tests start no process. Threads: one.
  */
@@ -20,12 +22,14 @@ enum { LAUNCHER_HOST_BYTES = 64, LAUNCHER_NOTE_BYTES = 160, LAUNCHER_END_MS = 20
 struct launcher;
 struct launcher_ops {
     const char *name;
-    enum err_code (*start)(struct launcher *l, const char *job, int64_t attempt, struct proc_id *out, struct err *e);
+    enum err_code (*start)(struct launcher *l, const char *job, int64_t attempt, struct proc_id *out,
+                           struct err *e);
     enum sight_life (*life)(struct launcher *l, struct proc_id id); /* of a process of this host */
-    int (*watch_fd)(struct launcher *l, struct proc_id id);         /* readable once it has ended; -1: none. The caller closes it */
-    void (*reap)(struct launcher *l); /* buries those of our children that have ended */
-    /* SIGKILL to the supervisor, to what it launched, and to all else of its session, until nothing of it is left; ERR_IO
-     * where something still is after LAUNCHER_END_MS. Either may be {0}. */
+    int (*watch_fd)(struct launcher *l,
+                    struct proc_id id); /* readable once it has ended; -1: none. The caller closes it */
+    void (*reap)(struct launcher *l);   /* buries those of our children that have ended */
+    /* SIGKILL to the supervisor, to what it launched, and to all else of its session, until nothing of it is
+     * left; ERR_IO where something still is after LAUNCHER_END_MS. Either may be {0}. */
     enum err_code (*end)(struct launcher *l, struct proc_id supervisor, struct proc_id mpirun, struct err *e);
     void (*close)(struct launcher *l);
 };
@@ -46,7 +50,8 @@ struct launcher_note {
 };
 const char *launcher_note_key(const char *job, int64_t attempt, char out[JOB_KEY_BYTES]);
 const char *launcher_note_text(const struct launcher_note *n, char out[LAUNCHER_NOTE_BYTES]);
-enum err_code launcher_note_parse(const char *text, struct launcher_note *out, struct err *e); /* ERR_CORRUPT */
+enum err_code launcher_note_parse(const char *text, struct launcher_note *out,
+                                  struct err *e); /* ERR_CORRUPT */
 
 /* HOME/attempts/JOB.N. The caller frees. */
 char *launcher_dir(const char *home, const char *job, int64_t attempt);

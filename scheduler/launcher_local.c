@@ -40,7 +40,8 @@ static enum err_code open_log(const char *dir, int *out_fd, struct err *e)
     return OK;
 }
 
-static enum err_code local_start(struct launcher *base, const char *job, int64_t attempt, struct proc_id *out, struct err *e)
+static enum err_code local_start(struct launcher *base, const char *job, int64_t attempt, struct proc_id *out,
+                                 struct err *e)
 {
     struct launcher_local *l = (struct launcher_local *)base;
     CLEANUP(freep) char *dir = launcher_dir(l->home, job, attempt);
@@ -106,7 +107,8 @@ static bool anything_left(struct proc_id supervisor, struct proc_id mpirun)
     return leftover_kill(supervisor) > 0 || left;
 }
 
-static enum err_code local_end(struct launcher *l, struct proc_id supervisor, struct proc_id mpirun, struct err *e)
+static enum err_code local_end(struct launcher *l, struct proc_id supervisor, struct proc_id mpirun,
+                               struct err *e)
 {
     enum { LOOK_MS = 5 };
 

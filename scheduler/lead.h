@@ -1,12 +1,12 @@
 /*
  * lead.h - at most one scheduler decides.
  *
- * The leader holds lease "leader" and renews it three times in its life. Its token fences every commit that a scheduler makes:
- * one that slept past its lease is refused by the state, whatever it believes. Losing the lease ends nothing but deciding; the
- * daemon goes on serving what can be read and tries to lead again.
+ * The leader holds lease "leader" and renews it three times in its life. Its token fences every commit that a
+ * scheduler makes: one that slept past its lease is refused by the state, whatever it believes. Losing the
+ * lease ends nothing but deciding; the daemon goes on serving what can be read and tries to lead again.
  *
- * The owner's text is the same for each scheduler of one home on one host, of which a file lock admits one: so a scheduler that
- * was killed is followed by its successor at once, and not after the lease has run out.
+ * The owner's text is the same for each scheduler of one home on one host, of which a file lock admits one:
+ * so a scheduler that was killed is followed by its successor at once, and not after the lease has run out.
  *
  * Threads: one thread calls lead_tick() and lead_release(); any thread may ask lead_token().
  */
@@ -31,8 +31,8 @@ void lead_init(struct lead *l, const char *owner, int64_t ttl_ms, const struct c
 
 enum lead_news { LEAD_SAME, LEAD_GAINED, LEAD_LOST };
 
-/* Take or renew where it is time, and step down where it is lost. An error (ERR_RETRY: the state is away) may come with
- * LEAD_LOST, when the lease has run out by our own clock meanwhile. */
+/* Take or renew where it is time, and step down where it is lost. An error (ERR_RETRY: the state is away) may
+ * come with LEAD_LOST, when the lease has run out by our own clock meanwhile. */
 enum err_code lead_tick(struct lead *l, struct state *s, enum lead_news *out, struct err *e);
 
 /* A commit was refused by the fence: ask the state at the next tick. */

@@ -16,7 +16,8 @@ static enum err_code unix_address(const char *path, struct sockaddr_un *out, str
 {
     *out = (struct sockaddr_un){ .sun_family = AF_UNIX };
     if (strlen(path) >= sizeof(out->sun_path))
-        return err_set(e, ERR_USAGE, "the socket path '%s' has more than %zu bytes; choose a shorter home folder", path,
+        return err_set(e, ERR_USAGE,
+                       "the socket path '%s' has more than %zu bytes; choose a shorter home folder", path,
                        sizeof(out->sun_path) - 1);
     memcpy(out->sun_path, path, strlen(path));
     return OK;
@@ -51,9 +52,10 @@ enum err_code listen_unix(const char *path, int *out_fd, struct err *e)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(e, "socket");
-    /* On Linux the mode given to the socket before bind() is the mode of the file: there is no moment of a wider one. */
-    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 || chmod(path, 0600) != 0 ||
-        listen(fd, LISTEN_BACKLOG) != 0)
+    /* On Linux the mode given to the socket before bind() is the mode of the file: there is no moment of a
+     * wider one. */
+    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
+        chmod(path, 0600) != 0 || listen(fd, LISTEN_BACKLOG) != 0)
         return err_errno(e, "listen on '%s'", path);
     *out_fd = TAKE_FD(fd);
     return OK;
@@ -97,11 +99,15 @@ static enum err_code tcp_address(const char *text, union address *out, socklen_t
         return OK;
     }
     if (strcmp(host, "[::1]") == 0) {
-        out->v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_loopback };
+        out->v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                         .sin6_port = htons(port),
+                                         .sin6_addr = in6addr_loopback };
         *out_bytes = sizeof(out->v6);
         return OK;
     }
-    return err_set(e, ERR_DENIED, "'%.60s' is not a loopback address; this version listens on no other (there is no TLS yet)", text);
+    return err_set(
+        e, ERR_DENIED,
+        "'%.60s' is not a loopback address; this version listens on no other (there is no TLS yet)", text);
 }
 
 static enum err_code port_of(int fd, uint16_t *out, struct err *e)

@@ -10,8 +10,8 @@
 
 enum { LISTEN_BACKLOG = 128 };
 
-/* A Unix socket with mode 0600 from its first moment. What an earlier scheduler left at `path` is replaced; ERR_CONFLICT where
- * somebody still answers there, or where it is no socket. */
+/* A Unix socket with mode 0600 from its first moment. What an earlier scheduler left at `path` is replaced;
+ * ERR_CONFLICT where somebody still answers there, or where it is no socket. */
 enum err_code listen_unix(const char *path, int *out_fd, struct err *e);
 
 /* "127.0.0.1:4711", "[::1]:4711"; port 0: a free one. ERR_DENIED for any other address than loopback. */

@@ -36,8 +36,10 @@ struct options {
 static bool parse_options(int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
-        { "home", required_argument, NULL, 'H' }, { "config", required_argument, NULL, 'c' },
-        { "verbose", no_argument, NULL, 'v' },    { "help", no_argument, NULL, 'h' },
+        { "home", required_argument, NULL, 'H' },
+        { "config", required_argument, NULL, 'c' },
+        { "verbose", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     int option;

@@ -31,7 +31,8 @@ double moves_score(const struct cluster *c, const struct job *j)
     return job_queue_score(priority, j->submitted_ms);
 }
 
-enum err_code moves_read(struct state *s, const char *id, struct job *out, int64_t *out_version, struct err *e)
+enum err_code moves_read(struct state *s, const char *id, struct job *out, int64_t *out_version,
+                         struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(JOB_TEXT_BYTES_MAX);
     char key[JOB_KEY_BYTES];
@@ -58,8 +59,8 @@ enum err_code moves_fence(const struct moves *m, struct state_tx *tx, struct err
     return OK;
 }
 
-enum err_code moves_event(const struct moves *m, struct state_tx *tx, const char *actor, const char *event, const char *job,
-                          json_t *data, struct err *e)
+enum err_code moves_event(const struct moves *m, struct state_tx *tx, const char *actor, const char *event,
+                          const char *job, json_t *data, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(EVENT_BYTES_MAX);
 
@@ -127,7 +128,8 @@ static enum err_code prepare(const struct moves *m, const struct move *mv, struc
     char key[JOB_KEY_BYTES], event[40];
 
     if (mv->attempt >= 0 && j->attempts != mv->attempt)
-        return err_set(e, ERR_CONFLICT, "job '%s' is at attempt %" PRId64 ", not %" PRId64, j->id, j->attempts, mv->attempt);
+        return err_set(e, ERR_CONFLICT, "job '%s' is at attempt %" PRId64 ", not %" PRId64, j->id,
+                       j->attempts, mv->attempt);
     if (job_move(j->state, mv->event, &j->state, e))
         return err_wrap(e, "job '%s'", j->id);
     if (moves_fence(m, tx, e))

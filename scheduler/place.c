@@ -66,33 +66,38 @@ static void say_node(const struct place *p, const struct place_job *job, struct 
     snprintf(out->why, sizeof(out->why),
              "needs %" PRId64 " slot%s on one node; the most that is free on one is %" PRId64 " (%" PRId64
              " over all %zu nodes)",
-             job->slots, plural(job->slots), fleet_free_on_one(p->fleet), fleet_free(p->fleet), p->fleet->node_count);
+             job->slots, plural(job->slots), fleet_free_on_one(p->fleet), fleet_free(p->fleet),
+             p->fleet->node_count);
 }
 
 static void say_queue(const struct fleet_queue *q, const struct place_job *job, struct place_answer *out)
 {
     snprintf(out->why, sizeof(out->why),
-             "needs %" PRId64 " slot%s; queue '%s' may hold %" PRId64 " at once and holds %" PRId64, job->slots,
-             plural(job->slots), q->name, q->slots_max, q->used);
+             "needs %" PRId64 " slot%s; queue '%s' may hold %" PRId64 " at once and holds %" PRId64,
+             job->slots, plural(job->slots), q->name, q->slots_max, q->used);
 }
 
-static void say_behind(const struct place *p, size_t queue, const struct place_job *job, struct place_answer *out)
+static void say_behind(const struct place *p, size_t queue, const struct place_job *job,
+                       struct place_answer *out)
 {
     const int64_t blocker_slots = p->queues[queue].blocker_slots;
 
     memcpy(out->blocker, p->queues[queue].blocker, sizeof(out->blocker));
     snprintf(out->why, sizeof(out->why),
-             "needs %" PRId64 " slot%s; %" PRId64 " job%s of queue '%s' wait%s ahead of it, the first is %s, which needs %" PRId64
+             "needs %" PRId64 " slot%s; %" PRId64
+             " job%s of queue '%s' wait%s ahead of it, the first is %s, which needs %" PRId64
              " slot%s; %" PRId64 " are free on one node",
-             job->slots, plural(job->slots), out->ahead, plural(out->ahead), job->queue, out->ahead == 1 ? "s" : "",
-             out->blocker, blocker_slots, plural(blocker_slots), fleet_free_on_one(p->fleet));
+             job->slots, plural(job->slots), out->ahead, plural(out->ahead), job->queue,
+             out->ahead == 1 ? "s" : "", out->blocker, blocker_slots, plural(blocker_slots),
+             fleet_free_on_one(p->fleet));
 }
 
 static void say_backoff(const struct place_job *job, struct place_answer *out)
 {
     char left[NUM_TEXT_BYTES];
 
-    snprintf(out->why, sizeof(out->why), "waits %s more after a failed attempt, then needs %" PRId64 " slot%s",
+    snprintf(out->why, sizeof(out->why),
+             "waits %s more after a failed attempt, then needs %" PRId64 " slot%s",
              format_duration(out->wait_ms, left), job->slots, plural(job->slots));
 }
 
@@ -134,7 +139,8 @@ void place_ask(struct place *p, const struct place_job *job, struct place_answer
     /* The configuration may have shrunk since it was admitted. Such a job must not hold back the others. */
     if (fleet_fits(p->fleet, job->queue, job->slots, &never)) {
         out->kind = PLACE_NEVER;
-        snprintf(out->why, sizeof(out->why), "cannot start in this cluster as it is configured now: %.400s", never.text);
+        snprintf(out->why, sizeof(out->why), "cannot start in this cluster as it is configured now: %.400s",
+                 never.text);
         return;
     }
     out->ahead = p->queues[queue].waiting;

@@ -191,7 +191,8 @@ static enum err_code check_digest(const struct job *job, const char *found, stru
     if (strcmp(job->dataset_digest, found) == 0)
         return OK;
     return err_set(e, ERR_CORRUPT,
-                   "dataset %s has changed since the job was submitted: its manifest had digest %.16s..., now it has %.16s...",
+                   "dataset %s has changed since the job was submitted: its manifest had digest %.16s..., "
+                   "now it has %.16s...",
                    job->spec.data.train, job->dataset_digest, found);
 }
 
@@ -208,7 +209,8 @@ enum err_code planner_make(void *context, const struct job *job, struct buf *out
     if (store_uri_parse(spec->data.train, bucket, prefix, e) || cluster_open_store(c, bucket, &store, e) ||
         dataset_load(store, prefix, &dataset, digest, e) || check_digest(job, digest, e))
         return err_wrap(e, "shard plan");
-    if (plan_for_dataset(&dataset, spec->data.holdout, spec->train.seed, 0, (uint32_t)spec->train.leaves, &plan, e))
+    if (plan_for_dataset(&dataset, spec->data.holdout, spec->train.seed, 0, (uint32_t)spec->train.leaves,
+                         &plan, e))
         return err_wrap(e, "shard plan");
     doc = plan_to_json(&plan);
     if (json_canonical(doc, out_plan, e) || buf_check(out_plan, "shard plan", e))

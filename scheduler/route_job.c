@@ -11,7 +11,8 @@
 
 enum { LINE_READ_MAX = 200, LINE_MAX = STATE_PAGE_MAX, DELAY_BYTES_MAX = 2048 };
 
-enum err_code route_show(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_show(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                         struct err *e)
 {
     (void)a;
     return view_job(s, q->id, &r->json, NULL, e);
@@ -19,11 +20,13 @@ enum err_code route_show(struct api *a, struct state *s, const struct request *q
 
 /* ---- watch ---- */
 
-enum err_code route_watch(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_watch(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                          struct err *e)
 {
     int64_t seen, wait_ms, now_seen;
 
-    if (request_i64(q, "seen", -1, INT64_MAX, -1, &seen, e) || request_i64(q, "wait_ms", 0, API_WAIT_MS_MAX, 0, &wait_ms, e))
+    if (request_i64(q, "seen", -1, INT64_MAX, -1, &seen, e) ||
+        request_i64(q, "wait_ms", 0, API_WAIT_MS_MAX, 0, &wait_ms, e))
         return e->code;
     const int64_t until = a->clock->mono_ms(a->clock) + wait_ms;
     for (;;) {
@@ -56,7 +59,8 @@ static enum err_code answer_repeat(struct state *s, const char *id, struct reply
     return answer_job(&j, r);
 }
 
-enum err_code route_cancel(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_cancel(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                           struct err *e)
 {
     CLEANUP(job_done) struct job j = { .result = NULL };
     const struct moves m = { .state = s, .cluster = a->cluster, .clock = a->clock, .lead = a->lead };
@@ -64,7 +68,9 @@ enum err_code route_cancel(struct api *a, struct state *s, const struct request 
 
     snprintf(actor, sizeof(actor), "user:%s", q->user);
     snprintf(reason, sizeof(reason), "cancelled by %s", q->user);
-    const struct move mv = { .job = q->id, .event = JOB_CANCEL, .actor = actor, .reason = reason, .attempt = -1 };
+    const struct move mv = {
+        .job = q->id, .event = JOB_CANCEL, .actor = actor, .reason = reason, .attempt = -1
+    };
     if (moves_apply(&m, &mv, &j, e))
         return e->code == ERR_CONFLICT ? answer_repeat(s, q->id, r, e) : e->code;
     return answer_job(&j, r);
@@ -94,8 +100,8 @@ static enum err_code add_ahead(void *context, const char *member, double score, 
     return OK;
 }
 
-static enum err_code read_line(struct state *s, const struct ahead *ahead, struct place_job *line, size_t *out_count,
-                               struct err *e)
+static enum err_code read_line(struct state *s, const struct ahead *ahead, struct place_job *line,
+                               size_t *out_count, struct err *e)
 {
     size_t n = 0;
 
@@ -110,7 +116,8 @@ static enum err_code read_line(struct state *s, const struct ahead *ahead, struc
     return OK;
 }
 
-static enum err_code explain(struct api *a, struct state *s, const struct job *j, struct why *out, struct err *e)
+static enum err_code explain(struct api *a, struct state *s, const struct job *j, struct why *out,
+                             struct err *e)
 {
     CLEANUP(freep) struct ahead *ahead = mem_new(sizeof(*ahead));
     CLEANUP(freep) struct place_job *line = mem_array(LINE_READ_MAX, sizeof(*line));
@@ -121,20 +128,22 @@ static enum err_code explain(struct api *a, struct state *s, const struct job *j
 
     ahead->self = j->id;
     if (j->state == JOB_QUEUED &&
-        (state_range(s, moves_queue_set(j->spec.queue, key), -INFINITY, moves_score(a->cluster, j), false, 0, LINE_MAX, add_ahead,
-                     ahead, e) ||
+        (state_range(s, moves_queue_set(j->spec.queue, key), -INFINITY, moves_score(a->cluster, j), false, 0,
+                     LINE_MAX, add_ahead, ahead, e) ||
          read_line(s, ahead, line, &count, e)))
         return e->code;
     if (view_fleet(s, a->cluster, &fleet, e))
         return e->code;
-    if (state_get(s, moves_delay_key(j->id, key), &delay, NULL, e) && e->code != ERR_NOT_FOUND && e->code != ERR_LIMIT)
+    if (state_get(s, moves_delay_key(j->id, key), &delay, NULL, e) && e->code != ERR_NOT_FOUND &&
+        e->code != ERR_LIMIT)
         return e->code;
     err_clear(e);
     why_job(j, &fleet, line, count, ahead->more, buf_text(&delay), a->clock->wall_ms(a->clock), out);
     return OK;
 }
 
-enum err_code route_why(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_why(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                        struct err *e)
 {
     CLEANUP(job_done) struct job j = { .result = NULL };
     struct why why;

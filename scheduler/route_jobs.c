@@ -13,7 +13,8 @@ static struct moves moves_of(struct api *a, struct state *s)
     return (struct moves){ .state = s, .cluster = a->cluster, .clock = a->clock, .lead = a->lead };
 }
 
-enum err_code route_submit(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_submit(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                           struct err *e)
 {
     CLEANUP(json_donep) json_t *body = NULL;
     CLEANUP(job_done) struct job j = { .result = NULL };
@@ -57,7 +58,8 @@ static enum err_code add_job(struct listing *l, const char *id, struct err *e)
     if (moves_read(l->state, id, &j, NULL, e)) {
         if (e->code != ERR_NOT_FOUND && e->code != ERR_CORRUPT)
             return e->code;
-        err_clear(e); /* one that cannot be read does not hide the others; `show` says what is wrong with it */
+        err_clear(
+            e); /* one that cannot be read does not hide the others; `show` says what is wrong with it */
         return OK;
     }
     if (l->state_wanted < 0 || (int)j.state == l->state_wanted)
@@ -92,13 +94,16 @@ static enum err_code parse_state(const char *text, int *out, struct err *e)
         if (strcmp(job_state_names[i], text) == 0)
             found = i;
     if (*text && found < 0)
-        return err_set(e, ERR_USAGE, "state must be queued, starting, running, stopping, succeeded, failed or cancelled, not '%.40s'",
-                       text);
+        return err_set(
+            e, ERR_USAGE,
+            "state must be queued, starting, running, stopping, succeeded, failed or cancelled, not '%.40s'",
+            text);
     *out = found;
     return OK;
 }
 
-enum err_code route_list(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_list(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                         struct err *e)
 {
     struct listing l = { .state = s };
     int64_t limit;

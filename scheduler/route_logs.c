@@ -1,8 +1,8 @@
 /*
  * /v1/jobs/ID/logs: what the ranks of one attempt wrote, from a byte on, waiting for more where asked.
  *
- * The log is a file that the supervisor appends to. It is over when the attempt has said that it ended and all of the file has
- * been handed out; in that order, as the supervisor closes the log before it says so.
+ * The log is a file that the supervisor appends to. It is over when the attempt has said that it ended and
+ * all of the file has been handed out; in that order, as the supervisor closes the log before it says so.
  */
 #include "scheduler/routes.h"
 
@@ -21,7 +21,8 @@ struct following {
 };
 
 /* `wanted` 0: the newest. */
-static enum err_code find_attempt(struct state *s, const char *id, int64_t wanted, struct following *out, struct err *e)
+static enum err_code find_attempt(struct state *s, const char *id, int64_t wanted, struct following *out,
+                                  struct err *e)
 {
     CLEANUP(job_done) struct job j = { .result = NULL };
     struct attempt a;
@@ -29,7 +30,8 @@ static enum err_code find_attempt(struct state *s, const char *id, int64_t wante
     if (moves_read(s, id, &j, NULL, e))
         return e->code;
     if (wanted > j.attempts)
-        return err_set(e, ERR_NOT_FOUND, "job '%s' has had %" PRId64 " attempts, no attempt %" PRId64, id, j.attempts, wanted);
+        return err_set(e, ERR_NOT_FOUND, "job '%s' has had %" PRId64 " attempts, no attempt %" PRId64, id,
+                       j.attempts, wanted);
     out->attempt = wanted ? wanted : j.attempts;
     out->ended = job_is_over(j.state) || out->attempt < j.attempts || (out->attempt && j.state == JOB_QUEUED);
     if (out->ended || out->attempt == 0)
@@ -45,7 +47,8 @@ static enum err_code find_attempt(struct state *s, const char *id, int64_t wante
 }
 
 /* No file yet: no bytes. */
-static enum err_code read_chunk(const struct api *a, const char *id, int64_t attempt, int64_t offset, struct buf *out, struct err *e)
+static enum err_code read_chunk(const struct api *a, const char *id, int64_t attempt, int64_t offset,
+                                struct buf *out, struct err *e)
 {
     CLEANUP(freep) char *dir = launcher_dir(a->cluster->home, id, attempt);
     CLEANUP(freep) char *path = mem_printf("%s/log", dir);
@@ -64,8 +67,8 @@ static enum err_code read_chunk(const struct api *a, const char *id, int64_t att
     return OK;
 }
 
-static enum err_code look(struct api *a, struct state *s, const struct request *q, int64_t wanted, int64_t offset, struct reply *r,
-                          struct err *e)
+static enum err_code look(struct api *a, struct state *s, const struct request *q, int64_t wanted,
+                          int64_t offset, struct reply *r, struct err *e)
 {
     struct following f;
 
@@ -79,11 +82,13 @@ static enum err_code look(struct api *a, struct state *s, const struct request *
     return OK;
 }
 
-enum err_code route_logs(struct api *a, struct state *s, const struct request *q, struct reply *r, struct err *e)
+enum err_code route_logs(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                         struct err *e)
 {
     int64_t attempt, offset, wait_ms;
 
-    if (request_i64(q, "attempt", 0, INT32_MAX, 0, &attempt, e) || request_i64(q, "offset", 0, INT64_MAX / 2, 0, &offset, e) ||
+    if (request_i64(q, "attempt", 0, INT32_MAX, 0, &attempt, e) ||
+        request_i64(q, "offset", 0, INT64_MAX / 2, 0, &offset, e) ||
         request_i64(q, "wait_ms", 0, API_WAIT_MS_MAX, 0, &wait_ms, e))
         return e->code;
     const int64_t until = a->clock->mono_ms(a->clock) + wait_ms;

@@ -52,8 +52,8 @@ static bool path_matches(const char *pattern, const char *path, char out_id[REQU
     }
 }
 
-enum err_code routes_match(const char *method, const char *path, const struct route **out, char out_id[REQUEST_PATH_BYTES],
-                           struct err *e)
+enum err_code routes_match(const char *method, const char *path, const struct route **out,
+                           char out_id[REQUEST_PATH_BYTES], struct err *e)
 {
     char id[REQUEST_PATH_BYTES] = "";
     bool path_known = false;
@@ -81,14 +81,15 @@ const char *request_text(const struct request *q, const char *name, const char *
     return otherwise;
 }
 
-enum err_code request_i64(const struct request *q, const char *name, int64_t min, int64_t max, int64_t otherwise, int64_t *out,
-                          struct err *e)
+enum err_code request_i64(const struct request *q, const char *name, int64_t min, int64_t max,
+                          int64_t otherwise, int64_t *out, struct err *e)
 {
     const char *text = request_text(q, name, NULL);
     int64_t v = otherwise;
 
     if (text && (parse_i64(text, &v, e) || v < min || v > max))
-        return err_set(e, ERR_USAGE, "%s must be a number from %" PRId64 " to %" PRId64 ", not '%.40s'", name, min, max, text);
+        return err_set(e, ERR_USAGE, "%s must be a number from %" PRId64 " to %" PRId64 ", not '%.40s'", name,
+                       min, max, text);
     *out = v;
     return OK;
 }
@@ -103,7 +104,8 @@ void routes_answer_error(const struct err *e, int status, struct reply *r)
     api_error_body(e, &r->text);
 }
 
-static enum err_code answer(struct api *a, const struct route *route, const struct request *q, struct reply *r, struct err *e)
+static enum err_code answer(struct api *a, const struct route *route, const struct request *q,
+                            struct reply *r, struct err *e)
 {
     struct state *s = NULL;
 

@@ -36,7 +36,8 @@ static enum MHD_Result add_query(void *context, enum MHD_ValueKind kind, const c
 
     (void)kind;
     value = value ? value : "";
-    if (q->query_count == REQUEST_QUERY_MAX || strlen(name) >= REQUEST_VALUE_BYTES || strlen(value) >= REQUEST_VALUE_BYTES) {
+    if (q->query_count == REQUEST_QUERY_MAX || strlen(name) >= REQUEST_VALUE_BYTES ||
+        strlen(value) >= REQUEST_VALUE_BYTES) {
         IGNORE(err_set(&x->refused, ERR_USAGE, "the query has more or longer values than this API knows"));
         return MHD_NO;
     }
@@ -51,7 +52,8 @@ static enum err_code know_caller(const struct serve *s, struct MHD_Connection *c
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
 
     if (s->over_tcp)
-        return auth_bearer(s->auth, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "authorization"), x->request.user, &x->refused);
+        return auth_bearer(s->auth, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "authorization"),
+                           x->request.user, &x->refused);
     return auth_peer(s->auth, info ? info->connect_fd : -1, x->request.user, &x->refused);
 }
 
@@ -61,7 +63,8 @@ static void check_length(struct MHD_Connection *c, struct exchange *x)
 
     /* libmicrohttpd has checked its form, and that the body is no longer. */
     if (text && strtoull(text, NULL, 10) > API_BODY_BYTES_MAX)
-        IGNORE(err_set(&x->refused, ERR_LIMIT, "the body has %.20s bytes; at most %d are read", text, API_BODY_BYTES_MAX));
+        IGNORE(err_set(&x->refused, ERR_LIMIT, "the body has %.20s bytes; at most %d are read", text,
+                       API_BODY_BYTES_MAX));
 }
 
 static struct exchange *begin(struct serve *s, struct MHD_Connection *c)
@@ -110,12 +113,14 @@ static void add_number(struct MHD_Response *response, const char *name, int64_t 
 static enum MHD_Result send_reply(struct MHD_Connection *c, struct reply *r)
 {
     /* The text's memory goes along. */
-    struct MHD_Response *response = MHD_create_response_from_buffer(r->text.len, r->text.data, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(r->text.len, r->text.data, MHD_RESPMEM_MUST_FREE);
 
     if (!response)
         return MHD_NO;
     r->text = (struct buf)BUF_INIT(0);
-    MHD_add_response_header(response, "content-type", r->is_log ? "text/plain; charset=utf-8" : "application/json");
+    MHD_add_response_header(response, "content-type",
+                            r->is_log ? "text/plain; charset=utf-8" : "application/json");
     MHD_add_response_header(response, "cache-control", "no-store");
     MHD_add_response_header(response, "x-content-type-options", "nosniff");
     if (r->status == STATUS_UNKNOWN_CALLER)
@@ -130,8 +135,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct reply *r)
     return result;
 }
 
-static enum MHD_Result answer(const struct serve *s, struct MHD_Connection *c, struct exchange *x, const char *method,
-                              const char *path)
+static enum MHD_Result answer(const struct serve *s, struct MHD_Connection *c, struct exchange *x,
+                              const char *method, const char *path)
 {
     CLEANUP(reply_done) struct reply r = REPLY_INIT;
 
@@ -150,8 +155,9 @@ static enum MHD_Result answer(const struct serve *s, struct MHD_Connection *c, s
 /* ---- libmicrohttpd's callbacks ---- */
 
 /* Called once with the head, then for each piece of the body, then once more. */
-static enum MHD_Result on_request(void *context, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                                  const char *data, size_t *io_bytes, void **io_exchange)
+static enum MHD_Result on_request(void *context, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *data, size_t *io_bytes,
+                                  void **io_exchange)
 {
     struct serve *s = context;
     struct exchange *x = *io_exchange;
@@ -169,7 +175,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *c, const
     return answer(s, c, x, method, url);
 }
 
-static void on_completed(void *context, struct MHD_Connection *c, void **io_exchange, enum MHD_RequestTerminationCode code)
+static void on_completed(void *context, struct MHD_Connection *c, void **io_exchange,
+                         enum MHD_RequestTerminationCode code)
 {
     struct serve *s = context;
     struct exchange *x = *io_exchange;
@@ -195,21 +202,23 @@ static void on_message(void *context, const char *fmt, va_list ap)
 
 /* ---- start and stop ---- */
 
-enum err_code serve_start(struct api *api, const struct auth *auth, int listen_fd, bool over_tcp, struct serve **out,
-                          struct err *e)
+enum err_code serve_start(struct api *api, const struct auth *auth, int listen_fd, bool over_tcp,
+                          struct serve **out, struct err *e)
 {
     struct serve *s = mem_new(sizeof(*s));
-    const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
-                           MHD_USE_ERROR_LOG;
+    const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+                           MHD_USE_ITC | MHD_USE_ERROR_LOG;
 
     s->api = api;
     s->auth = auth;
     s->over_tcp = over_tcp;
-    s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
-                                 MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)SERVE_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVE_HEAD_BYTES_MAX,
-                                 MHD_OPTION_THREAD_STACK_SIZE, (size_t)SERVE_STACK_BYTES, MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
+                         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVE_SILENCE_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVE_HEAD_BYTES_MAX,
+                         MHD_OPTION_THREAD_STACK_SIZE, (size_t)SERVE_STACK_BYTES, MHD_OPTION_END);
     if (!s->daemon) {
         close(listen_fd);
         free(s);

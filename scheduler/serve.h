@@ -1,9 +1,10 @@
 /*
  * serve.h - HTTP around the routes: libmicrohttpd ends here.
  *
- * One server listens on the Unix socket, a second one on loopback TCP where the configuration asks for it, each with a thread a
- * connection: a caller who waits for news (watch, logs) holds up nobody. What a caller can use up is bounded: connections, the
- * head of a request, its body, the time that a connection may be silent. Before a body is read the caller is known, or refused.
+ * One server listens on the Unix socket, a second one on loopback TCP where the configuration asks for it,
+ * each with a thread a connection: a caller who waits for news (watch, logs) holds up nobody. What a caller
+ * can use up is bounded: connections, the head of a request, its body, the time that a connection may be
+ * silent. Before a body is read the caller is known, or refused.
  */
 #ifndef SCHEDULER_SERVE_H
 #define SCHEDULER_SERVE_H
@@ -20,9 +21,10 @@ enum {
 
 struct serve;
 /* All borrowed, and `listen_fd` taken over. `over_tcp`: the caller shows a token; else the kernel knows. */
-enum err_code serve_start(struct api *api, const struct auth *auth, int listen_fd, bool over_tcp, struct serve **out,
-                          struct err *e);
-/* Takes no more connections, lets what is under way end (api->stopping must be set), and closes. NULL is fine. */
+enum err_code serve_start(struct api *api, const struct auth *auth, int listen_fd, bool over_tcp,
+                          struct serve **out, struct err *e);
+/* Takes no more connections, lets what is under way end (api->stopping must be set), and closes. NULL is
+ * fine. */
 void serve_stop(struct serve *s);
 DEFINE_CLEANUP_PTR(struct serve, serve_stop)
 

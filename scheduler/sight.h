@@ -1,10 +1,11 @@
 /*
  * sight.h - what the watcher sees of one active job, and what follows from it. Pure.
  *
- * The supervisor of an attempt holds the lease attempt/ID and keeps the record attempt/ID/N; on the host where it runs we also
- * see whether the process lives. The rules stand in one table-like function, in the order in which they apply; what they
- * promise: a job moves on only when its last attempt has said that it ended, or is known to be dead, or can no longer commit
- * anything (its lease is gone and will be broken), so two attempts never count at once.
+ * The supervisor of an attempt holds the lease attempt/ID and keeps the record attempt/ID/N; on the host
+ * where it runs we also see whether the process lives. The rules stand in one table-like function, in the
+ * order in which they apply; what they promise: a job moves on only when its last attempt has said that it
+ * ended, or is known to be dead, or can no longer commit anything (its lease is gone and will be broken), so
+ * two attempts never count at once.
  */
 #ifndef SCHEDULER_SIGHT_H
 #define SCHEDULER_SIGHT_H
@@ -12,8 +13,9 @@
 #include "core/job/attempt.h"
 
 enum {
-    SIGHT_START_MS = 30000,       /* from placement to the supervisor's first sign */
-    SIGHT_LEASE_GRACE_MS = 2000,  /* a lease seen unheld for so long is lost; a renewal may be on its way after an outage */
+    SIGHT_START_MS = 30000, /* from placement to the supervisor's first sign */
+    SIGHT_LEASE_GRACE_MS =
+        2000, /* a lease seen unheld for so long is lost; a renewal may be on its way after an outage */
     SIGHT_STOP_MARGIN_MS = 30000, /* behind the grace that the supervisor itself gives its ranks */
 };
 
@@ -29,11 +31,11 @@ struct sight {
     enum attempt_phase phase;
     enum sight_life supervisor;
     bool lease_held;
-    int64_t lease_gone_ms;  /* seen unheld for so long, without a break */
+    int64_t lease_gone_ms; /* seen unheld for so long, without a break */
     int64_t placed_ago_ms;
-    int64_t stopping_ms;    /* seen STOPPING for so long */
-    int64_t stop_grace_ms;  /* what the supervisor gives its ranks */
-    bool launched;          /* a process was started, as far as the records tell */
+    int64_t stopping_ms;   /* seen STOPPING for so long */
+    int64_t stop_grace_ms; /* what the supervisor gives its ranks */
+    bool launched;         /* a process was started, as far as the records tell */
 };
 
 enum sight_verdict {

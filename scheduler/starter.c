@@ -7,11 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
-void starter_init(struct starter *s, const struct moves *moves, struct launcher *launcher, const struct clock *clock,
-                  struct fleet *fleet, struct planner *planner, struct watch *watch)
+void starter_init(struct starter *s, const struct moves *moves, struct launcher *launcher,
+                  const struct clock *clock, struct fleet *fleet, struct planner *planner,
+                  struct watch *watch)
 {
     *s = (struct starter){
-        .moves = moves, .launcher = launcher, .clock = clock, .fleet = fleet, .planner = planner, .watch = watch,
+        .moves = moves,
+        .launcher = launcher,
+        .clock = clock,
+        .fleet = fleet,
+        .planner = planner,
+        .watch = watch,
     };
 }
 
@@ -66,7 +72,8 @@ bool starter_has(const struct starter *s, const char *job)
 {
     const struct starting *row = find(s, job);
 
-    /* A delay that is over: the placer may have it again. The row stays, as it knows how long the next delay is. */
+    /* A delay that is over: the placer may have it again. The row stays, as it knows how long the next delay
+     * is. */
     return row && !(row->phase == STARTING_WAITS && row->until_mono_ms == 0);
 }
 
@@ -137,7 +144,8 @@ static void launch(struct starter *s, struct starting *row, const struct job *pl
         log_error("attempt.unlaunched", "job=%s attempt=%" PRId64 " %s", row->id, row->attempt, e.text);
         id.pid = 0;
     } else {
-        log_info("attempt.launched", "job=%s attempt=%" PRId64 " node=%s pid=%d", row->id, row->attempt, row->node, (int)id.pid);
+        log_info("attempt.launched", "job=%s attempt=%" PRId64 " node=%s pid=%d", row->id, row->attempt,
+                 row->node, (int)id.pid);
         note_launch(s, row, id);
     }
     watch_add(s->watch, placed, id, e.text);
@@ -152,7 +160,8 @@ struct placing {
     const struct planned *plan;
 };
 
-static enum err_code edit_placed(void *context, struct job *j, json_t *data, struct state_tx *tx, struct err *e)
+static enum err_code edit_placed(void *context, struct job *j, json_t *data, struct state_tx *tx,
+                                 struct err *e)
 {
     const struct placing *p = context;
     struct launcher_note note = { .id = { .pid = 0 } };
@@ -172,13 +181,19 @@ static enum err_code edit_placed(void *context, struct job *j, json_t *data, str
     return OK;
 }
 
-static enum err_code commit(struct starter *s, struct starting *row, const struct planned *plan, struct err *e)
+static enum err_code commit(struct starter *s, struct starting *row, const struct planned *plan,
+                            struct err *e)
 {
     CLEANUP(job_done) struct job placed = { .result = NULL };
     struct placing p = { .starter = s, .row = row, .plan = plan };
     const struct move mv = {
-        .job = row->id, .event = JOB_PLACE, .actor = "scheduler", .reason = "", .attempt = row->attempt - 1,
-        .edit = edit_placed, .context = &p,
+        .job = row->id,
+        .event = JOB_PLACE,
+        .actor = "scheduler",
+        .reason = "",
+        .attempt = row->attempt - 1,
+        .edit = edit_placed,
+        .context = &p,
     };
 
     switch (moves_apply(s->moves, &mv, &placed, e)) {
@@ -220,7 +235,11 @@ static void put_off(struct starter *s, struct starting *row, const char *why)
 static enum err_code give_up(struct starter *s, struct starting *row, const char *why, struct err *e)
 {
     const struct move mv = {
-        .job = row->id, .event = JOB_GIVE_UP, .actor = "scheduler", .reason = why, .attempt = row->attempt - 1,
+        .job = row->id,
+        .event = JOB_GIVE_UP,
+        .actor = "scheduler",
+        .reason = why,
+        .attempt = row->attempt - 1,
     };
     enum err_code code = moves_apply(s->moves, &mv, NULL, e);
 

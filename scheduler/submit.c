@@ -22,7 +22,8 @@ static enum err_code take_sets(const json_t *list, struct submission *s, struct 
         return OK;
     if (!json_is_array(list) || json_array_size(list) > SUBMIT_SETS_MAX)
         return err_set(e, ERR_USAGE, "request: 'set' must be a list of at most %d texts", SUBMIT_SETS_MAX);
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!json_is_string(item))
             return err_set(e, ERR_USAGE, "request: 'set' must be a list of texts");
         s->sets[s->set_count++] = json_string_value(item);
@@ -36,7 +37,8 @@ static enum err_code take_key(const json_t *key, struct submission *s, struct er
     const char *text = key ? json_string_value(key) : "";
 
     if (!text || strlen(text) >= sizeof(s->key) || strspn(text, letters) != strlen(text))
-        return err_set(e, ERR_USAGE, "request: 'key' must be at most %d letters, digits, '-', '_' and '.'", SUBMIT_KEY_BYTES - 1);
+        return err_set(e, ERR_USAGE, "request: 'key' must be at most %d letters, digits, '-', '_' and '.'",
+                       SUBMIT_KEY_BYTES - 1);
     memcpy(s->key, text, strlen(text) + 1);
     return OK;
 }
@@ -46,7 +48,8 @@ static enum err_code take_file(const json_t *file, struct submission *s, struct 
     const char *text = file ? json_string_value(file) : "job.yaml";
 
     if (!text || !*text || strlen(text) >= sizeof(s->file))
-        return err_set(e, ERR_USAGE, "request: 'file' must be a text of 1 to %d bytes", SUBMIT_FILE_BYTES - 1);
+        return err_set(e, ERR_USAGE, "request: 'file' must be a text of 1 to %d bytes",
+                       SUBMIT_FILE_BYTES - 1);
     memcpy(s->file, text, strlen(text) + 1);
     return OK;
 }
@@ -57,7 +60,8 @@ static enum err_code check_members(const json_t *body, struct err *e)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)body, name, value) {
+    json_object_foreach((json_t *)body, name, value)
+    {
         bool found = false;
         for (size_t i = 0; i < ARRAY_LEN(known); i++)
             found = found || strcmp(known[i], name) == 0;
@@ -135,8 +139,8 @@ static enum err_code check_queue(const struct intake *in, struct err *e)
             return OK;
     }
     const char *near = text_nearest(in->job.spec.queue, names, c->queue_count);
-    err_set(e, ERR_USAGE, "there is no queue '%s'%s%s%s", in->job.spec.queue, near ? "; did you mean '" : "", near ? near : "",
-            near ? "'?" : "");
+    IGNORE(err_set(e, ERR_USAGE, "there is no queue '%s'%s%s%s", in->job.spec.queue,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ""));
     return at(in, "queue", e);
 }
 
@@ -149,7 +153,8 @@ static enum err_code check_size(const struct intake *in, struct err *e)
     return code ? at(in, "resources.ranks", e) : OK;
 }
 
-/* An idempotent refusal is of no use, so it is only recorded; a state that cannot record it says so instead. */
+/* An idempotent refusal is of no use, so it is only recorded; a state that cannot record it says so instead.
+ */
 static enum err_code refuse(const struct intake *in, const struct policy_decision *d, struct err *e)
 {
     CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
@@ -178,7 +183,8 @@ static enum err_code ask_policy(const struct intake *in, const struct dataset *d
     for (size_t i = 0; i < c->store_count; i++)
         for (size_t b = 0; b < c->stores[i].bucket_count; b++)
             buckets[count++] = c->stores[i].buckets[b];
-    policy_admit(&c->policy, &in->job.spec, dataset, (enum keys_provider)c->keys.provider, buckets, count, &decision);
+    policy_admit(&c->policy, &in->job.spec, dataset, (enum keys_provider)c->keys.provider, buckets, count,
+                 &decision);
     return decision.allowed ? OK : refuse(in, &decision, e);
 }
 
@@ -199,7 +205,8 @@ static enum err_code read_dataset(struct intake *in, struct err *e)
     CLEANUP(store_closep) struct store *store = NULL;
     char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
 
-    if (store_uri_parse(in->job.spec.data.train, bucket, prefix, e) || cluster_open_store(in->m->cluster, bucket, &store, e) ||
+    if (store_uri_parse(in->job.spec.data.train, bucket, prefix, e) ||
+        cluster_open_store(in->m->cluster, bucket, &store, e) ||
         dataset_load(store, prefix, &in->dataset, in->job.dataset_digest, e)) {
         IGNORE(err_wrap(e, "%s", in->job.spec.data.train));
         return at(in, "data.train", e);
@@ -216,7 +223,7 @@ static enum err_code check_key(const struct intake *in, struct err *e)
         return err_wrap(e, "keys");
     if (keys_has(keys, name))
         return OK;
-    err_set(e, ERR_USAGE, "there is no key '%s'", name);
+    IGNORE(err_set(e, ERR_USAGE, "there is no key '%s'", name));
     return at(in, "checkpoint.key", e);
 }
 
@@ -234,8 +241,8 @@ static enum err_code check_room(const struct intake *in, struct err *e)
 /* Policy first without the dataset: a bucket that is not ours must not even be asked. */
 static enum err_code check_all(struct intake *in, struct err *e)
 {
-    if (read_spec(in, e) || check_queue(in, e) || check_size(in, e) || check_room(in, e) || ask_policy(in, NULL, e) ||
-        read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_key(in, e))
+    if (read_spec(in, e) || check_queue(in, e) || check_size(in, e) || check_room(in, e) ||
+        ask_policy(in, NULL, e) || read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_key(in, e))
         return e->code;
     return OK;
 }
@@ -249,8 +256,8 @@ static const char *repeat_key(const char *user, const char *key, char out[STATE_
 }
 
 /* The job that this key made before; ERR_NOT_FOUND: none. */
-static enum err_code find_repeat(const struct moves *m, const struct submission *s, const char *user, struct job *out,
-                                 struct err *e)
+static enum err_code find_repeat(const struct moves *m, const struct submission *s, const char *user,
+                                 struct job *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf id = BUF_INIT(JOB_ID_BYTES);
     char key[STATE_NAME_BYTES];
@@ -309,7 +316,8 @@ static void take_job(struct intake *in, struct job *out)
     in->job.result = NULL;
 }
 
-enum err_code submit_job(const struct moves *m, const struct submission *s, const char *user, struct job *out, struct err *e)
+enum err_code submit_job(const struct moves *m, const struct submission *s, const char *user, struct job *out,
+                         struct err *e)
 {
     CLEANUP(intake_done) struct intake in = { .m = m, .s = s, .user = user };
 

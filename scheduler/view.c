@@ -34,7 +34,8 @@ static enum err_code version_of(struct state *s, const char *name, int64_t *out,
     return OK;
 }
 
-static enum err_code seen_with(struct state *s, const struct job *j, int64_t job_version, int64_t *out, struct err *e)
+static enum err_code seen_with(struct state *s, const struct job *j, int64_t job_version, int64_t *out,
+                               struct err *e)
 {
     char key[JOB_KEY_BYTES];
     int64_t attempt = 0, pulse = 0;
@@ -58,7 +59,8 @@ enum err_code view_seen(struct state *s, const char *id, int64_t *out, struct er
 
 /* ---- the parts ---- */
 
-enum err_code view_attempt(struct state *s, const char *id, int64_t number, struct attempt *out, struct err *e)
+enum err_code view_attempt(struct state *s, const char *id, int64_t number, struct attempt *out,
+                           struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(RECORD_BYTES_MAX);
     char key[JOB_KEY_BYTES];
@@ -109,7 +111,8 @@ static enum err_code add_lease(struct state *s, const char *id, json_t *view, st
 
     if (lease_look(s, job_lease_name(id, name), &facts, e))
         return e->code;
-    json_t *lease = json_pack("{s:b,s:s,s:I}", "held", facts.held, "owner", facts.owner, "left_ms", (json_int_t)facts.left_ms);
+    json_t *lease = json_pack("{s:b,s:s,s:I}", "held", facts.held, "owner", facts.owner, "left_ms",
+                              (json_int_t)facts.left_ms);
     json_object_set_new(view, "lease", lease ? lease : json_null());
     return OK;
 }
@@ -156,7 +159,8 @@ enum err_code view_fleet(struct state *s, const struct cluster *c, struct fleet 
 {
     struct ids ids = { .list = NULL };
     struct fleet fleet = fleet_new(c);
-    enum err_code code = state_range(s, JOB_SET_ACTIVE, -INFINITY, INFINITY, false, 0, VIEW_ACTIVE_MAX, add_id, &ids, e);
+    enum err_code code =
+        state_range(s, JOB_SET_ACTIVE, -INFINITY, INFINITY, false, 0, VIEW_ACTIVE_MAX, add_id, &ids, e);
 
     for (size_t i = 0; i < ids.count && code == OK; i++) {
         CLEANUP(job_done) struct job j = { .result = NULL };

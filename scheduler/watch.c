@@ -12,11 +12,15 @@
 
 enum { ATTEMPT_BYTES_MAX = 16 << 10 };
 
-void watch_init(struct watch *w, const struct moves *moves, struct launcher *launcher, const struct clock *clock,
-                struct fleet *fleet, int64_t stop_grace_ms)
+void watch_init(struct watch *w, const struct moves *moves, struct launcher *launcher,
+                const struct clock *clock, struct fleet *fleet, int64_t stop_grace_ms)
 {
     *w = (struct watch){
-        .moves = moves, .launcher = launcher, .clock = clock, .fleet = fleet, .stop_grace_ms = stop_grace_ms,
+        .moves = moves,
+        .launcher = launcher,
+        .clock = clock,
+        .fleet = fleet,
+        .stop_grace_ms = stop_grace_ms,
     };
 }
 
@@ -156,7 +160,8 @@ static enum err_code note_active(void *context, const char *member, double score
     return OK;
 }
 
-/* What an earlier scheduler noted of the supervisor. No note, or one that cannot be read: nothing is known. */
+/* What an earlier scheduler noted of the supervisor. No note, or one that cannot be read: nothing is known.
+ */
 static enum err_code read_note(struct watch *w, struct watched *row, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(LAUNCHER_NOTE_BYTES);
@@ -202,7 +207,8 @@ enum err_code watch_load(struct watch *w, struct err *e)
     enum err_code code;
 
     watch_clear(w);
-    code = state_range(w->moves->state, JOB_SET_ACTIVE, -INFINITY, INFINITY, false, 0, WATCH_ACTIVE_MAX, note_active, &l, e);
+    code = state_range(w->moves->state, JOB_SET_ACTIVE, -INFINITY, INFINITY, false, 0, WATCH_ACTIVE_MAX,
+                       note_active, &l, e);
     for (size_t i = 0; i < l.count && code == OK; i++)
         code = load_one(w, &l.found[i], e);
     free(l.found);
@@ -229,7 +235,8 @@ static enum err_code read_attempt(struct watch *w, const struct watched *row, st
     CLEANUP(buf_done) struct buf text = BUF_INIT(ATTEMPT_BYTES_MAX);
     char key[JOB_KEY_BYTES];
 
-    if (state_get(w->moves->state, job_attempt_key(row->id, row->attempt, key), &text, &l->attempt_version, e)) {
+    if (state_get(w->moves->state, job_attempt_key(row->id, row->attempt, key), &text, &l->attempt_version,
+                  e)) {
         if (e->code != ERR_NOT_FOUND)
             return e->code;
         err_clear(e);
@@ -242,15 +249,18 @@ static enum err_code read_attempt(struct watch *w, const struct watched *row, st
     return OK;
 }
 
-/* The record says who the supervisor is, if nothing else has. Its number means something on the host of the note only. */
+/* The record says who the supervisor is, if nothing else has. Its number means something on the host of the
+ * note only. */
 static void learn_supervisor(struct watch *w, struct watched *row, const struct look *l)
 {
     const struct attempt *a = &l->attempt;
 
-    if (!l->sight.has_record || a->phase == ATTEMPT_ENDED || !row->here || row->supervisor.pid || a->supervisor_pid <= 0)
+    if (!l->sight.has_record || a->phase == ATTEMPT_ENDED || !row->here || row->supervisor.pid ||
+        a->supervisor_pid <= 0)
         return;
     know_supervisor(w, row,
-                    (struct proc_id){ .pid = (pid_t)a->supervisor_pid, .start_ticks = (uint64_t)a->supervisor_start });
+                    (struct proc_id){ .pid = (pid_t)a->supervisor_pid,
+                                      .start_ticks = (uint64_t)a->supervisor_start });
 }
 
 static int64_t since(int64_t *start, bool holds, int64_t now)
@@ -295,24 +305,27 @@ static const char *const verdict_reasons[] = {
 };
 
 /* Nothing of it may run on, and nothing that it still commits may count. */
-static enum err_code make_sure_dead(struct watch *w, const struct watched *row, const struct look *l, struct err *e)
+static enum err_code make_sure_dead(struct watch *w, const struct watched *row, const struct look *l,
+                                    struct err *e)
 {
     const struct attempt *a = &l->attempt;
-    const struct proc_id mpirun = { .pid = (pid_t)a->launcher_pid, .start_ticks = (uint64_t)a->launcher_start };
+    const struct proc_id mpirun = { .pid = (pid_t)a->launcher_pid,
+                                    .start_ticks = (uint64_t)a->launcher_start };
     char lease[JOB_KEY_BYTES];
 
     if (row->here && w->launcher->ops->end(w->launcher, row->supervisor, mpirun, e))
         return err_wrap(e, "job '%s'", row->id);
     if (!l->lease.token)
         return OK;
-    if (lease_break(w->moves->state, job_lease_name(row->id, lease), l->lease.token, e) && e->code != ERR_CONFLICT)
+    if (lease_break(w->moves->state, job_lease_name(row->id, lease), l->lease.token, e) &&
+        e->code != ERR_CONFLICT)
         return e->code;
     err_clear(e);
     return OK;
 }
 
-static enum err_code finish_lost(struct watch *w, const struct watched *row, const struct look *l, enum sight_verdict verdict,
-                                 struct job *out, struct err *e)
+static enum err_code finish_lost(struct watch *w, const struct watched *row, const struct look *l,
+                                 enum sight_verdict verdict, struct job *out, struct err *e)
 {
     struct ending end = { .job = &l->job, .attempt = l->attempt, .write_attempt = true };
 
@@ -330,25 +343,31 @@ static enum err_code finish_lost(struct watch *w, const struct watched *row, con
     end.attempt.outcome = verdict == SIGHT_LOST ? OUTCOME_SUPERVISOR_LOST : OUTCOME_LAUNCH_FAILED;
     end.attempt.ended_ms = w->clock->wall_ms(w->clock);
     end.uncounted = verdict == SIGHT_FORGOTTEN;
-    snprintf(end.attempt.reason, sizeof(end.attempt.reason), "%s", row->failed ? row->failure : verdict_reasons[verdict]);
+    snprintf(end.attempt.reason, sizeof(end.attempt.reason), "%s",
+             row->failed ? row->failure : verdict_reasons[verdict]);
     log_warn("attempt.lost", "job=%s attempt=%" PRId64 " %s", row->id, row->attempt, end.attempt.reason);
     return ending_apply(w->moves, &end, out, e);
 }
 
 static enum err_code move_started(struct watch *w, const struct watched *row, struct job *out, struct err *e)
 {
-    const struct move mv = { .job = row->id, .event = JOB_STARTED, .actor = "scheduler", .attempt = row->attempt };
+    const struct move mv = {
+        .job = row->id, .event = JOB_STARTED, .actor = "scheduler", .attempt = row->attempt
+    };
     return moves_apply(w->moves, &mv, out, e);
 }
 
-/* Its record is its last word: nothing is committed under its token any more, so the lease may go now and not by itself. */
-static enum err_code finish_ended(struct watch *w, const struct watched *row, struct look *l, struct job *out, struct err *e)
+/* Its record is its last word: nothing is committed under its token any more, so the lease may go now and not
+ * by itself. */
+static enum err_code finish_ended(struct watch *w, const struct watched *row, struct look *l, struct job *out,
+                                  struct err *e)
 {
     const struct ending end = { .job = &l->job, .attempt = l->attempt };
     char lease[JOB_KEY_BYTES];
 
     if (l->lease.held && l->lease.token == l->attempt.token &&
-        lease_break(w->moves->state, job_lease_name(row->id, lease), l->lease.token, e) && e->code != ERR_CONFLICT)
+        lease_break(w->moves->state, job_lease_name(row->id, lease), l->lease.token, e) &&
+        e->code != ERR_CONFLICT)
         return e->code;
     err_clear(e);
     if (l->job.state == JOB_STARTING && l->attempt.outcome == OUTCOME_SUCCEEDED) {
@@ -361,7 +380,8 @@ static enum err_code finish_ended(struct watch *w, const struct watched *row, st
     return ending_apply(w->moves, &end, out, e);
 }
 
-static enum err_code act(struct watch *w, const struct watched *row, struct look *l, bool *out_over, struct err *e)
+static enum err_code act(struct watch *w, const struct watched *row, struct look *l, bool *out_over,
+                         struct err *e)
 {
     CLEANUP(job_done) struct job now = { .result = NULL };
     const enum sight_verdict verdict = sight_decide(&l->sight);
@@ -385,8 +405,8 @@ static enum err_code act(struct watch *w, const struct watched *row, struct look
             return e->code;
         break;
     }
-    log_info("job.moved", "job=%s attempt=%" PRId64 " state=%s%s%s", row->id, row->attempt, job_state_names[now.state],
-             now.outcome[0] ? " outcome=" : "", now.outcome);
+    log_info("job.moved", "job=%s attempt=%" PRId64 " state=%s%s%s", row->id, row->attempt,
+             job_state_names[now.state], now.outcome[0] ? " outcome=" : "", now.outcome);
     return OK;
 }
 
@@ -419,7 +439,8 @@ enum err_code watch_turn(struct watch *w, bool *out_freed, struct err *e)
         enum err_code code = look_at(w, row, &over, e);
         if (code == ERR_RETRY || code == ERR_DENIED)
             return code;
-        /* CONFLICT: it changed under our hands; the next look sees how. Anything else will not go away by itself. */
+        /* CONFLICT: it changed under our hands; the next look sees how. Anything else will not go away by
+         * itself. */
         if (code != OK && code != ERR_CONFLICT)
             log_error("job.stuck", "job=%s %s", row->id, e->text);
         row->look_mono_ms = now + (row->state == JOB_STARTING ? WATCH_STARTING_MS : WATCH_RUNNING_MS);

@@ -10,13 +10,16 @@ static void say_state(const struct job *job, struct why *out)
 {
     switch (job->state) {
     case JOB_STARTING:
-        snprintf(out->reason, sizeof(out->reason), "attempt %lld is starting on node '%s'", (long long)job->attempts, job->node);
+        snprintf(out->reason, sizeof(out->reason), "attempt %lld is starting on node '%s'",
+                 (long long)job->attempts, job->node);
         break;
     case JOB_RUNNING:
-        snprintf(out->reason, sizeof(out->reason), "attempt %lld runs on node '%s'", (long long)job->attempts, job->node);
+        snprintf(out->reason, sizeof(out->reason), "attempt %lld runs on node '%s'", (long long)job->attempts,
+                 job->node);
         break;
     case JOB_STOPPING:
-        snprintf(out->reason, sizeof(out->reason), "attempt %lld was asked to stop", (long long)job->attempts);
+        snprintf(out->reason, sizeof(out->reason), "attempt %lld was asked to stop",
+                 (long long)job->attempts);
         break;
     default:
         snprintf(out->reason, sizeof(out->reason), "it has %s%s%.400s", job_state_names[job->state],
@@ -28,7 +31,8 @@ static void say_state(const struct job *job, struct why *out)
 static void say_waiting(const struct place_answer *a, const char *delay, struct why *out)
 {
     if (a->kind == PLACE_START && delay && delay[0])
-        snprintf(out->reason, sizeof(out->reason), "there is room, but it was put off for a moment: %.400s", delay);
+        snprintf(out->reason, sizeof(out->reason), "there is room, but it was put off for a moment: %.400s",
+                 delay);
     else if (a->kind == PLACE_START)
         snprintf(out->reason, sizeof(out->reason), "there is room: it starts at the scheduler's next turn");
     else
@@ -37,8 +41,8 @@ static void say_waiting(const struct place_answer *a, const char *delay, struct 
         out->backoff_ms = a->wait_ms;
 }
 
-void why_job(const struct job *job, struct fleet *fleet, const struct place_job *line, size_t line_count, int64_t line_more,
-             const char *delay, int64_t now_ms, struct why *out)
+void why_job(const struct job *job, struct fleet *fleet, const struct place_job *line, size_t line_count,
+             int64_t line_more, const char *delay, int64_t now_ms, struct why *out)
 {
     struct place round;
     struct place_answer answer;

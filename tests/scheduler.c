@@ -28,7 +28,8 @@ struct cluster *test_cluster(const char *nodes, const char *queues)
         c->node_count++;
     while (next_pair(&queues, c->queues[c->queue_count].name, &c->queues[c->queue_count].slots_max))
         c->queue_count++;
-    c->timing = (struct cluster_timing){ .leader_lease_ms = 5000, .attempt_lease_ms = 10000, .stop_grace_ms = 20000 };
+    c->timing =
+        (struct cluster_timing){ .leader_lease_ms = 5000, .attempt_lease_ms = 10000, .stop_grace_ms = 20000 };
     return c;
 }
 
@@ -40,10 +41,11 @@ const char *test_id(int number, char out[JOB_ID_BYTES])
 
 void test_job(struct job *out, int number, const char *queue, int64_t ranks)
 {
-    static const char text[] = "name: test\nmodel: { kind: mlp, hidden: [4] }\n"
-                               "data: { train: s3://data/set, target: class, positive: bad }\n"
-                               "resources: { ranks: 1 }\ntrain: { epochs: 1, batch: 16, leaves: 16 }\n"
-                               "checkpoint: { to: s3://models/test, key: demo }\nretry: { max: 2, backoff: 10s }\n";
+    static const char text[] =
+        "name: test\nmodel: { kind: mlp, hidden: [4] }\n"
+        "data: { train: s3://data/set, target: class, positive: bad }\n"
+        "resources: { ranks: 1 }\ntrain: { epochs: 1, batch: 16, leaves: 16 }\n"
+        "checkpoint: { to: s3://models/test, key: demo }\nretry: { max: 2, backoff: 10s }\n";
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     struct err e = ERR_INIT;
 

@@ -1,6 +1,7 @@
 /*
- * scheduler.h - small clusters and jobs for the scheduler's tests, written as text: nodes "a:4 b:8" are two nodes with 4 and 8
- * slots, queues "default:0 small:2" two queues of which the second may hold 2 slots at once.
+ * scheduler.h - small clusters and jobs for the scheduler's tests, written as text: nodes "a:4 b:8" are two
+ * nodes with 4 and 8 slots, queues "default:0 small:2" two queues of which the second may hold 2 slots at
+ * once.
  */
 #ifndef TESTS_SCHEDULER_H
 #define TESTS_SCHEDULER_H

@@ -1,6 +1,7 @@
 /*
- * Whatever call of the scheduler to the state fails, and at whatever call it is killed: every job comes to its end, no attempt is
- * launched twice, no two attempts of a job live at once, and the events tell one story.
+ * Whatever call of the scheduler to the state fails, and at whatever call it is killed: every job comes to
+ * its end, no attempt is launched twice, no two attempts of a job live at once, and the events tell one
+ * story.
  */
 #include "tests/fake/sched_world.h"
 
@@ -92,15 +93,17 @@ static bool run(const struct trouble *t, int64_t nth)
     }
     const bool reached = w.fault.calls >= before + nth;
     if (!all_over(&w))
-        fail_msg("%s at call %d: %s, %s after %d steps", t->name, (int)nth, sched_state_name(&w, first), sched_state_name(&w, second),
-                 steps);
+        fail_msg("%s at call %d: %s, %s after %d steps", t->name, (int)nth, sched_state_name(&w, first),
+                 sched_state_name(&w, second), steps);
     for (int i = 1; i <= w.jobs; i++) {
         char id[JOB_ID_BYTES];
         CLEANUP(job_done) struct job j = sched_job(&w, test_id(i, id));
         if (j.state != JOB_SUCCEEDED || j.retries != 0)
-            fail_msg("%s at call %d: job %d: %s: %s", t->name, (int)nth, i, job_state_names[j.state], j.reason);
+            fail_msg("%s at call %d: job %d: %s: %s", t->name, (int)nth, i, job_state_names[j.state],
+                     j.reason);
         /* A kill between commit and launch costs an attempt, though no retry; an outage costs nothing. */
-        snprintf(want, sizeof(want), "submitted %splaced started finished", j.attempts > 1 ? "placed retried " : "");
+        snprintf(want, sizeof(want), "submitted %splaced started finished",
+                 j.attempts > 1 ? "placed retried " : "");
         assert_string_equal(sched_events(&w, id, events), want);
         assert_true(j.attempts <= (t->times ? 1 : 2));
     }

@@ -5,7 +5,8 @@
 
 enum { FAKE_PID = 1000000 };
 
-static enum err_code fake_start(struct launcher *base, const char *job, int64_t attempt, struct proc_id *out, struct err *e)
+static enum err_code fake_start(struct launcher *base, const char *job, int64_t attempt, struct proc_id *out,
+                                struct err *e)
 {
     struct launcher_fake *l = (struct launcher_fake *)base;
 
@@ -47,7 +48,8 @@ static void fake_reap(struct launcher *l)
     (void)l;
 }
 
-static enum err_code fake_end(struct launcher *base, struct proc_id supervisor, struct proc_id mpirun, struct err *e)
+static enum err_code fake_end(struct launcher *base, struct proc_id supervisor, struct proc_id mpirun,
+                              struct err *e)
 {
     struct launcher_fake *l = (struct launcher_fake *)base;
     struct fake_start *s = find(base, supervisor);

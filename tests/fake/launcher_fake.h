@@ -18,7 +18,7 @@ struct launcher_fake {
     struct launcher base;
     struct fake_start starts[FAKE_STARTS_MAX];
     size_t count;
-    bool refuse;     /* starting fails */
+    bool refuse;      /* starting fails */
     int64_t stubborn; /* so many end() calls fail */
 };
 

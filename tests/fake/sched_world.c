@@ -49,7 +49,8 @@ void sched_close(struct sched_world *w)
 
 void sched_up(struct sched_world *w)
 {
-    core_init(&w->core, "scheduler@test", w->cluster, &w->fault.base, &w->launcher.base, w->planner, &w->clock.base);
+    core_init(&w->core, "scheduler@test", w->cluster, &w->fault.base, &w->launcher.base, w->planner,
+              &w->clock.base);
     w->up = true;
 }
 
@@ -128,7 +129,9 @@ enum err_code sched_cancel(struct sched_world *w, const char *id, struct err *e)
 {
     struct lead lead;
     const struct moves m = own_moves(w, &lead);
-    const struct move mv = { .job = id, .event = JOB_CANCEL, .actor = "user:ana", .reason = "cancelled by ana", .attempt = -1 };
+    const struct move mv = {
+        .job = id, .event = JOB_CANCEL, .actor = "user:ana", .reason = "cancelled by ana", .attempt = -1
+    };
 
     return moves_apply(&m, &mv, NULL, e);
 }
@@ -194,11 +197,17 @@ bool supervisor_begin(struct sched_world *w, const char *id, struct supervisor *
 
     memset(out, 0, sizeof(*out));
     snprintf(owner, sizeof(owner), "pid %d", (int)start->id.pid);
-    if (lease_take(w->state, job_lease_name(id, lease), owner, w->cluster->timing.attempt_lease_ms, &out->lease, &e))
+    if (lease_take(w->state, job_lease_name(id, lease), owner, w->cluster->timing.attempt_lease_ms,
+                   &out->lease, &e))
         return false;
     out->attempt = (struct attempt){
-        .number = start->attempt, .token = out->lease.token, .phase = ATTEMPT_LAUNCHING, .ranks = 1,
-        .supervisor_pid = start->id.pid, .supervisor_start = (int64_t)start->id.start_ticks, .started_ms = w->clock.wall,
+        .number = start->attempt,
+        .token = out->lease.token,
+        .phase = ATTEMPT_LAUNCHING,
+        .ranks = 1,
+        .supervisor_pid = start->id.pid,
+        .supervisor_start = (int64_t)start->id.start_ticks,
+        .started_ms = w->clock.wall,
     };
     snprintf(out->attempt.job, sizeof(out->attempt.job), "%s", id);
     return write_attempt(w, out, 0);
@@ -255,7 +264,8 @@ static enum err_code add_event(void *context, const char *id, const void *data, 
     assert_int_equal(json_parse(data, n, "event", &doc, e), OK);
     if (strcmp(json_text_or(doc, "job", ""), v->job) == 0) {
         const char *event = json_text_or(doc, "event", "?");
-        snprintf(v->out + strlen(v->out), 512 - strlen(v->out), "%s%s", v->out[0] ? " " : "", event + strlen("job."));
+        snprintf(v->out + strlen(v->out), 512 - strlen(v->out), "%s%s", v->out[0] ? " " : "",
+                 event + strlen("job."));
     }
     return OK;
 }

@@ -1,6 +1,6 @@
 /*
- * sched_world.h - one scheduler's core in a world of fakes: a state in memory that may fail, a clock that is turned by hand,
- * supervisors that do what the test says, plans made of nothing.
+ * sched_world.h - one scheduler's core in a world of fakes: a state in memory that may fail, a clock that is
+ * turned by hand, supervisors that do what the test says, plans made of nothing.
  */
 #ifndef TESTS_FAKE_SCHED_WORLD_H
 #define TESTS_FAKE_SCHED_WORLD_H
@@ -19,7 +19,7 @@ struct sched_world {
     struct state_fault fault; /* the scheduler's */
     struct launcher_fake launcher;
     struct planner *planner;
-    struct err plan_error;    /* code not OK: plans fail so */
+    struct err plan_error; /* code not OK: plans fail so */
     struct core core;
     bool up;
     int jobs;
@@ -31,23 +31,27 @@ void sched_close(struct sched_world *w);
 void sched_up(struct sched_world *w);    /* a scheduler starts */
 void sched_crash(struct sched_world *w); /* and is gone from one instruction to the next */
 void sched_turn(struct sched_world *w);  /* until there is nothing to do now; the state may be away */
-void sched_pass(struct sched_world *w, int64_t ms); /* time passes, in steps, and the scheduler does what it does */
+void sched_pass(struct sched_world *w,
+                int64_t ms); /* time passes, in steps, and the scheduler does what it does */
 
 /* A job in line, as `submit` commits it; its id in `out`. */
 void sched_submit(struct sched_world *w, const char *queue, int64_t ranks, char out[JOB_ID_BYTES]);
 enum err_code sched_cancel(struct sched_world *w, const char *id, struct err *e);
 
-bool sched_newest(struct sched_world *w, const struct fake_start *start); /* the job is at this attempt, and expects it */
+bool sched_newest(struct sched_world *w,
+                  const struct fake_start *start); /* the job is at this attempt, and expects it */
 
 /* The supervisor of the newest start of a job: each step as the real one commits it. */
 struct supervisor {
     struct lease lease;
     struct attempt attempt;
 };
-bool supervisor_begin(struct sched_world *w, const char *id, struct supervisor *out); /* lease and first word; false: refused */
+bool supervisor_begin(struct sched_world *w, const char *id,
+                      struct supervisor *out); /* lease and first word; false: refused */
 void supervisor_runs(struct sched_world *w, struct supervisor *s);
 void supervisor_result(struct sched_world *w, struct supervisor *s);
-bool supervisor_ends(struct sched_world *w, struct supervisor *s, enum attempt_outcome outcome); /* last word and exit; false: refused */
+bool supervisor_ends(struct sched_world *w, struct supervisor *s,
+                     enum attempt_outcome outcome);          /* last word and exit; false: refused */
 void supervisor_dies(struct sched_world *w, const char *id); /* without a word */
 
 struct job sched_job(struct sched_world *w, const char *id); /* job_done() */

@@ -23,17 +23,20 @@ static void fault_close(struct state *s)
     (void)s;
 }
 
-static enum err_code fault_get(struct state *s, const char *name, struct buf *out, int64_t *out_version, struct err *e)
+static enum err_code fault_get(struct state *s, const char *name, struct buf *out, int64_t *out_version,
+                               struct err *e)
 {
     struct state *inner = of(s)->inner;
     return fails(s) ? outage(e) : inner->ops->get(inner, name, out, out_version, e);
 }
 
-static enum err_code fault_range(struct state *s, const char *set, double min, double max, bool descending, int64_t skip,
-                                 int64_t limit, state_each_fn *each, void *context, struct err *e)
+static enum err_code fault_range(struct state *s, const char *set, double min, double max, bool descending,
+                                 int64_t skip, int64_t limit, state_each_fn *each, void *context,
+                                 struct err *e)
 {
     struct state *inner = of(s)->inner;
-    return fails(s) ? outage(e) : inner->ops->range(inner, set, min, max, descending, skip, limit, each, context, e);
+    return fails(s) ? outage(e)
+                    : inner->ops->range(inner, set, min, max, descending, skip, limit, each, context, e);
 }
 
 static enum err_code fault_count(struct state *s, const char *set, int64_t *out, struct err *e)
@@ -42,8 +45,8 @@ static enum err_code fault_count(struct state *s, const char *set, int64_t *out,
     return fails(s) ? outage(e) : inner->ops->count(inner, set, out, e);
 }
 
-static enum err_code fault_read(struct state *s, const char *stream, struct state_id after, int64_t limit, state_entry_fn *each,
-                                void *context, struct err *e)
+static enum err_code fault_read(struct state *s, const char *stream, struct state_id after, int64_t limit,
+                                state_entry_fn *each, void *context, struct err *e)
 {
     struct state *inner = of(s)->inner;
     return fails(s) ? outage(e) : inner->ops->read(inner, stream, after, limit, each, context, e);
@@ -66,7 +69,8 @@ static enum err_code fault_commit(struct state *s, const struct state_tx *tx, st
     return outage(e);
 }
 
-static enum err_code fault_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out, struct err *e)
+static enum err_code fault_lease(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
+                                 struct err *e)
 {
     struct state *inner = of(s)->inner;
 
@@ -83,8 +87,8 @@ static const struct clock *fault_clock(struct state *s)
     return inner->ops->clock(inner);
 }
 
-static enum err_code fault_watch_open(struct state *s, const char *const *streams, size_t count, struct state_watch **out,
-                                      struct err *e)
+static enum err_code fault_watch_open(struct state *s, const char *const *streams, size_t count,
+                                      struct state_watch **out, struct err *e)
 {
     struct state *inner = of(s)->inner;
     return fails(s) ? outage(e) : inner->ops->watch_open(inner, streams, count, out, e);

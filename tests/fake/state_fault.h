@@ -1,8 +1,8 @@
 /*
  * state_fault.h - a state that fails when told to, around any other.
  *
- * Each call counts. From the call that is named on, `times` calls fail with ERR_RETRY; where `torn`, a commit is applied first
- * and only its answer is lost. That is what an outage looks like from the inside.
+ * Each call counts. From the call that is named on, `times` calls fail with ERR_RETRY; where `torn`, a commit
+ * is applied first and only its answer is lost. That is what an outage looks like from the inside.
  */
 #ifndef TESTS_FAKE_STATE_FAULT_H
 #define TESTS_FAKE_STATE_FAULT_H

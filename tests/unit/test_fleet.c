@@ -65,9 +65,11 @@ static const struct row {
 } rows[] = {
     { "one slot fits", "default", 1, OK, "" },
     { "the whole largest node fits", "default", 8, OK, "" },
-    { "one more than the largest node does not", "default", 9, ERR_USAGE, "needs 9 slots on one node and the largest node has 8" },
+    { "one more than the largest node does not", "default", 9, ERR_USAGE,
+      "needs 9 slots on one node and the largest node has 8" },
     { "the queue's limit fits", "small", 2, OK, "" },
-    { "one more than the queue's limit does not", "small", 3, ERR_USAGE, "queue 'small' may never hold more than 2" },
+    { "one more than the queue's limit does not", "small", 3, ERR_USAGE,
+      "queue 'small' may never hold more than 2" },
     { "a queue that is not there fits nothing", "none", 1, ERR_USAGE, "no queue 'none'" },
 };
 

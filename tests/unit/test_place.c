@@ -13,34 +13,44 @@ static const struct row {
     const char *name;
     const char *nodes, *queues, *used; /* used: "NODE:SLOTS ...", in queue default */
     const char *jobs;                  /* in the order in which they are served */
-    const char *want;                  /* a node's name, or backoff, behind, queue, node, never; for each job */
+    const char *want; /* a node's name, or backoff, behind, queue, node, never; for each job */
 } rows[] = {
     { "a job starts on a node with room", "a:4", "default:0", "", "default/2", "a" },
     { "a job takes a whole node", "a:4", "default:0", "", "default/4", "a" },
     { "nothing starts without a job", "a:4", "default:0", "", "", "" },
-    { "jobs start as long as there is room", "a:4", "default:0", "", "default/2 default/2 default/1", "a a node" },
+    { "jobs start as long as there is room", "a:4", "default:0", "", "default/2 default/2 default/1",
+      "a a node" },
     { "the fullest node with room is taken", "a:8 b:8", "default:0", "b:6", "default/2 default/8", "b a" },
     { "of equal nodes the first is taken", "a:8 b:8", "default:0", "", "default/3", "a" },
-    { "all ranks or none: free slots of two nodes do not add up", "a:4 b:4", "default:0", "a:2 b:2", "default/4", "node" },
-    { "a blocked job holds back its queue, though the next would fit", "a:4", "default:0", "a:2", "default/4 default/1",
-      "node behind" },
-    { "a blocked job does not hold back another queue", "a:4", "default:0 other:0", "a:2", "default/4 other/2", "node a" },
-    { "the first in line of each queue counts, not the queue", "a:4", "default:0 other:0", "", "default/2 other/2 default/1 other/1",
-      "a a node node" },
-    { "a queue may not hold more than its limit", "a:8", "default:0 small:2", "", "small/2 small/1 default/4", "a queue a" },
-    { "a queue's limit holds back what is behind", "a:8", "small:3", "", "small/2 small/2 small/1", "a queue behind" },
+    { "all ranks or none: free slots of two nodes do not add up", "a:4 b:4", "default:0", "a:2 b:2",
+      "default/4", "node" },
+    { "a blocked job holds back its queue, though the next would fit", "a:4", "default:0", "a:2",
+      "default/4 default/1", "node behind" },
+    { "a blocked job does not hold back another queue", "a:4", "default:0 other:0", "a:2",
+      "default/4 other/2", "node a" },
+    { "the first in line of each queue counts, not the queue", "a:4", "default:0 other:0", "",
+      "default/2 other/2 default/1 other/1", "a a node node" },
+    { "a queue may not hold more than its limit", "a:8", "default:0 small:2", "", "small/2 small/1 default/4",
+      "a queue a" },
+    { "a queue's limit holds back what is behind", "a:8", "small:3", "", "small/2 small/2 small/1",
+      "a queue behind" },
     { "a back-off that runs steps aside", "a:2", "default:0", "", "default/2+900 default/2", "backoff a" },
-    { "a back-off that just ended counts no more", "a:2", "default:0", "", "default/2+0 default/2", "a node" },
-    { "one that waits out a failure holds nobody back, not even behind a blocked one", "a:2", "default:0", "a:1",
-      "default/2 default/1+5 default/1", "node backoff behind" },
-    { "what can never fit does not hold back the others", "a:2", "default:0", "", "default/3 default/2", "never a" },
-    { "a queue that has gone does not hold back the others", "a:2", "default:0", "", "gone/1 default/2", "never a" },
+    { "a back-off that just ended counts no more", "a:2", "default:0", "", "default/2+0 default/2",
+      "a node" },
+    { "one that waits out a failure holds nobody back, not even behind a blocked one", "a:2", "default:0",
+      "a:1", "default/2 default/1+5 default/1", "node backoff behind" },
+    { "what can never fit does not hold back the others", "a:2", "default:0", "", "default/3 default/2",
+      "never a" },
+    { "a queue that has gone does not hold back the others", "a:2", "default:0", "", "gone/1 default/2",
+      "never a" },
     { "no node, no start", "", "default:0", "", "default/1", "never" },
-    { "a full cluster starts nothing", "a:2 b:2", "default:0", "a:2 b:2", "default/1 default/1", "node behind" },
+    { "a full cluster starts nothing", "a:2 b:2", "default:0", "a:2 b:2", "default/1 default/1",
+      "node behind" },
 };
 
 static const char *const kinds[] = {
-    [PLACE_BACKOFF] = "backoff", [PLACE_BEHIND] = "behind", [PLACE_QUEUE] = "queue", [PLACE_NODE] = "node", [PLACE_NEVER] = "never",
+    [PLACE_BACKOFF] = "backoff", [PLACE_BEHIND] = "behind", [PLACE_QUEUE] = "queue",
+    [PLACE_NODE] = "node",       [PLACE_NEVER] = "never",
 };
 
 static void use(struct fleet *f, const char *text)
@@ -131,14 +141,17 @@ static void the_sentence_says_needs_free_and_who_is_ahead(void **state)
     fleet_use(&f, "b", "small", 2);
     place_begin(&p, &f, NOW_MS);
     place_ask(&p, &job, &answer);
-    assert_string_equal(answer.why, "needs 4 slots on one node; the most that is free on one is 3 (5 over all 2 nodes)");
+    assert_string_equal(answer.why,
+                        "needs 4 slots on one node; the most that is free on one is 3 (5 over all 2 nodes)");
     memcpy(job.id, "261122-00000b", sizeof("261122-00000b"));
     job.slots = 1;
     place_ask(&p, &job, &answer);
     assert_int_equal(answer.ahead, 1);
     assert_string_equal(answer.blocker, "261122-00000a");
-    assert_string_equal(answer.why, "needs 1 slot; 1 job of queue 'default' waits ahead of it, the first is 261122-00000a, which "
-                                    "needs 4 slots; 3 are free on one node");
+    assert_string_equal(
+        answer.why,
+        "needs 1 slot; 1 job of queue 'default' waits ahead of it, the first is 261122-00000a, which "
+        "needs 4 slots; 3 are free on one node");
     memcpy(job.queue, "small", sizeof("small"));
     job.slots = 2;
     place_ask(&p, &job, &answer);

@@ -7,7 +7,8 @@
 
 enum { NOW_MS = 1000000 };
 
-static void explain(struct job *j, int64_t used, size_t ahead, int64_t more, const char *delay, struct why *out)
+static void explain(struct job *j, int64_t used, size_t ahead, int64_t more, const char *delay,
+                    struct why *out)
 {
     CLEANUP(cluster_freep) struct cluster *c = test_cluster("a:4", "default:0");
     CLEANUP(fleet_done) struct fleet f = fleet_new(c);
@@ -35,7 +36,8 @@ static void the_first_in_line_is_told_what_it_needs(void **state)
     assert_int_equal(w.needs, 4);
     assert_int_equal(w.free, 3);
     assert_int_equal(w.free_total, 3);
-    assert_string_equal(w.reason, "needs 4 slots on one node; the most that is free on one is 3 (3 over all 1 nodes)");
+    assert_string_equal(w.reason,
+                        "needs 4 slots on one node; the most that is free on one is 3 (3 over all 1 nodes)");
 }
 
 static void who_is_ahead_is_counted_and_named(void **state)
@@ -86,7 +88,8 @@ static const struct row {
     { "a starting job says where", JOB_STARTING, "", "attempt 2 is starting on node 'a'" },
     { "a running job says where", JOB_RUNNING, "", "attempt 2 runs on node 'a'" },
     { "a stopping job says so", JOB_STOPPING, "cancelled by ana", "attempt 2 was asked to stop" },
-    { "a job that is over says how", JOB_FAILED, "attempt 2: diverged", "it has failed: attempt 2: diverged" },
+    { "a job that is over says how", JOB_FAILED, "attempt 2: diverged",
+      "it has failed: attempt 2: diverged" },
     { "a job that is over without a word says that much", JOB_SUCCEEDED, "", "it has succeeded" },
 };
 
@@ -108,7 +111,9 @@ static void other_states(void **state)
 
 static void the_answer_has_the_names_of_the_wire(void **state)
 {
-    struct why w = { .state = JOB_QUEUED, .reason = "caf\xe9", .ahead = 1, .needs = 2, .free = 3, .shown_count = 1 };
+    struct why w = {
+        .state = JOB_QUEUED, .reason = "caf\xe9", .ahead = 1, .needs = 2, .free = 3, .shown_count = 1
+    };
     static const char *const names[] = { "state", "reason", "ahead", "needs", "free" };
     (void)state;
 
@@ -117,15 +122,18 @@ static void the_answer_has_the_names_of_the_wire(void **state)
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         assert_non_null(json_object_get(j, names[i]));
     assert_string_equal(json_text_or(j, "state", ""), "queued");
-    assert_string_equal(json_text_or(j, "reason", ""), "caf?"); /* bytes that are no UTF-8 do not break the answer */
+    assert_string_equal(json_text_or(j, "reason", ""),
+                        "caf?"); /* bytes that are no UTF-8 do not break the answer */
     assert_int_equal(json_i64_or(j, "ahead", -1), 1);
 }
 
 int main(void)
 {
     static struct CMUnitTest tests[ARRAY_LEN(rows) + 5] = {
-        cmocka_unit_test(the_first_in_line_is_told_what_it_needs), cmocka_unit_test(who_is_ahead_is_counted_and_named),
-        cmocka_unit_test(a_backoff_says_how_long),                 cmocka_unit_test(room_means_the_next_turn),
+        cmocka_unit_test(the_first_in_line_is_told_what_it_needs),
+        cmocka_unit_test(who_is_ahead_is_counted_and_named),
+        cmocka_unit_test(a_backoff_says_how_long),
+        cmocka_unit_test(room_means_the_next_turn),
         cmocka_unit_test(the_answer_has_the_names_of_the_wire),
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
