@@ -7,7 +7,7 @@
 
 static enum err_code open_state(void *context, struct state **out, struct err *e)
 {
-    const struct state_config config = { .address = "mem:api", .cluster = "test" };
+    const struct state_config config = { .address = "mem:api", .cluster = "embedded" };
     (void)context;
     return state_open(&config, NULL, out, e);
 }
@@ -20,6 +20,8 @@ int api_world_open(void **out)
 
     w->home = home_make("test-api");
     assert_ok(cluster_load(w->home, NULL, &w->cluster, &e));
+    snprintf(w->cluster->state.address, sizeof(w->cluster->state.address),
+             "mem:api"); /* for who opens it by itself */
     w->cluster->nodes[0].slots = 8;
     w->cluster->queues[w->cluster->queue_count++] = (struct cluster_queue){ .name = "small", .slots_max = 2 };
     assert_ok(home_stage(w->cluster, "set", w->dataset_digest, &e));
