@@ -260,6 +260,22 @@ static void a_queued_job_is_cancelled_at_once(void **state)
     sched_check_sets(w);
 }
 
+static void a_job_cancelled_in_its_backoff_waits_for_nothing(void **state)
+{
+    struct sched_world *w = *state;
+    struct err e = ERR_INIT;
+    char id[JOB_ID_BYTES];
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    attempt_ends(w, id, OUTCOME_RANK_LOST);
+    assert_ok(sched_cancel(w, id, &e));
+    CLEANUP(job_done) struct job j = sched_job(w, id);
+    assert_int_equal(j.state, JOB_CANCELLED);
+    assert_int_equal(j.not_before_ms, 0);
+    assert_true(j.ended_ms > 0);
+}
+
 static void a_starting_job_stops_when_its_supervisor_says_so(void **state)
 {
     struct sched_world *w = *state;
@@ -476,6 +492,7 @@ int main(void)
         LIFE(a_stop_by_the_service_is_tried_again_at_once_and_costs_no_retry),
         LIFE(an_ended_attempt_may_not_keep_its_lease),
         LIFE(a_queued_job_is_cancelled_at_once),
+        LIFE(a_job_cancelled_in_its_backoff_waits_for_nothing),
         LIFE(a_starting_job_stops_when_its_supervisor_says_so),
         LIFE(a_starting_job_whose_supervisor_died_is_cancelled),
         LIFE(a_running_job_is_told_and_stops),

@@ -1,6 +1,9 @@
 /* Submit: what is taken, what it leaves, and everything that is refused before anything is stored. */
+#include "scheduler/submit.h"
 #include "tests/fake/api_world.h"
+#include "tests/fake/state_fault.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- submit ---- */
@@ -45,6 +48,42 @@ static void the_same_key_gives_the_same_job(void **state)
     assert_int_equal(api_submit(w, NULL, "nightly-2", &other), 201);
     assert_string_not_equal(json_text_or(json_object_get(first, "job"), "id", "a"),
                             json_text_or(json_object_get(other, "job"), "id", "a"));
+}
+
+struct twin {
+    struct api_world *w;
+    char id[JOB_ID_BYTES];
+};
+
+static void twin_is_faster(void *context)
+{
+    struct twin *t = context;
+    CLEANUP(json_donep) json_t *answer = NULL;
+
+    assert_int_equal(api_submit(t->w, NULL, "twin", &answer), 201);
+    snprintf(t->id, sizeof(t->id), "%s", json_text_or(json_object_get(answer, "job"), "id", ""));
+}
+
+static void of_two_with_one_key_at_once_one_makes_the_job(void **state)
+{
+    struct twin twin = { .w = *state };
+    struct api_world *w = *state;
+    CLEANUP(job_done) struct job j = { .result = NULL };
+    struct state_fault slow;
+    const struct moves m = {
+        .state = &slow.base, .cluster = w->cluster, .clock = &clock_real, .lead = &w->lead
+    };
+    const struct submission s = { .file = "job.yaml", .spec = api_spec, .key = "twin" };
+    int64_t jobs = 0;
+    struct err e = ERR_INIT;
+
+    state_fault_init(&slow, w->state);
+    slow.before_commit = twin_is_faster;
+    slow.context = &twin;
+    assert_ok(submit_job(&m, &s, "ana", &j, &e));
+    assert_string_equal(j.id, twin.id);
+    assert_ok(state_count(w->state, JOB_SET_ALL, &jobs, &e));
+    assert_int_equal(jobs, 1);
 }
 
 static const struct refusal {
@@ -138,12 +177,13 @@ static void who_does_not_lead_takes_no_job(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[3 + ARRAY_LEN(refusals) + ARRAY_LEN(bodies)] = {
+    static struct CMUnitTest tests[4 + ARRAY_LEN(refusals) + ARRAY_LEN(bodies)] = {
         WITH(a_job_is_taken_recorded_and_waits),
         WITH(the_same_key_gives_the_same_job),
+        WITH(of_two_with_one_key_at_once_one_makes_the_job),
         WITH(who_does_not_lead_takes_no_job),
     };
-    size_t n = 3;
+    size_t n = 4;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
         tests[n++] = (struct CMUnitTest){ refusals[i].name, refuses, NULL, NULL, (void *)&refusals[i] };
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++)

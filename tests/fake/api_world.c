@@ -81,15 +81,15 @@ int api_ask(struct api_world *w, const char *method, const char *path, const cha
     return api_ask_with(w, method, path, query, NULL, 0, out, NULL);
 }
 
-static const char spec[] = "name: nightly\nqueue: default\nmodel: { kind: mlp, hidden: [8] }\n"
-                           "data: { train: s3://data/set, holdout: 0.2, target: class, positive: bad }\n"
-                           "resources: { ranks: 2 }\ntrain: { epochs: 1, batch: 16, leaves: 8 }\n"
-                           "checkpoint: { to: s3://models/m, key: demo }\n";
+const char api_spec[] = "name: nightly\nqueue: default\nmodel: { kind: mlp, hidden: [8] }\n"
+                        "data: { train: s3://data/set, holdout: 0.2, target: class, positive: bad }\n"
+                        "resources: { ranks: 2 }\ntrain: { epochs: 1, batch: 16, leaves: 8 }\n"
+                        "checkpoint: { to: s3://models/m, key: demo }\n";
 
 /* `set` and `key` may be NULL. */
 int api_submit(struct api_world *w, const char *set, const char *key, json_t **out)
 {
-    CLEANUP(json_donep) json_t *body = json_pack("{s:s,s:s}", "file", "job.yaml", "spec", spec);
+    CLEANUP(json_donep) json_t *body = json_pack("{s:s,s:s}", "file", "job.yaml", "spec", api_spec);
     CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
     struct err e = ERR_INIT;
 

@@ -30,7 +30,8 @@ int api_ask_with(struct api_world *w, const char *method, const char *path, cons
                  const void *body, size_t n, json_t **out, struct reply *out_reply);
 int api_ask(struct api_world *w, const char *method, const char *path, const char *query, json_t **out);
 
-/* A small job, changed by one `set`, with an idempotency key; either may be NULL. The status, or a valid id
+extern const char api_spec[]; /* a small job's */
+/* That job, changed by one `set`, with an idempotency key; either may be NULL. The status, or a valid id
  * or a failed test. */
 int api_submit(struct api_world *w, const char *set, const char *key, json_t **out);
 void api_submit_ok(struct api_world *w, const char *set, char out_id[JOB_ID_BYTES]);
