@@ -1,5 +1,6 @@
 #include "scheduler/ending.h"
 
+#include "base/fit.h"
 #include "base/num.h"
 #include "core/crypto/crypto.h"
 #include "scheduler/text_json.h"
@@ -47,14 +48,14 @@ void ending_reason(const struct ending *end, enum job_event event, bool has_resu
                  a->number);
         return;
     }
-    int n = snprintf(out, JOB_REASON_BYTES, "attempt %" PRId64 ": %s%s%.300s", a->number,
-                     attempt_outcome_names[a->outcome], a->reason[0] ? ": " : "", a->reason);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * JOB_REASON_BYTES);
+    buf_addf(&text, "attempt %" PRId64 ": %s%s%s", a->number, attempt_outcome_names[a->outcome], a->reason[0] ? ": " : "",
+             a->reason);
     if (event == JOB_RETRY)
-        snprintf(out + n, JOB_REASON_BYTES - (size_t)n, "; next try in %s",
-                 format_duration(retry->delay_ms, delay));
+        buf_addf(&text, "; next try in %s", format_duration(retry->delay_ms, delay));
     else if (rule->max > 0 && end->job->retries >= rule->max)
-        snprintf(out + n, JOB_REASON_BYTES - (size_t)n, "; %" PRId64 " of %" PRId64 " retries used",
-                 end->job->retries, rule->max);
+        buf_addf(&text, "; %" PRId64 " of %" PRId64 " retries used", end->job->retries, rule->max);
+    text_fit(out, JOB_REASON_BYTES, buf_text(&text));
 }
 
 /* ---- the move ---- */

@@ -3,8 +3,10 @@
 # object daemon that keeps everything in memory.
 #
 # All of it listens on 127.0.0.1, on ports that were free when it started, and lies below DIR. `start` returns when the first
-# request is answered and writes DIR/env: shell assignments SOVRUN_TEST_S3_ENDPOINT, _REGION, _ACCESS_KEY and _SECRET_KEY.
-# A second start, after a kill too, ends the first one's processes before. Needs ceph-mon, ceph-osd, radosgw and curl.
+# request is answered and writes DIR/env: shell assignments SOVRUN_TEST_S3_ENDPOINT, _REGION, _ACCESS_KEY, _SECRET_KEY,
+# and for the same service over TLS _TLS_ENDPOINT and _CA_FILE.
+# A second start, after a kill too, ends the first one's processes before. Needs ceph-mon, ceph-osd, radosgw,
+# openssl and curl.
 set -Eeuo pipefail
 
 usage() {
@@ -18,24 +20,23 @@ access=AKSOVRUNTEST
 secret=sovrun-test-secret
 export CEPH_CONF=$dir/ceph.conf
 
-# A pid file may be older than the process that has its number now: only a daemon with DIR in its arguments is ours.
+# The daemons of an earlier start, also of one that was killed half way: whatever names a file of DIR in its arguments.
 ours() { # pid
     case $(cat "/proc/$1/comm" 2>/dev/null) in ceph-mon | ceph-osd | radosgw) ;; *) return 1 ;; esac
-    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$dir/"
+    { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -- "$dir/"
 }
 
 stop() {
-    local file pid tries
-    for file in "$dir"/*.pid; do
-        pid=$(cat "$file" 2>/dev/null) || continue
-        [ -n "$pid" ] || continue
+    local entry pid tries
+    for entry in /proc/[0-9]*; do
+        pid=${entry#/proc/}
+        ours "$pid" || continue
         # The data is to be thrown away, so nothing is asked politely.
-        ours "$pid" && kill -9 "$pid" 2>/dev/null
+        kill -9 "$pid" 2>/dev/null || true
         for ((tries = 0; tries < 100; tries++)); do
             ours "$pid" || break
             sleep 0.05
         done
-        rm -f "$file"
     done
 }
 
@@ -121,8 +122,14 @@ rgw dns name = localhost
 rgw realm = $region
 rgw zonegroup = $region
 rgw zone = $region-a
-rgw frontends = beast endpoint=127.0.0.1:$rgw_port
+rgw frontends = beast endpoint=127.0.0.1:$rgw_port tcp_nodelay=1 ssl_endpoint=127.0.0.1:$tls_port ssl_certificate=$dir/tls.pem ssl_private_key=$dir/tls.key
 END
+}
+
+# Signs itself, so it is its own authority; good for the name that the S3 client checks.
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$dir/tls.key" -out "$dir/tls.pem" 2>/dev/null
 }
 
 start_cluster() {
@@ -155,12 +162,14 @@ start() {
     stop
     rm -rf "$dir"
     mkdir -p "$dir"/{mon,osd,run,log,rgw}
-    local fsid mon_port osd_port rgw_port
+    local fsid mon_port osd_port rgw_port tls_port
     fsid=$(cat /proc/sys/kernel/random/uuid)
     mon_port=$(free_port $((14000 + RANDOM % 4000)))
     osd_port=$(free_port $((20000 + RANDOM % 4000)))
-    rgw_port=$(free_port $((26000 + RANDOM % 4000)))
+    rgw_port=$(free_port $((26000 + RANDOM % 3000)))
+    tls_port=$(free_port $((29500 + RANDOM % 2000)))
     endpoint=http://127.0.0.1:$rgw_port
+    make_certificate
     write_conf
     trap stop ERR
     start_cluster
@@ -170,6 +179,8 @@ SOVRUN_TEST_S3_ENDPOINT=$endpoint
 SOVRUN_TEST_S3_REGION=$region
 SOVRUN_TEST_S3_ACCESS_KEY=$access
 SOVRUN_TEST_S3_SECRET_KEY=$secret
+SOVRUN_TEST_S3_TLS_ENDPOINT=https://127.0.0.1:$tls_port
+SOVRUN_TEST_S3_CA_FILE=$dir/tls.pem
 END
 }
 

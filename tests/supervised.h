@@ -66,8 +66,42 @@ static inline int remove_entry(const char *path, const struct stat *st, int kind
     return remove(path);
 }
 
+static inline bool in_session(const char *pid, pid_t session)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    char path[64], life = 0;
+    int parent, group, of_session;
+    struct err e = ERR_INIT;
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    if (file_read(path, &text, &e))
+        return false;
+    const char *p = strrchr(buf_text(&text), ')');
+    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 &&
+           of_session == session && life != 'Z';
+}
+
+/* Of the tests that failed: they have not tidied up. A session's number is not given away while it has
+ * members. */
+static struct {
+    pid_t session[128];
+    size_t count;
+} started;
+
+static inline void kill_session(pid_t session)
+{
+    struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    while (proc && (entry = readdir(proc)) != NULL)
+        if (in_session(entry->d_name, session))
+            kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
+    if (proc)
+        closedir(proc);
+}
+
 static inline int stop_redis(void **group)
 {
+    for (size_t i = 0; i < started.count; i++)
+        kill_session(started.session[i]);
     redis("stop", *group);
     nftw(*group, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(*group);
@@ -279,6 +313,8 @@ static inline void start_supervisor(struct fixture *f, const char *number)
     if (f->state)
         drop_events(f);
     assert_ok(proc_start(&o, &f->supervisor, &e));
+    assert_true(started.count < ARRAY_LEN(started.session));
+    started.session[started.count++] = f->supervisor.pid;
 }
 
 static inline void read_file(struct fixture *f, const char *name, struct buf *out)
@@ -297,20 +333,6 @@ static inline void give_up(struct fixture *f, const char *what)
     read_file(f, "supervisor.log", &said);
     read_file(f, "attempts/" JOB ".1/log", &log);
     fail_msg("%s\n%.3000s\n%.1000s", what, buf_text(&said), buf_text(&log));
-}
-
-static inline bool in_session(const char *pid, pid_t session)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
-    char path[64], life = 0;
-    int parent, group, of_session;
-    struct err e = ERR_INIT;
-    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
-    if (file_read(path, &text, &e))
-        return false;
-    const char *p = strrchr(buf_text(&text), ')');
-    return p && sscanf(p, ") %c %d %d %d", &life, &parent, &group, &of_session) == 4 &&
-           of_session == session && life != 'Z';
 }
 
 /* Of all that it ever started; nothing else ever enters its session. */

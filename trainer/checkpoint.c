@@ -26,7 +26,8 @@ static void copy_text(char *out, size_t bytes, const char *text)
     invariant(text_copy(out, bytes, text, "text", &ignored) == OK); /* same sizes on both sides */
 }
 
-void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step, struct artifact *out)
+void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step,
+                         struct artifact *out)
 {
     *out = (struct artifact){
         .kind = kind,
@@ -60,15 +61,18 @@ static void slice_tensors(const struct step_slice *s, struct tensor out[3])
     const float *data[3] = { s->params, s->moment1, s->moment2 };
     static const char *const names[3] = { "params", "moment1", "moment2" };
     for (int i = 0; i < 3; i++) {
-        out[i] = (struct tensor){
-            .type = TENSOR_F32, .dims = { s->count }, .dim_count = 1, .data = data[i], .bytes = s->count * sizeof(float)
-        };
+        out[i] = (struct tensor){ .type = TENSOR_F32,
+                                  .dims = { s->count },
+                                  .dim_count = 1,
+                                  .data = data[i],
+                                  .bytes = s->count * sizeof(float) };
         copy_text(out[i].name, sizeof(out[i].name), names[i]);
     }
 }
 
-static enum err_code put_slice(const struct checkpoint_place *p, const struct artifact *a, struct step *step, size_t slice,
-                               const struct store_lock *lock, struct artifact_part *out, struct err *e)
+static enum err_code put_slice(const struct checkpoint_place *p, const struct artifact *a, struct step *step,
+                               size_t slice, const struct store_lock *lock, struct artifact_part *out,
+                               struct err *e)
 {
     CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
     struct step_slice s = step_slice(step, slice);
@@ -81,8 +85,8 @@ static enum err_code put_slice(const struct checkpoint_place *p, const struct ar
 }
 
 /* Every rank's parts, gathered in rank order, into slice order. */
-static enum err_code gather_parts(struct comm *comm, const struct artifact_part *own, struct slice_range range,
-                                  struct artifact *a, struct err *e)
+static enum err_code gather_parts(struct comm *comm, const struct artifact_part *own,
+                                  struct slice_range range, struct artifact *a, struct err *e)
 {
     CLEANUP(freep) struct artifact_part *all = mem_array(a->part_count, sizeof(*all));
 
@@ -95,8 +99,8 @@ static enum err_code gather_parts(struct comm *comm, const struct artifact_part 
     return OK;
 }
 
-enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step, int64_t at_step,
-                              json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
+enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
+                              int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
 {
     CLEANUP(artifact_done) struct artifact a = { 0 };
     struct slice_range range = step_own_slices(step);
@@ -140,15 +144,16 @@ static void trust_signer(const struct signer *signer, struct artifact_trust *out
 }
 
 /* Rank 0's search: the first manifest behind `skip` that can be read and belongs here. */
-static enum err_code search(const struct checkpoint_place *p, size_t skip, char out_key[STORE_KEY_BYTES], size_t *out_at,
-                            checkpoint_rejected_fn *rejected, void *context, struct err *e)
+static enum err_code search(const struct checkpoint_place *p, size_t skip, char out_key[STORE_KEY_BYTES],
+                            size_t *out_at, checkpoint_rejected_fn *rejected, void *context, struct err *e)
 {
     CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
     struct artifact_trust trust;
     size_t count;
 
     trust_signer(p->signer, &trust);
-    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count, e))
+    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count,
+                      e))
         return e->code;
     for (size_t i = skip; i < count; i++) {
         CLEANUP(artifact_done) struct artifact a = { 0 };
@@ -167,9 +172,9 @@ static enum err_code search(const struct checkpoint_place *p, size_t skip, char 
     return OK;
 }
 
-enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip, bool *out_found,
-                              struct artifact *out, size_t *out_skipped, checkpoint_rejected_fn *rejected, void *context,
-                              struct err *e)
+enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip,
+                              bool *out_found, struct artifact *out, size_t *out_skipped,
+                              checkpoint_rejected_fn *rejected, void *context, struct err *e)
 {
     struct {
         char key[STORE_KEY_BYTES];
@@ -196,7 +201,8 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
     return OK;
 }
 
-static enum err_code take_floats(const struct tensors *t, const char *name, float *into, size_t count, struct err *e)
+static enum err_code take_floats(const struct tensors *t, const char *name, float *into, size_t count,
+                                 struct err *e)
 {
     const struct tensor *tensor = tensors_find(t, name);
     if (!tensor || tensor->type != TENSOR_F32 || tensor->bytes != count * sizeof(float))
@@ -205,8 +211,8 @@ static enum err_code take_floats(const struct tensors *t, const char *name, floa
     return OK;
 }
 
-static enum err_code restore_slice(const struct checkpoint_place *p, const struct secret *data_key, const struct artifact *a,
-                                   struct step *step, size_t slice, struct err *e)
+static enum err_code restore_slice(const struct checkpoint_place *p, const struct secret *data_key,
+                                   const struct artifact *a, struct step *step, size_t slice, struct err *e)
 {
     CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
     CLEANUP(tensors_done) struct tensors t = { 0 };
@@ -215,12 +221,14 @@ static enum err_code restore_slice(const struct checkpoint_place *p, const struc
     if (artifact_get_part(p->store, data_key, a, slice, &file, e))
         return e->code;
     if (tensors_read(file.data, file.len, &t, e) || take_floats(&t, "params", s.params, s.count, e) ||
-        take_floats(&t, "moment1", s.moment1, s.count, e) || take_floats(&t, "moment2", s.moment2, s.count, e))
+        take_floats(&t, "moment1", s.moment1, s.count, e) ||
+        take_floats(&t, "moment2", s.moment2, s.count, e))
         return err_wrap(e, "part %zu", slice);
     return OK;
 }
 
-static enum err_code restore_own(const struct checkpoint_place *p, const struct artifact *a, struct step *step, struct err *e)
+static enum err_code restore_own(const struct checkpoint_place *p, const struct artifact *a,
+                                 struct step *step, struct err *e)
 {
     CLEANUP(keys_closep) struct keys *keys = NULL;
     CLEANUP(secret_freep) struct secret *data_key = NULL;
@@ -234,10 +242,11 @@ static enum err_code restore_own(const struct checkpoint_place *p, const struct 
     return OK;
 }
 
-enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm, const struct artifact *a,
-                                 struct step *step, struct err *e)
+enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm,
+                                 const struct artifact *a, struct step *step, struct err *e)
 {
-    IGNORE(restore_own(p, a, step, e));
+    if (restore_own(p, a, step, e) == ERR_NOT_FOUND)
+        e->code = ERR_CORRUPT; /* the key that sealed it was destroyed: an older one may have another */
     if (comm_agree(comm, e))
         return err_wrap(e, "restore %s", a->manifest_key);
     return step_spread(step, e);
@@ -254,21 +263,25 @@ static void remove_checkpoint(const struct checkpoint_place *p, const char *mani
     trust_signer(p->signer, &trust);
     if (artifact_load(p->store, manifest_key, &trust, &a, &ignored))
         return;
-    /* The manifest first: without it the parts are nothing. What is locked stays, and may be tried again later. */
+    /* The manifest first: without it the parts are nothing. What is locked stays, and may be tried again
+     * later. */
     if (store_delete(p->store, a.manifest_key, a.manifest_version, &ignored))
         return;
     for (size_t i = 0; i < a.part_count; i++)
         IGNORE(store_delete(p->store, a.parts[i].key, a.parts[i].version, &ignored));
 }
 
-void checkpoint_prune(const struct checkpoint_place *p, int64_t keep)
+void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep)
 {
     CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
     struct err ignored = ERR_INIT;
-    size_t count;
+    size_t count, saved = 0;
 
-    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count, &ignored))
+    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count,
+                      &ignored))
         return;
-    for (size_t i = (size_t)keep; i < count && i < (size_t)keep + PRUNE_MAX; i++)
-        remove_checkpoint(p, keys[i]);
+    while (saved < count && strcmp(keys[saved], saved_key) != 0)
+        saved++;
+    for (size_t i = 0; i < PRUNE_MAX && i + (size_t)keep + saved < count; i++)
+        remove_checkpoint(p, keys[i + (size_t)keep + saved]);
 }

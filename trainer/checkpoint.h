@@ -1,10 +1,11 @@
 /*
  * checkpoint.h - saving and restoring the state of a job, whole or not at all.
  *
- * A checkpoint has one part for each slice of the parameter vector (params.h): a safetensors file with `params`, `moment1` and
- * `moment2` of that slice. So its cut depends on train.leaves alone, and any number of ranks can restore it. Each rank seals and
- * puts the parts of its own slices; rank 0 then signs and puts the manifest: from there on it exists. Restoring goes from the
- * newest manifest down; one that does not verify, or one of whose parts does not, is passed over and reported by its key.
+ * A checkpoint has one part for each slice of the parameter vector (params.h): a safetensors file with
+ * `params`, `moment1` and `moment2` of that slice. So its cut depends on train.leaves alone, and any number
+ * of ranks can restore it. Each rank seals and puts the parts of its own slices; rank 0 then signs and puts
+ * the manifest: from there on it exists. Restoring goes from the newest manifest down; one that does not
+ * verify, or one of whose parts does not, is passed over and reported by its key.
  *
  * All calls are collective: every rank returns the same code and text.
  */
@@ -18,7 +19,7 @@
 
 struct checkpoint_place {
     const struct attempt_doc *doc;
-    struct store *store;          /* the bucket of checkpoint.to */
+    struct store *store; /* the bucket of checkpoint.to */
     const struct signer *signer;
     char prefix[STORE_KEY_BYTES]; /* of checkpoint.to */
 };
@@ -26,26 +27,31 @@ struct checkpoint_place {
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e);
 
 /* What a new artifact of this attempt has in common; parts and meta are the caller's to add. */
-void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step, struct artifact *out);
+void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step,
+                         struct artifact *out);
 struct store_lock checkpoint_lock(const struct job_spec *spec, int64_t now_ms);
 
 /* `meta` is borrowed. Fills *out_key with the manifest's key on every rank. */
-enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step, int64_t at_step,
-                              json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e);
+enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
+                              int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e);
 
 /* Called on rank 0 for each checkpoint that was passed over, with the reason. */
 typedef void checkpoint_rejected_fn(void *context, const char *manifest_key, const char *why);
 
-/* The newest manifest that is signed by us and belongs to this job and dataset: before the model is made, since `meta` says how.
- * *out_found false: there is none. `skip`: manifests already tried. The artifact is the same on every rank. */
-enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip, bool *out_found,
-                              struct artifact *out, size_t *out_skipped, checkpoint_rejected_fn *rejected, void *context,
-                              struct err *e);
-/* Its parts into `step`. ERR_CORRUPT: pass it over and look for the one before; the state of `step` is then unspecified. */
-enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm, const struct artifact *a,
-                                 struct step *step, struct err *e);
+/* The newest manifest that is signed by us and belongs to this job and dataset: before the model is made,
+ * since `meta` says how. *out_found false: there is none. `skip`: manifests already tried. The artifact is
+ * the same on every rank. */
+enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip,
+                              bool *out_found, struct artifact *out, size_t *out_skipped,
+                              checkpoint_rejected_fn *rejected, void *context, struct err *e);
+/* Its parts into `step`. ERR_CORRUPT: pass it over and look for the one before; the state of `step` is then
+ * unspecified. A part or its key that is gone counts as that. */
+enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm,
+                                 const struct artifact *a, struct step *step, struct err *e);
 
-/* Rank 0: remove the versions of checkpoints older than the newest `keep` as far as their locks allow, best effort. */
-void checkpoint_prune(const struct checkpoint_place *p, int64_t keep);
+/* Rank 0, after a save: keep the checkpoint at `saved_key` and the keep - 1 before it, remove the versions of
+ * those that are older as far as their locks allow, best effort. What stands behind it (checkpoints that were
+ * passed over, or another attempt's) is not counted and not touched. */
+void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep);
 
 #endif

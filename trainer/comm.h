@@ -10,7 +10,8 @@
  * recursive halving; comm_spread() is its way back, by recursive doubling. Messages travel in pieces of
  * COMM_PIECE_FLOATS, several in flight, and are added while the next are under way.
  *
- * Every failure of MPI is ERR_RETRY with MPI's text: another attempt may work, this one cannot.
+ * Every failure of MPI is ERR_RETRY with MPI's text, and sets `broken`: another attempt may work, this one
+ * cannot. Ranks are then no longer together; what is left to do is comm_abort(), as comm_close() may hang.
  *
  * Threads: only the one that opened it.
  */
@@ -45,6 +46,7 @@ struct comm_ops {
 struct comm { /* first member of each backend's struct */
     const struct comm_ops *ops;
     int rank, size;
+    bool broken;
 };
 
 /* The world that mpirun started; argc and argv may be NULL. Once a process. Opens MPI, comm_close() finalises

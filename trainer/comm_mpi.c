@@ -18,35 +18,34 @@ struct comm_mpi {
     float *pieces[COMM_PIECES_IN_FLIGHT]; /* what arrives and is to be added */
 };
 
-static enum err_code failed(struct err *e, int code, const char *what)
+static enum err_code failed(struct comm *c, int code, const char *what, struct err *e)
 {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
     int length = 0;
 
+    c->broken = true;
     if (MPI_Error_string(code, text, &length) != MPI_SUCCESS)
         length = 0;
     return err_set(e, ERR_RETRY, "%s: MPI: %s", what, text);
 }
 
-static enum err_code check(struct err *e, int code, const char *what)
+static enum err_code check(struct comm *c, int code, const char *what, struct err *e)
 {
-    return code == MPI_SUCCESS ? OK : failed(e, code, what);
+    return code == MPI_SUCCESS ? OK : failed(c, code, what, e);
 }
 
 static enum err_code mpi_barrier(struct comm *c, struct err *e)
 {
-    (void)c;
-    return check(e, MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier");
+    return check(c, MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier", e);
 }
 
 static enum err_code mpi_broadcast(struct comm *c, void *data, size_t bytes, int root, struct err *e)
 {
-    (void)c;
     for (size_t done = 0; done < bytes;) {
         size_t n = MIN(bytes - done, (size_t)MESSAGE_BYTES_MAX);
         int code = MPI_Bcast((uint8_t *)data + done, (int)n, MPI_BYTE, root, MPI_COMM_WORLD);
         if (code != MPI_SUCCESS)
-            return failed(e, code, "MPI_Bcast");
+            return failed(c, code, "MPI_Bcast", e);
         done += n;
     }
     return OK;
@@ -54,9 +53,8 @@ static enum err_code mpi_broadcast(struct comm *c, void *data, size_t bytes, int
 
 static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
 {
-    (void)c;
-    return check(e, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
-                 "MPI_Allgather");
+    return check(c, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
+                 "MPI_Allgather", e);
 }
 
 static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t bytes, void *all,
@@ -69,15 +67,14 @@ static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t by
         counts[r] = (int)(starts[r + 1] - starts[r]);
         places[r] = (int)starts[r];
     }
-    return check(e, MPI_Allgatherv(own, (int)bytes, MPI_BYTE, all, counts, places, MPI_BYTE, MPI_COMM_WORLD),
-                 "MPI_Allgatherv");
+    return check(c, MPI_Allgatherv(own, (int)bytes, MPI_BYTE, all, counts, places, MPI_BYTE, MPI_COMM_WORLD),
+                 "MPI_Allgatherv", e);
 }
 
 static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 {
-    (void)c;
-    return check(e, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD),
-                 "MPI_Allreduce");
+    return check(c, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD),
+                 "MPI_Allreduce", e);
 }
 
 static void add_floats(float *restrict sum, const float *restrict x, size_t n)
@@ -109,24 +106,24 @@ static enum err_code start_piece(struct swap *s, size_t number, struct err *e)
     int n = (int)piece_floats(s, number);
     float *to = s->add ? s->m->pieces[place] : s->into + first;
 
-    if (check(e, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
-              "MPI_Irecv"))
+    if (check(&s->m->comm, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
+              "MPI_Irecv", e))
         return e->code;
-    return check(e,
+    return check(&s->m->comm,
                  MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD,
                            &s->sent[place]),
-                 "MPI_Isend");
+                 "MPI_Isend", e);
 }
 
 static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
 {
     size_t place = number % COMM_PIECES_IN_FLIGHT;
 
-    if (check(e, MPI_Wait(&s->got[place], MPI_STATUS_IGNORE), "MPI_Wait"))
+    if (check(&s->m->comm, MPI_Wait(&s->got[place], MPI_STATUS_IGNORE), "MPI_Wait", e))
         return e->code;
     if (s->add)
         add_floats(s->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], piece_floats(s, number));
-    return check(e, MPI_Wait(&s->sent[place], MPI_STATUS_IGNORE), "MPI_Wait");
+    return check(&s->m->comm, MPI_Wait(&s->sent[place], MPI_STATUS_IGNORE), "MPI_Wait", e);
 }
 
 static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
@@ -149,12 +146,11 @@ static enum err_code mpi_swap(struct comm *c, int partner, const float *send, fl
 
 static enum err_code mpi_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
 {
-    (void)c;
     for (size_t done = 0; done < n; done += COMM_PIECE_FLOATS) {
         int count = (int)MIN(n - done, (size_t)COMM_PIECE_FLOATS);
         int code = MPI_Allreduce(MPI_IN_PLACE, data + done, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
         if (code != MPI_SUCCESS)
-            return failed(e, code, "MPI_Allreduce");
+            return failed(c, code, "MPI_Allreduce", e);
     }
     return OK;
 }
@@ -188,21 +184,32 @@ static const struct comm_ops mpi_ops = {
     .close = mpi_close,
 };
 
-enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct err *e)
+static enum err_code join_world(struct comm *c, int *argc, char ***argv, struct err *e)
 {
-    int level = 0, rank = 0, size = 0;
+    int level = 0;
 
-    if (check(e, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread") ||
-        check(e, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler") ||
-        check(e, MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank") ||
-        check(e, MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size"))
+    if (check(c, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread", e) ||
+        check(c, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", e) ||
+        check(c, MPI_Comm_rank(MPI_COMM_WORLD, &c->rank), "MPI_Comm_rank", e) ||
+        check(c, MPI_Comm_size(MPI_COMM_WORLD, &c->size), "MPI_Comm_size", e))
         return e->code;
     if (level < MPI_THREAD_FUNNELED)
         return err_set(e, ERR_USAGE, "this MPI was built without threads");
-    struct comm_mpi *m = mem_new(sizeof(*m));
-    m->comm = (struct comm){ .ops = &mpi_ops, .rank = rank, .size = size };
+    return OK;
+}
+
+enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct err *e)
+{
+    CLEANUP(freep) struct comm_mpi *m = mem_new(sizeof(*m));
+
+    /* Ranks on one host read each other's memory where the kernel lets them. It does not let them read a
+     * process that holds secrets (secret_harden_process()): each message would fail first, and say so. */
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+    m->comm.ops = &mpi_ops;
+    if (join_world(&m->comm, argc, argv, e))
+        return e->code;
     for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
         m->pieces[i] = mem_array(COMM_PIECE_FLOATS, sizeof(float));
-    *out = &m->comm;
+    *out = &TAKE(m)->comm;
     return OK;
 }

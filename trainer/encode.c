@@ -52,12 +52,13 @@ static int find_text(char *const *texts, size_t count, const char *text)
 
 /* ---- fitting ---- */
 
-/* Where row `row` stands, for a message. The header is line 1; quoted line breaks are rare enough to be ignored here. */
-static enum err_code bad_field(const struct dataset *d, size_t shard, size_t row, size_t column, const char *text,
-                               const char *what, struct err *e)
+/* Where row `row` stands, for a message. The header is line 1; quoted line breaks are rare enough to be
+ * ignored here. */
+static enum err_code bad_field(const struct dataset *d, size_t shard, size_t row, size_t column,
+                               const char *text, const char *what, struct err *e)
 {
-    return err_set(e, ERR_USAGE, "shard %s, record %zu, column '%s': '%.60s' %s", d->shards[shard].key, row + 1,
-                   d->columns[column].name, text, what);
+    return err_set(e, ERR_USAGE, "shard %s, record %zu, column '%s': '%.60s' %s", d->shards[shard].key,
+                   row + 1, d->columns[column].name, text, what);
 }
 
 struct survey {
@@ -96,7 +97,8 @@ static enum err_code survey_value(struct survey *s, const char *text, struct err
             high = middle;
     }
     if (s->value_count == ENCODE_VALUES_MAX)
-        return err_set(e, ERR_USAGE, "is one of more than %d values: too many for a category", ENCODE_VALUES_MAX);
+        return err_set(e, ERR_USAGE, "is one of more than %d values: too many for a category",
+                       ENCODE_VALUES_MAX);
     s->values = mem_grow(s->values, s->value_count + 1, sizeof(*s->values));
     memmove(s->values + low + 1, s->values + low, (s->value_count - low) * sizeof(*s->values));
     s->values[low] = text;
@@ -112,12 +114,13 @@ static json_t *survey_to_json(const struct survey *s)
             json_decref(values);
             return NULL;
         }
-    return json_pack("{s:I,s:I,s:f,s:f,s:o}", "missing", (json_int_t)s->missing, "count", (json_int_t)s->count, "sum",
-                     s->sum, "squares", s->squares, "values", values);
+    return json_pack("{s:I,s:I,s:f,s:f,s:o}", "missing", (json_int_t)s->missing, "count",
+                     (json_int_t)s->count, "sum", s->sum, "squares", s->squares, "values", values);
 }
 
-static enum err_code survey_column(const struct dataset *d, const struct spec_data *spec, size_t shard, size_t column,
-                                   const struct table *t, size_t rows, json_t **out, struct err *e)
+static enum err_code survey_column(const struct dataset *d, const struct spec_data *spec, size_t shard,
+                                   size_t column, const struct table *t, size_t rows, json_t **out,
+                                   struct err *e)
 {
     struct survey s = { 0 };
     bool is_target = strcmp(d->columns[column].name, spec->target) == 0;
@@ -129,7 +132,8 @@ static enum err_code survey_column(const struct dataset *d, const struct spec_da
         if (is_missing(spec->missing, spec->missing_count, text))
             s.missing++;
         else if (numeric ? survey_number(&s, text, e) : survey_value(&s, text, e))
-            code = bad_field(d, shard, row, column, text, numeric ? "is no number" : "cannot be a category", e);
+            code =
+                bad_field(d, shard, row, column, text, numeric ? "is no number" : "cannot be a category", e);
         if (code == OK && is_target && s.missing)
             code = bad_field(d, shard, row, column, text, "is a missing target", e);
     }
@@ -140,8 +144,8 @@ static enum err_code survey_column(const struct dataset *d, const struct spec_da
     return code;
 }
 
-enum err_code encode_survey(const struct dataset *d, const struct spec_data *spec, size_t shard, const struct table *t,
-                            size_t train_rows, struct buf *out, struct err *e)
+enum err_code encode_survey(const struct dataset *d, const struct spec_data *spec, size_t shard,
+                            const struct table *t, size_t train_rows, struct buf *out, struct err *e)
 {
     CLEANUP(json_donep) json_t *columns = json_array();
 
@@ -156,13 +160,14 @@ enum err_code encode_survey(const struct dataset *d, const struct spec_data *spe
 }
 
 /* Sorted union of what the shards saw in one column. */
-static void merge_values(const struct dataset *d, json_t *const *surveys, size_t column, char ***out, size_t *out_count)
+static void merge_values(const struct dataset *d, json_t *const *surveys, size_t column, char ***out,
+                         size_t *out_count)
 {
     char **all = NULL;
     size_t count = 0;
     for (size_t shard = 0; shard < d->shard_count; shard++) {
-        const json_t *values = json_object_get(
-            json_array_get(json_object_get(surveys[shard], "columns"), column), "values");
+        const json_t *values =
+            json_object_get(json_array_get(json_object_get(surveys[shard], "columns"), column), "values");
         for (size_t i = 0; i < json_array_size(values); i++) {
             all = mem_grow(all, count + 1, sizeof(*all));
             all[count++] = mem_text(json_string_value(json_array_get(values, i)));
@@ -181,7 +186,8 @@ static void merge_values(const struct dataset *d, json_t *const *surveys, size_t
     *out_count = kept;
 }
 
-static void fit_number(const struct dataset *d, json_t *const *surveys, size_t column, struct encode_column *c)
+static void fit_number(const struct dataset *d, json_t *const *surveys, size_t column,
+                       struct encode_column *c)
 {
     double count = 0, sum = 0, squares = 0;
     for (size_t shard = 0; shard < d->shard_count; shard++) {
@@ -229,19 +235,22 @@ static enum err_code find_target(const struct dataset *d, const char *target, si
 static enum err_code check_classes(struct encoding *c, const struct spec_data *spec, struct err *e)
 {
     if (c->class_count < 2)
-        return err_set(e, ERR_USAGE, "data.target: column '%s' has %zu class(es) in the training part; two or more are needed",
-                       spec->target, c->class_count);
+        return err_set(
+            e, ERR_USAGE,
+            "data.target: column '%s' has %zu class(es) in the training part; two or more are needed",
+            spec->target, c->class_count);
     c->positive = -1;
     if (spec->positive[0]) {
         c->positive = find_text(c->classes, c->class_count, spec->positive);
         if (c->positive < 0)
-            return err_set(e, ERR_USAGE, "data.positive: '%s' is no class of column '%s'", spec->positive, spec->target);
+            return err_set(e, ERR_USAGE, "data.positive: '%s' is no class of column '%s'", spec->positive,
+                           spec->target);
     }
     return OK;
 }
 
-enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys, struct encoding *out,
-                         struct err *e)
+enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys,
+                         struct encoding *out, struct err *e)
 {
     CLEANUP(encoding_done) struct encoding c = { 0 };
 
@@ -274,8 +283,8 @@ enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, 
 
 /* ---- using ---- */
 
-static enum err_code encode_number(const struct encode_column *column, const char *text, bool missing, float *out,
-                                   struct err *e)
+static enum err_code encode_number(const struct encode_column *column, const char *text, bool missing,
+                                   float *out, struct err *e)
 {
     double x = column->mean;
     if (!missing && parse_f64(text, &x, e))
@@ -296,7 +305,8 @@ static void encode_category(const struct encode_column *column, const char *text
         out[column->value_count] = 1.0f;
 }
 
-enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row, int32_t *out_label, struct err *e)
+enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row,
+                         int32_t *out_label, struct err *e)
 {
     for (size_t i = 0; i < c->column_count; i++) {
         const struct encode_column *column = &c->columns[i];

@@ -1,13 +1,15 @@
 /*
- * encode.h - from a record's text to a row of numbers, and everything that a reader of the model needs to do the same.
+ * encode.h - from a record's text to a row of numbers, and everything that a reader of the model needs to
+ * do the same.
  *
- * Numbers are standardised, (x - mean) / scale; where the training part lacked values, an indicator column follows and a
- * missing value counts as the mean. A category becomes one column for each value seen in training (sorted by bytes), and one
- * for "missing" where the training part had that; a value never seen is all zeros (or "missing" where that column is there). All
- * of it is fitted on the training part alone.
+ * Numbers are standardised, (x - mean) / scale; where the training part lacked values, an indicator column
+ * follows and a missing value counts as the mean. A category becomes one column for each value seen in
+ * training (sorted by bytes), and one for "missing" where the training part had that; a value never seen is
+ * all zeros (or "missing" where that column is there). All of it is fitted on the training part alone.
  *
- * Fitting is spread over ranks by shard and merged in shard order, so that it has the same bits on any number of ranks. The
- * result travels as JSON inside checkpoints and the model file; means and scales as text with 17 digits, which is exact.
+ * Fitting is spread over ranks by shard and merged in shard order, so that it has the same bits on any
+ * number of ranks. The result travels as JSON inside checkpoints and the model file; means and scales as
+ * text with 17 digits, which is exact.
  */
 #ifndef TRAINER_ENCODE_H
 #define TRAINER_ENCODE_H
@@ -31,7 +33,7 @@ struct encode_column {
 struct encoding {
     struct encode_column *columns; /* owned; the schema without the target */
     size_t column_count;
-    size_t target; /* index in the schema */
+    size_t target;  /* index in the schema */
     char **classes; /* owned, sorted */
     size_t class_count;
     int positive; /* index in classes, -1: none */
@@ -44,24 +46,28 @@ void encoding_place(struct encoding *c); /* first and width of each column, and 
 
 /* A shard's records as text: `rows` rows of `columns` fields. */
 struct table {
-    char *text;    /* owned; the fields point into it */
+    char *text;          /* owned; the fields point into it */
     const char **fields; /* owned */
     size_t rows, columns;
 };
 void table_done(struct table *t);
 
-/* What one shard's training part says: canonical JSON, to be gathered and merged. ERR_USAGE names shard, line and column. */
-enum err_code encode_survey(const struct dataset *d, const struct spec_data *spec, size_t shard, const struct table *t,
-                            size_t train_rows, struct buf *out, struct err *e);
+/* What one shard's training part says: canonical JSON, to be gathered and merged. ERR_USAGE names shard,
+ * line and column. */
+enum err_code encode_survey(const struct dataset *d, const struct spec_data *spec, size_t shard,
+                            const struct table *t, size_t train_rows, struct buf *out, struct err *e);
 
-/* Merge the surveys of all shards, in shard order. ERR_USAGE: target not in the schema, one class only, `positive` no class. */
-enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys, struct encoding *out,
-                         struct err *e);
+/* Merge the surveys of all shards, in shard order. ERR_USAGE: target not in the schema, one class only,
+ * `positive` no class. */
+enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys,
+                         struct encoding *out, struct err *e);
 
 /* One row: out_row[width] and the class. ERR_USAGE: not a number, a class never seen. */
-enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row, int32_t *out_label, struct err *e);
+enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row,
+                         int32_t *out_label, struct err *e);
 
 json_t *encoding_to_json(const struct encoding *c, const struct dataset *d);
-enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struct encoding *out, struct err *e);
+enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struct encoding *out,
+                                 struct err *e);
 
 #endif

@@ -19,12 +19,12 @@ static json_t *column_to_json(const struct encode_column *c)
 {
     char mean[32], scale[32];
     if (c->kind == COLUMN_CATEGORY)
-        return json_pack("{s:s,s:s,s:b,s:o}", "name", c->name, "kind", "category", "missing", (int)c->has_missing,
-                         "values", texts_to_json(c->values, c->value_count));
+        return json_pack("{s:s,s:s,s:b,s:o}", "name", c->name, "kind", "category", "missing",
+                         (int)c->has_missing, "values", texts_to_json(c->values, c->value_count));
     snprintf(mean, sizeof(mean), "%.17g", c->mean);
     snprintf(scale, sizeof(scale), "%.17g", c->scale);
-    return json_pack("{s:s,s:s,s:b,s:s,s:s}", "name", c->name, "kind", "numeric", "missing", (int)c->has_missing, "mean",
-                     mean, "scale", scale);
+    return json_pack("{s:s,s:s,s:b,s:s,s:s}", "name", c->name, "kind", "numeric", "missing",
+                     (int)c->has_missing, "mean", mean, "scale", scale);
 }
 
 json_t *encoding_to_json(const struct encoding *c, const struct dataset *d)
@@ -35,12 +35,12 @@ json_t *encoding_to_json(const struct encoding *c, const struct dataset *d)
     for (size_t i = 0; i < c->missing_count; i++)
         json_array_append_new(missing, json_string(c->missing[i]));
     return json_pack("{s:o,s:o,s:s,s:o,s:s}", "columns", columns, "missing", missing, "target",
-                     d->columns[c->target].name, "classes", texts_to_json(c->classes, c->class_count), "positive",
-                     c->positive >= 0 ? c->classes[c->positive] : "");
+                     d->columns[c->target].name, "classes", texts_to_json(c->classes, c->class_count),
+                     "positive", c->positive >= 0 ? c->classes[c->positive] : "");
 }
 
-static enum err_code texts_from_json(const json_t *o, const char *name, size_t max, char ***out, size_t *out_count,
-                                     struct err *e)
+static enum err_code texts_from_json(const json_t *o, const char *name, size_t max, char ***out,
+                                     size_t *out_count, struct err *e)
 {
     json_t *list;
     if (json_get_array(o, what, name, &list, e))
@@ -77,11 +77,13 @@ static enum err_code schema_index(const struct dataset *d, const char *name, siz
     return err_set(e, ERR_CORRUPT, "%s: column '%s' is not in the dataset", what, name);
 }
 
-static enum err_code column_from_json(const json_t *o, const struct dataset *d, struct encode_column *c, struct err *e)
+static enum err_code column_from_json(const json_t *o, const struct dataset *d, struct encode_column *c,
+                                      struct err *e)
 {
     const char *kind;
-    if (json_copy_text(o, what, "name", c->name, sizeof(c->name), e) || schema_index(d, c->name, &c->source, e) ||
-        json_get_text(o, what, "kind", &kind, e) || json_get_bool(o, what, "missing", &c->has_missing, e))
+    if (json_copy_text(o, what, "name", c->name, sizeof(c->name), e) ||
+        schema_index(d, c->name, &c->source, e) || json_get_text(o, what, "kind", &kind, e) ||
+        json_get_bool(o, what, "missing", &c->has_missing, e))
         return e->code;
     c->kind = strcmp(kind, "category") == 0 ? COLUMN_CATEGORY : COLUMN_NUMERIC;
     if (c->kind == COLUMN_CATEGORY)
@@ -107,7 +109,8 @@ static enum err_code missing_from_json(const json_t *j, struct encoding *c, stru
     return OK;
 }
 
-enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struct encoding *out, struct err *e)
+enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struct encoding *out,
+                                 struct err *e)
 {
     CLEANUP(encoding_done) struct encoding c = { .positive = -1 };
     const char *target, *positive;
@@ -115,7 +118,8 @@ enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struc
 
     if (json_get_array(j, what, "columns", &columns, e) || json_get_text(j, what, "target", &target, e) ||
         json_get_text(j, what, "positive", &positive, e) || schema_index(d, target, &c.target, e) ||
-        missing_from_json(j, &c, e) || texts_from_json(j, "classes", ENCODE_VALUES_MAX, &c.classes, &c.class_count, e))
+        missing_from_json(j, &c, e) ||
+        texts_from_json(j, "classes", ENCODE_VALUES_MAX, &c.classes, &c.class_count, e))
         return e->code;
     if (json_array_size(columns) > DATASET_COLUMNS_MAX)
         return err_set(e, ERR_CORRUPT, "%s: too many columns", what);

@@ -17,7 +17,8 @@ json_t *export_tensor_table(const struct params *p)
         json_t *dims = json_array();
         for (size_t d = 0; d < t->dim_count; d++)
             json_array_append_new(dims, json_integer((json_int_t)t->dims[d]));
-        json_array_append_new(list, json_pack("{s:s,s:o,s:I}", "name", t->name, "dims", dims, "first", (json_int_t)t->first));
+        json_array_append_new(list, json_pack("{s:s,s:o,s:I}", "name", t->name, "dims", dims, "first",
+                                              (json_int_t)t->first));
     }
     return list;
 }
@@ -26,9 +27,10 @@ static void fill_tensors(const struct params *p, const float *params, struct ten
 {
     for (size_t i = 0; i < p->tensor_count; i++) {
         const struct param_tensor *t = &p->tensors[i];
-        out[i] = (struct tensor){
-            .type = TENSOR_F32, .dim_count = t->dim_count, .data = params + t->first, .bytes = t->count * sizeof(float)
-        };
+        out[i] = (struct tensor){ .type = TENSOR_F32,
+                                  .dim_count = t->dim_count,
+                                  .data = params + t->first,
+                                  .bytes = t->count * sizeof(float) };
         _Static_assert(sizeof(out[i].name) >= sizeof(t->name), "names fit");
         memcpy(out[i].name, t->name, sizeof(t->name));
         for (size_t d = 0; d < t->dim_count; d++)
@@ -59,8 +61,9 @@ static json_t *metrics_text(const struct metrics *m)
     snprintf(loss, sizeof(loss), "%.17g", m->loss);
     snprintf(accuracy, sizeof(accuracy), "%.17g", m->accuracy);
     snprintf(auc, sizeof(auc), "%.17g", m->auc);
-    return json_pack("{s:I,s:s,s:s,s:s}", "holdout_records", (json_int_t)m->records, "holdout_loss", m->records ? loss : "",
-                     "holdout_accuracy", m->records ? accuracy : "", "holdout_auc", m->has_auc ? auc : "");
+    return json_pack("{s:I,s:s,s:s,s:s}", "holdout_records", (json_int_t)m->records, "holdout_loss",
+                     m->records ? loss : "", "holdout_accuracy", m->records ? accuracy : "", "holdout_auc",
+                     m->has_auc ? auc : "");
 }
 
 enum err_code export_model(const struct checkpoint_place *p, const struct model *model, const float *params,
@@ -94,21 +97,21 @@ json_t *export_result_json(const struct export_result *r, const struct metrics *
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    json_t *metrics = json_pack("{s:I,s:I,s:f}", "steps", (json_int_t)steps, "holdout_records", (json_int_t)m->records,
-                                "train_loss", loss);
+    json_t *metrics = json_pack("{s:I,s:I,s:f}", "steps", (json_int_t)steps, "holdout_records",
+                                (json_int_t)m->records, "train_loss", loss);
     if (m->records) {
         json_object_set_new(metrics, "holdout_loss", json_real(m->loss));
         json_object_set_new(metrics, "holdout_accuracy", json_real(m->accuracy));
     }
     if (m->has_auc)
         json_object_set_new(metrics, "holdout_auc", json_real(m->auc));
-    return json_pack("{s:o,s:{s:s,s:s,s:s,s:s,s:I},s:I}", "metrics", metrics, "model", "sha256", r->sha256, "uri", r->uri,
-                     "version", r->version, "manifest", r->manifest, "bytes", (json_int_t)r->bytes, "rank0_peak_rss_kib",
-                     (json_int_t)usage.ru_maxrss);
+    return json_pack("{s:o,s:{s:s,s:s,s:s,s:s,s:I},s:I}", "metrics", metrics, "model", "sha256", r->sha256,
+                     "uri", r->uri, "version", r->version, "manifest", r->manifest, "bytes",
+                     (json_int_t)r->bytes, "rank0_peak_rss_kib", (json_int_t)usage.ru_maxrss);
 }
 
 json_t *export_event_json(const struct export_result *r)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:I}", "sha256", r->sha256, "uri", r->uri, "version", r->version, "manifest",
-                     r->manifest, "bytes", (json_int_t)r->bytes);
+    return json_pack("{s:s,s:s,s:s,s:s,s:I}", "sha256", r->sha256, "uri", r->uri, "version", r->version,
+                     "manifest", r->manifest, "bytes", (json_int_t)r->bytes);
 }

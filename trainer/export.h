@@ -1,10 +1,10 @@
 /*
  * export.h - the finished model as one safetensors file that is enough to predict with.
  *
- * Tensors by their usual names (layers.0.weight (out, in), layers.0.bias, ...); `__metadata__` holds, as text: format
- * "sovrun.mlp.v1", `encoding` (JSON: columns, means, scales, categories, classes, positive; trainer/encode.h), `model` (JSON: kind,
- * activation), `dataset_content` (dataset_content_digest()). tools/predict.py needs nothing else. The file depends on the training alone,
- * not on the attempt: so its SHA-256 is the model's name.
+ * Tensors by their usual names (layers.0.weight (out, in), layers.0.bias, ...); `__metadata__` holds, as
+ * text: format "sovrun.mlp.v1", `encoding` (JSON: columns, means, scales, categories, classes, positive;
+ * trainer/encode.h), `model` (JSON: kind, activation), `dataset_content` (dataset_content_digest()).
+ * tools/predict.py needs nothing else. The file depends on the training alone, not on the attempt: so its SHA-256 is the model's name.
  */
 #ifndef TRAINER_EXPORT_H
 #define TRAINER_EXPORT_H
@@ -27,7 +27,8 @@ enum err_code export_model(const struct checkpoint_place *p, const struct model 
                            const struct encoding *encoding, const struct dataset *dataset, int64_t step,
                            const struct metrics *metrics, struct export_result *out, struct err *e);
 
-json_t *export_result_json(const struct export_result *r, const struct metrics *m, int64_t steps, double loss);
+json_t *export_result_json(const struct export_result *r, const struct metrics *m, int64_t steps,
+                           double loss);
 json_t *export_event_json(const struct export_result *r); /* without reals: for the ledger */
 
 #endif

@@ -14,8 +14,8 @@ static size_t piece_bytes(const struct piece *p, size_t classes)
     return sizeof(*p) + p->n * (sizeof(int32_t) + classes * sizeof(float));
 }
 
-static enum err_code predict_shard(struct model *model, const float *params, struct shards *shards, size_t shard,
-                                   struct buf *out, struct err *e)
+static enum err_code predict_shard(struct model *model, const float *params, struct shards *shards,
+                                   size_t shard, struct buf *out, struct err *e)
 {
     struct shard_rows rows;
     if (shards_get(shards, shard, &rows, e))
@@ -36,8 +36,8 @@ static enum err_code predict_shard(struct model *model, const float *params, str
 }
 
 /* Pieces of all ranks in shard order, as one list of labels and one of probabilities. */
-static void put_in_order(const struct comm_parts *all, int ranks, size_t classes, const size_t *first_of_shard,
-                         int32_t *labels, float *probs)
+static void put_in_order(const struct comm_parts *all, int ranks, size_t classes,
+                         const size_t *first_of_shard, int32_t *labels, float *probs)
 {
     const uint8_t *at = all->data, *end = all->data + all->starts[ranks];
     while (at < end) {
@@ -45,13 +45,15 @@ static void put_in_order(const struct comm_parts *all, int ranks, size_t classes
         memcpy(&p, at, sizeof(p));
         size_t first = first_of_shard[p.shard];
         memcpy(labels + first, at + sizeof(p), p.n * sizeof(*labels));
-        memcpy(probs + first * classes, at + sizeof(p) + p.n * sizeof(*labels), p.n * classes * sizeof(*probs));
+        memcpy(probs + first * classes, at + sizeof(p) + p.n * sizeof(*labels),
+               p.n * classes * sizeof(*probs));
         at += piece_bytes(&p, classes);
     }
 }
 
-enum err_code holdout_evaluate(struct comm *comm, struct model *model, const float *params, const struct dataset *dataset,
-                               struct shards *shards, double holdout, int positive, struct metrics *out, struct err *e)
+enum err_code holdout_evaluate(struct comm *comm, struct model *model, const float *params,
+                               const struct dataset *dataset, struct shards *shards, double holdout,
+                               int positive, struct metrics *out, struct err *e)
 {
     size_t classes = model->config.classes, total = 0;
     CLEANUP(freep) size_t *first_of_shard = mem_array(dataset->shard_count, sizeof(size_t));

@@ -5,15 +5,17 @@
 
 #include <string.h>
 
-enum { STREAM_SEGMENT_ORDER = 0x5e60 }; /* of base/rng.h; never changed: it is part of what a model's bits depend on */
+enum {
+    STREAM_SEGMENT_ORDER = 0x5e60
+}; /* of base/rng.h; never changed: it is part of what a model's bits depend on */
 
 /* One own leaf: where it stands in its run of the current epoch. */
 struct leaf {
-    uint32_t segment;     /* whose order is in `order`; UINT32_MAX: none */
-    uint64_t before;      /* records of the run before that segment */
-    uint32_t *order;      /* owned */
-    float *features;      /* owned: (leaf_batch, width) */
-    int32_t *labels;      /* owned */
+    uint32_t segment; /* whose order is in `order`; UINT32_MAX: none */
+    uint64_t before;  /* records of the run before that segment */
+    uint32_t *order;  /* owned */
+    float *features;  /* owned: (leaf_batch, width) */
+    int32_t *labels;  /* owned */
 };
 struct loader {
     struct loader_config config;
@@ -37,8 +39,8 @@ static enum err_code plan_epoch(struct loader *l, int64_t epoch, struct err *e)
     return OK;
 }
 
-enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset, struct shards *shards,
-                          size_t width, struct loader **out, struct err *e)
+enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset,
+                          struct shards *shards, size_t width, struct loader **out, struct err *e)
 {
     CLEANUP(loader_closep) struct loader *l = mem_new(sizeof(*l));
 
@@ -53,7 +55,8 @@ enum err_code loader_open(const struct loader_config *config, const struct datas
         leaf->features = mem_try(config->leaf_batch * width * sizeof(*leaf->features));
         leaf->labels = mem_try(config->leaf_batch * sizeof(*leaf->labels));
         if (!leaf->features || !leaf->labels)
-            return err_set(e, ERR_LIMIT, "no memory for a batch of %zu records of %zu numbers; make train.batch smaller",
+            return err_set(e, ERR_LIMIT,
+                           "no memory for a batch of %zu records of %zu numbers; make train.batch smaller",
                            config->leaf_batch, width);
     }
     if (plan_epoch(l, 0, e))

@@ -1,10 +1,11 @@
 /*
  * loader.h - which records a step's leaves train on, as rows.
  *
- * Everything follows from (plan, step): epoch = (step - 1) / steps an epoch, and within an epoch leaf l's i-th micro-batch is
- * records i*n to (i+1)*n - 1 of its run, the last one shorter. Within a segment the records' order is permuted by (seed, epoch,
- * leaf, segment). So nothing but the step's number has to be saved to continue, and each record of an epoch is used at most once
- * (but for those that the plan left out, exactly once).
+ * Everything follows from (plan, step): epoch = (step - 1) / steps an epoch, and within an epoch leaf l's
+ * i-th micro-batch is records i*n to (i+1)*n - 1 of its run, the last one shorter. Within a segment the
+ * records' order is permuted by (seed, epoch, leaf, segment). So nothing but the step's number has to be
+ * saved to continue, and each record of an epoch is used at most once (but for those that the plan left
+ * out, exactly once).
  */
 #ifndef TRAINER_LOADER_H
 #define TRAINER_LOADER_H
@@ -23,8 +24,8 @@ struct loader_config {
     double holdout;
 };
 /* `dataset` and `shards` are borrowed. ERR_USAGE: fewer training records than leaves. */
-enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset, struct shards *shards,
-                          size_t width, struct loader **out, struct err *e);
+enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset,
+                          struct shards *shards, size_t width, struct loader **out, struct err *e);
 void loader_close(struct loader *l);
 DEFINE_CLEANUP_PTR(struct loader, loader_close)
 

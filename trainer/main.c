@@ -1,6 +1,7 @@
 /*
- * sovrun-trainer: one rank of one attempt. Started by mpirun, which the supervisor starts; rank 0 gets the attempt's document on
- * standard input and broadcasts it. Exit codes: enum trainer_exit (core/job/attempt.h).
+ * sovrun-trainer: one rank of one attempt. Started by mpirun, which the supervisor starts; rank 0 gets the
+ * attempt's document on standard input and broadcasts it. Exit codes: enum trainer_exit
+ * (core/job/attempt.h).
  */
 #include "base/log.h"
 #include "base/stop.h"
@@ -12,24 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
-
-static enum trainer_exit exit_of(enum err_code code)
-{
-    static const enum trainer_exit exits[ERR_CODE_COUNT] = {
-        [OK] = TRAINER_OK,
-        [ERR_USAGE] = TRAINER_USER_ERROR,
-        [ERR_NOT_FOUND] = TRAINER_BAD_DATA,
-        [ERR_CONFLICT] = TRAINER_FAILED,
-        [ERR_DENIED] = TRAINER_DENIED,
-        [ERR_LIMIT] = TRAINER_LIMIT,
-        [ERR_RETRY] = TRAINER_STORE_AWAY,
-        [ERR_CORRUPT] = TRAINER_BAD_DATA,
-        [ERR_IO] = TRAINER_FAILED,
-        [ERR_DEVICE] = TRAINER_DIVERGED,
-        [ERR_CANCELED] = TRAINER_STOPPED,
-    };
-    return exits[code];
-}
 
 static enum err_code read_stdin(struct buf *out, struct err *e)
 {
@@ -61,7 +44,7 @@ static enum err_code receive_document(struct comm *comm, struct attempt_doc *out
     if (comm_broadcast(comm, &bytes, sizeof(bytes), 0, e))
         return e->code;
     if (comm->rank != 0) {
-        invariant(buf_reserve(&text, bytes) != NULL);
+        invariant(buf_reserve(&text, bytes) != NULL); /* rank 0 has it in one of the same size */
         buf_commit(&text, bytes);
     }
     if (comm_broadcast(comm, text.data, bytes, 0, e))
@@ -70,16 +53,29 @@ static enum err_code receive_document(struct comm *comm, struct attempt_doc *out
     return comm_agree(comm, e);
 }
 
-static enum err_code run(struct comm *comm, struct err *e)
+/* What is wrong with the document is not the user's mistake, nor the data's: starting anew may help. */
+static enum trainer_exit run(struct comm *comm, struct err *e)
 {
     CLEANUP(attempt_doc_done) struct attempt_doc doc = { 0 };
 
     if (receive_document(comm, &doc, e))
-        return e->code;
-    if (comm->size != doc.spec.resources.ranks)
-        return err_set(e, ERR_USAGE, "%d ranks were started where the job has %lld", comm->size,
-                       (long long)doc.spec.resources.ranks);
+        return TRAINER_FAILED;
+    if (comm->size != doc.spec.resources.ranks) {
+        IGNORE(err_set(e, ERR_USAGE, "%d ranks were started where the job has %lld", comm->size,
+                       (long long)doc.spec.resources.ranks));
+        return TRAINER_FAILED;
+    }
     return worker_run(&doc, comm, e);
+}
+
+/* All ranks end alike, and one says why; but where they can no longer hear each other, each speaks for
+ * itself. */
+static void say(const struct comm *comm, enum trainer_exit status, const struct err *e)
+{
+    if (comm->broken)
+        fprintf(stderr, "sovrun-trainer: error: rank %d: %s\n", comm->rank, e->text);
+    else if (status != TRAINER_OK && comm->rank == 0)
+        fprintf(stderr, "sovrun-trainer: %s: %s\n", status == TRAINER_STOPPED ? "stopped" : "error", e->text);
 }
 
 int main(int argc, char **argv)
@@ -92,17 +88,15 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     secret_harden_process();
     log_init("trainer", LOG_INFO);
+    stop_init();
     if (comm_mpi_open(&argc, &argv, &comm, &e)) {
         fprintf(stderr, "sovrun-trainer: error: %s\n", e.text);
         return TRAINER_FAILED;
     }
-    stop_init(); /* after MPI, which installs handlers of its own */
-    enum err_code code = run(comm, &e);
-    /* All ranks return the same; one says it. */
-    if (code != OK && comm->rank == 0)
-        fprintf(stderr, "sovrun-trainer: %s: %s\n", code == ERR_CANCELED ? "stopped" : "error", e.text);
-    if (code == ERR_RETRY) /* MPI itself may be what failed: finalising could hang */
-        comm_abort(comm, exit_of(code));
+    enum trainer_exit status = run(comm, &e);
+    say(comm, status, &e);
+    if (comm->broken)
+        comm_abort(comm, status); /* to finalise could wait for ever */
     comm_close(comm);
-    return exit_of(code);
+    return (int)status;
 }

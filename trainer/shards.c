@@ -21,7 +21,8 @@ struct shards {
     struct kept *kept; /* one for each shard */
 };
 
-struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec, uint64_t bytes_max)
+struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec,
+                          uint64_t bytes_max)
 {
     struct shards *s = mem_new(sizeof(*s));
     s->store = store;
@@ -62,16 +63,19 @@ static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, stru
         return err_wrap(e, "shard %s", want->key);
     }
     if (out->len != want->bytes)
-        return err_set(e, ERR_CORRUPT, "shard %s has %zu bytes; its manifest says %" PRIu64 ": it was cut or changed",
+        return err_set(e, ERR_CORRUPT,
+                       "shard %s has %zu bytes; its manifest says %" PRIu64 ": it was cut or changed",
                        want->key, out->len, want->bytes);
     sha256_hex(out->data, out->len, hex);
     if (strcmp(hex, want->sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed", want->key);
+        return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed",
+                       want->key);
     return OK;
 }
 
 /* The header line: which field of a line is which column of the schema. */
-static enum err_code read_header(const struct dataset *d, char *const *names, size_t count, size_t *out_field_of, struct err *e)
+static enum err_code read_header(const struct dataset *d, char *const *names, size_t count,
+                                 size_t *out_field_of, struct err *e)
 {
     for (size_t column = 0; column < d->column_count; column++) {
         size_t field = 0;
@@ -85,7 +89,8 @@ static enum err_code read_header(const struct dataset *d, char *const *names, si
     return OK;
 }
 
-static enum err_code parse_lines(const struct dataset *d, size_t rows, struct table *t, char *end, struct err *e)
+static enum err_code parse_lines(const struct dataset *d, size_t rows, struct table *t, char *end,
+                                 struct err *e)
 {
     CLEANUP(freep) char **fields = mem_array(DATASET_COLUMNS_MAX, sizeof(*fields));
     CLEANUP(freep) size_t *field_of = mem_array(d->column_count, sizeof(*field_of));
@@ -105,7 +110,8 @@ static enum err_code parse_lines(const struct dataset *d, size_t rows, struct ta
         if (count == 0)
             break;
         if (count != header_count)
-            return err_set(e, ERR_USAGE, "line %zu: %zu fields where the header line has %zu", line, count, header_count);
+            return err_set(e, ERR_USAGE, "line %zu: %zu fields where the header line has %zu", line, count,
+                           header_count);
         if (t->rows == rows)
             return err_set(e, ERR_CORRUPT, "line %zu: more records than the manifest says (%zu)", line, rows);
         for (size_t column = 0; column < t->columns; column++)
@@ -169,7 +175,8 @@ static enum err_code encode_shard(struct shards *s, size_t shard, struct err *e)
     features = mem_try(t.rows * width * sizeof(*features));
     labels = mem_try(t.rows * sizeof(*labels));
     if (!features || !labels)
-        return err_set(e, ERR_LIMIT, "no memory for shard %s: %zu records of %zu numbers; stage smaller shards",
+        return err_set(e, ERR_LIMIT,
+                       "no memory for shard %s: %zu records of %zu numbers; stage smaller shards",
                        s->dataset->shards[shard].key, t.rows, width);
     for (size_t row = 0; row < t.rows; row++)
         if (encode_row(s->encoding, t.fields + row * t.columns, features + row * width, &labels[row], e))

@@ -1,8 +1,10 @@
 /*
- * shards.h - a dataset's shards as one rank uses them: fetched by version, checked by hash, parsed, kept while there is room.
+ * shards.h - a dataset's shards as one rank uses them: fetched by version, checked by hash, parsed, kept
+ * while there is room.
  *
- * A shard whose bytes are not those of the manifest is ERR_CORRUPT and names the shard: it stops the job, nothing is skipped.
- * What is kept are encoded rows; when they exceed the limit, the least recently used shard goes and is fetched again when needed.
+ * A shard whose bytes are not those of the manifest is ERR_CORRUPT and names the shard: it stops the job,
+ * nothing is skipped. What is kept are encoded rows; when they exceed the limit, the least recently used
+ * shard goes and is fetched again when needed.
  */
 #ifndef TRAINER_SHARDS_H
 #define TRAINER_SHARDS_H
@@ -12,8 +14,9 @@
 #include "core/store/store.h"
 
 struct shards;
-/* All borrowed; they must outlive it. `bytes_max`: of encoded rows kept at once (one shard is always kept). */
-struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec, uint64_t bytes_max);
+/* All borrowed; they must outlive it. `bytes_max`: of encoded rows kept at once; one shard is always kept. */
+struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec,
+                          uint64_t bytes_max);
 void shards_free(struct shards *s);
 DEFINE_CLEANUP_PTR(struct shards, shards_free)
 

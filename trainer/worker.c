@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/stop.h"
 #include "trainer/checkpoint.h"
 #include "trainer/export.h"
@@ -14,11 +15,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FLUSH_MS = 60000, PREDICT_RECORDS = 1024 };
+enum { FLUSH_MS = 60000, LAST_WORDS_MS = 2000, PREDICT_RECORDS = 1024, NO_CHECKPOINT = -1 };
 static const uint64_t cache_bytes = 2ULL << 30; /* encoded rows that a rank keeps */
 
 /* What ranks tell each other in every step. The largest counts. */
-enum vote { VOTE_GO, VOTE_STOP, VOTE_FENCED, VOTE_FAILED };
+enum vote { VOTE_GO, VOTE_STOP, VOTE_UNTOLD, VOTE_FENCED, VOTE_FAILED };
 
 struct worker {
     const struct attempt_doc *doc;
@@ -36,7 +37,9 @@ struct worker {
     struct pulse_line *line; /* rank 0 */
     struct pulse pulse;
     struct checkpoint_place place;
-    bool fenced;
+    bool fenced;             /* rank 0 was refused: all hear of it by the next vote */
+    struct err untold;       /* rank 0 could not even keep an event: the same */
+    enum trainer_exit ended; /* where the error's code does not say it: the same on all ranks */
 };
 
 static void worker_done(struct worker *w)
@@ -56,21 +59,21 @@ static void worker_done(struct worker *w)
 
 /* ---- telling ---- */
 
-/* An event by rank 0. A state that is away is not this step's failure; a fence is every rank's, at the next vote. */
-static enum err_code tell(struct worker *w, const char *event, json_t *data, const char *put_name, const char *put_text,
-                          struct err *e)
+/* An event by rank 0. Nobody else knows how that went, so nobody leaves here: the next vote tells. */
+static void tell(struct worker *w, const char *event, json_t *data, const char *put_name,
+                 const char *put_text)
 {
+    struct err e = ERR_INIT;
+
     if (w->comm->rank != 0) {
         json_decref(data);
-        return OK;
+        return;
     }
-    enum err_code code = pulse_event(w->line, event, data, put_name, put_text, e);
-    if (code == ERR_DENIED) {
+    enum err_code code = pulse_event(w->line, event, data, put_name, put_text, &e);
+    if (code == ERR_DENIED)
         w->fenced = true;
-        err_clear(e);
-        return OK;
-    }
-    return code;
+    else if (code != OK && w->untold.code == OK)
+        w->untold = e;
 }
 
 static void progress(struct worker *w, const char *phase, bool now)
@@ -93,7 +96,8 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     struct store_credentials for_data = { data->access_key, data->secret_key, data->session_token };
     struct store_credentials for_models = { models->access_key, models->secret_key, models->session_token };
 
-    if (store_open(&d->data.place, &for_data, &w->data, e) || store_open(&d->models.place, &for_models, &w->models, e) ||
+    if (store_open(&d->data.place, &for_data, &w->data, e) ||
+        store_open(&d->models.place, &for_models, &w->models, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;
@@ -111,8 +115,11 @@ static enum err_code load_dataset(struct worker *w, struct err *e)
         dataset_load(w->data, prefix, &w->dataset, digest, e))
         return e->code;
     if (strcmp(digest, w->doc->dataset_digest) != 0)
-        return err_set(e, ERR_CORRUPT, "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
-                       "submit the job again", w->doc->spec.data.train);
+        return err_set(
+            e, ERR_CORRUPT,
+            "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
+            "submit the job again",
+            w->doc->spec.data.train);
     w->shards = shards_new(w->data, &w->dataset, &w->doc->spec.data, cache_bytes);
     return OK;
 }
@@ -131,16 +138,23 @@ static enum err_code check_plan(const struct worker *w, struct err *e)
         return e->code;
     plan_digest(&plan, digest);
     if (strcmp(digest, w->doc->first_plan_digest) != 0)
-        return err_set(e, ERR_CORRUPT, "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
-                       "trainer of one version?");
+        return err_set(
+            e, ERR_CORRUPT,
+            "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
+            "trainer of one version?");
     return OK;
+}
+
+static enum err_code check_stop(struct err *e)
+{
+    return stop_asked() ? err_set(e, ERR_CANCELED, "asked to stop before the first step") : OK;
 }
 
 static enum err_code survey_own_shards(struct worker *w, struct buf *out, struct err *e)
 {
     for (size_t i = (size_t)w->comm->rank; i < w->dataset.shard_count; i += (size_t)w->comm->size) {
         CLEANUP(table_done) struct table t = { 0 };
-        if (shards_read(w->shards, i, &t, e))
+        if (check_stop(e) || shards_read(w->shards, i, &t, e))
             return e->code;
         size_t train = t.rows - dataset_holdout(t.rows, w->doc->spec.data.holdout);
         if (encode_survey(&w->dataset, &w->doc->spec.data, i, &t, train, out, e))
@@ -209,8 +223,11 @@ static enum err_code open_model(struct worker *w, struct err *e)
     for (size_t i = 0; i < config.hidden_count; i++)
         config.hidden[i] = (size_t)spec->model.hidden[i];
     shards_set_encoding(w->shards, &w->encoding);
-    if (model_open("mlp", &config, w->device, &w->model, e) || step_open(&step, w->model, w->comm, &w->step, e) ||
-        loader_open(&loader, &w->dataset, w->shards, w->encoding.width, &w->loader, e))
+    IGNORE(model_open("mlp", &config, w->device, &w->model, e));
+    if (comm_agree(w->comm, e) || step_open(&step, w->model, w->comm, &w->step, e))
+        return e->code;
+    IGNORE(loader_open(&loader, &w->dataset, w->shards, w->encoding.width, &w->loader, e));
+    if (comm_agree(w->comm, e))
         return e->code;
     w->pulse.epochs = spec->train.epochs;
     w->pulse.steps = spec->train.epochs * loader_steps_per_epoch(w->loader);
@@ -234,17 +251,30 @@ static void close_model(struct worker *w)
 static void report_rejected(void *context, const char *manifest_key, const char *why)
 {
     struct worker *w = context;
-    struct err e = ERR_INIT;
     log_warn("checkpoint.rejected", "manifest=%s why=\"%s\"", manifest_key, why);
-    if (tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL, NULL, &e))
-        log_warn("pulse.failed", "%s", e.text);
+    tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL, NULL);
+}
+
+/* The encoding, and what a result says that no further step may change. */
+static enum err_code read_meta(struct worker *w, const json_t *meta, struct err *e)
+{
+    static const char what[] = "checkpoint meta";
+    json_t *encoding;
+    const char *loss;
+
+    if (json_get_object(meta, what, "encoding", &encoding, e) ||
+        json_get_text(meta, what, "loss", &loss, e) ||
+        encoding_from_json(encoding, &w->dataset, &w->encoding, e))
+        return e->code;
+    if (parse_f64(loss, &w->pulse.loss, e))
+        return err_set(e, ERR_CORRUPT, "%s: 'loss' is no number", what);
+    return OK;
 }
 
 static enum err_code try_restore(struct worker *w, const struct artifact *a, struct err *e)
 {
-    json_t *encoding;
-    if (json_get_object(a->meta, "checkpoint meta", "encoding", &encoding, e) ||
-        encoding_from_json(encoding, &w->dataset, &w->encoding, e) || open_model(w, e))
+    IGNORE(read_meta(w, a->meta, e));
+    if (comm_agree(w->comm, e) || open_model(w, e))
         return e->code;
     return checkpoint_restore(&w->place, w->comm, a, w->step, e);
 }
@@ -261,16 +291,20 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
         *out_step = 0;
         /* To start anew behind the user's back would throw work away, and hide what happened to it. */
         if (!found && skip > 0)
-            return err_set(e, ERR_CORRUPT, "none of the job's %zu checkpoints can be used: they were changed, or their key is "
-                           "another; submit the job again to start from the beginning", skip);
+            return err_set(
+                e, ERR_CORRUPT,
+                "none of the job's %zu checkpoints can be used: they were changed, or their key is "
+                "another; submit the job again to start from the beginning",
+                skip);
         if (!found)
             return OK;
         if (try_restore(w, &a, e) == OK) {
             *out_step = a.step;
             if (w->comm->rank == 0)
                 log_info("checkpoint.restored", "manifest=%s step=%" PRId64, a.manifest_key, a.step);
-            return tell(w, "checkpoint.restored", json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step",
-                        (json_int_t)a.step), NULL, NULL, e);
+            tell(w, "checkpoint.restored",
+                 json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step", (json_int_t)a.step), NULL, NULL);
+            return OK;
         }
         if (e->code != ERR_CORRUPT)
             return e->code;
@@ -287,10 +321,11 @@ static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
     static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
 
     if (w->comm->rank == 0)
-        w->line = pulse_line_new(w->doc);
+        w->line = pulse_line_new(w->doc, &clock_real, state_open);
     w->pulse.attempt = w->doc->attempt;
+    w->pulse.checkpoint_step = NO_CHECKPOINT;
     progress(w, "start", true);
-    IGNORE(open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
+    IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
            device_open(device_names[w->doc->spec.resources.device], &w->device, e));
     if (comm_agree(w->comm, e))
         return e->code;
@@ -299,22 +334,25 @@ static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
         return e->code;
     if (*out_step > 0)
         return OK;
-    if (fit_encoding(w, e))
-        return e->code;
-    IGNORE(open_model(w, e));
-    return comm_agree(w->comm, e);
+    return fit_encoding(w, e) ? e->code : open_model(w, e);
 }
 
 /* ---- training ---- */
 
+static json_t *describe_state(const struct worker *w)
+{
+    char loss[NUM_TEXT_BYTES], content[SHA256_HEX_BYTES];
+    snprintf(loss, sizeof(loss), "%.17g", w->pulse.loss);
+    dataset_content_digest(&w->dataset, content);
+    return json_pack("{s:o,s:o,s:I,s:I,s:s,s:s}", "encoding", encoding_to_json(&w->encoding, &w->dataset),
+                     "tensors", export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch,
+                     "steps", (json_int_t)w->pulse.steps, "loss", loss, "dataset_content", content);
+}
+
 static enum err_code save(struct worker *w, int64_t step, struct err *e)
 {
-    char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES], content[SHA256_HEX_BYTES];
-    dataset_content_digest(&w->dataset, content);
-    CLEANUP(json_donep)
-    json_t *meta = json_pack("{s:o,s:o,s:I,s:I,s:s}", "encoding", encoding_to_json(&w->encoding, &w->dataset), "tensors",
-                             export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch, "steps",
-                             (json_int_t)w->pulse.steps, "dataset_content", content);
+    char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES];
+    CLEANUP(json_donep) json_t *meta = describe_state(w);
 
     progress(w, "checkpoint", false);
     if (checkpoint_save(&w->place, w->comm, w->step, step, meta, key, e))
@@ -322,21 +360,43 @@ static enum err_code save(struct worker *w, int64_t step, struct err *e)
     w->pulse.checkpoint_step = step;
     if (w->comm->rank == 0)
         log_info("checkpoint.committed", "step=%" PRId64 " manifest=%s", step, key);
-    if (tell(w, "checkpoint.committed", json_pack("{s:s,s:I}", "manifest", key, "step", (json_int_t)step),
-             job_checkpoint_key(w->doc->job, name), key, e))
-        return e->code;
+    tell(w, "checkpoint.committed", json_pack("{s:s,s:I}", "manifest", key, "step", (json_int_t)step),
+         job_checkpoint_key(w->doc->job, name), key);
     if (w->comm->rank == 0)
-        checkpoint_prune(&w->place, w->doc->spec.checkpoint.keep);
+        checkpoint_prune(&w->place, key, w->doc->spec.checkpoint.keep);
     return OK;
 }
 
+static enum err_code diverged(struct worker *w, const char *why, struct err *e)
+{
+    char last[64] = "there is no checkpoint yet";
+    if (w->pulse.checkpoint_step != NO_CHECKPOINT)
+        snprintf(last, sizeof(last), "the last good checkpoint is that of step %" PRId64,
+                 w->pulse.checkpoint_step);
+    w->ended = TRAINER_DIVERGED;
+    return err_set(e, ERR_DEVICE, "training diverged: %s; %s; try a smaller train.lr or train.clip", why,
+                   last);
+}
+
+static enum err_code fenced(struct worker *w, struct err *e)
+{
+    w->ended = TRAINER_FENCED;
+    return err_set(e, ERR_DENIED, "another attempt of this job holds its lease");
+}
+
+/* All ranks have the same votes before them. */
 static enum err_code after_votes(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
 {
     if (r->diverged)
-        return err_set(e, ERR_DEVICE, "training diverged: %s; the last good checkpoint is that of step %" PRId64
-                       "; try a smaller train.lr or train.clip", r->why, w->pulse.checkpoint_step);
+        return diverged(w, r->why, e);
     if (r->vote_max == VOTE_FENCED)
-        return err_set(e, ERR_DENIED, "another attempt of this job holds its lease");
+        return fenced(w, e);
+    if (r->vote_max == VOTE_UNTOLD) {
+        if (w->comm->rank == 0)
+            *e = w->untold;
+        w->ended = TRAINER_STATE_AWAY;
+        return comm_agree(w->comm, e);
+    }
     if (r->vote_max == VOTE_STOP) {
         if (save(w, step, e))
             return e->code;
@@ -345,16 +405,25 @@ static enum err_code after_votes(struct worker *w, int64_t step, const struct st
     return OK;
 }
 
-/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing, and says so by
- * its vote: cheaper than asking all ranks before each step. What the step did is not kept: the attempt ends here. */
+static enum vote own_vote(const struct worker *w)
+{
+    if (w->fenced)
+        return VOTE_FENCED;
+    if (w->untold.code != OK)
+        return VOTE_UNTOLD;
+    return stop_asked() ? VOTE_STOP : VOTE_GO;
+}
+
+/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing,
+ * and says so by its vote: cheaper than asking all ranks before each step. What the step did is not kept: the
+ * attempt ends here. */
 static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
 {
     CLEANUP(freep) struct batch *nothing = NULL;
     struct err own = ERR_INIT;
-    struct step_input in = { .step = step, .lr = schedule_lr(&w->schedule, step) };
+    struct step_input in = { .step = step, .lr = schedule_lr(&w->schedule, step), .vote = own_vote(w) };
 
     w->pulse.lr = in.lr;
-    in.vote = w->fenced ? VOTE_FENCED : stop_asked() ? VOTE_STOP : VOTE_GO;
     if (loader_step(w->loader, step, &in.leaves, &own)) {
         in.vote = VOTE_FAILED;
         in.leaves = nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
@@ -372,7 +441,8 @@ static enum err_code train(struct worker *w, int64_t from, struct err *e)
     const struct spec_checkpoint *rule = &w->doc->spec.checkpoint;
     int64_t began = clock_mono_ms(), records = 0;
 
-    w->pulse.checkpoint_step = from;
+    w->pulse.step = from;
+    w->pulse.checkpoint_step = from > 0 ? from : NO_CHECKPOINT;
     for (int64_t step = from + 1; step <= w->pulse.steps; step++) {
         struct step_result r;
         if (one_step(w, step, &r, e))
@@ -393,34 +463,67 @@ static enum err_code train(struct worker *w, int64_t from, struct err *e)
 
 /* ---- the end ---- */
 
+/* Rank 0: the result and its event in one commit, under the attempt's token. */
+static enum err_code record_result(struct worker *w, const struct export_result *model,
+                                   const struct metrics *m, struct err *e)
+{
+    CLEANUP(json_donep) json_t *result = export_result_json(model, m, w->pulse.steps, w->pulse.loss);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(64 << 10);
+    char name[JOB_KEY_BYTES];
+
+    if (json_canonical(result, &text, e))
+        return e->code;
+    tell(w, "model.committed", export_event_json(model), job_result_key(w->doc->job, name), buf_text(&text));
+    progress(w, "done", true);
+    if (w->untold.code != OK) {
+        *e = w->untold;
+        return e->code;
+    }
+    return w->fenced ? fenced(w, e) : pulse_flush(w->line, FLUSH_MS, e);
+}
+
 static enum err_code finish(struct worker *w, struct err *e)
 {
     struct metrics m;
     struct export_result model = { 0 };
-    char name[JOB_KEY_BYTES];
-    CLEANUP(buf_done) struct buf text = BUF_INIT(64 << 10);
 
     progress(w, "evaluate", true);
-    if (holdout_evaluate(w->comm, w->model, step_params(w->step), &w->dataset, w->shards, w->doc->spec.data.holdout,
-                         w->encoding.positive, &m, e))
+    if (holdout_evaluate(w->comm, w->model, step_params(w->step), &w->dataset, w->shards,
+                         w->doc->spec.data.holdout, w->encoding.positive, &m, e))
         return e->code;
     if (w->comm->rank == 0)
-        IGNORE(export_model(&w->place, w->model, step_params(w->step), &w->encoding, &w->dataset, w->pulse.steps, &m,
-                            &model, e));
+        IGNORE(export_model(&w->place, w->model, step_params(w->step), &w->encoding, &w->dataset,
+                            w->pulse.steps, &m, &model, e));
     if (comm_agree(w->comm, e))
         return e->code;
-    CLEANUP(json_donep) json_t *result = export_result_json(&model, &m, w->pulse.steps, w->pulse.loss);
-    if (json_canonical(result, &text, e) ||
-        tell(w, "model.committed", export_event_json(&model), job_result_key(w->doc->job, name), buf_text(&text), e))
-        return e->code;
-    progress(w, "done", true);
     if (w->comm->rank == 0)
-        IGNORE(w->fenced ? err_set(e, ERR_DENIED, "another attempt of this job holds its lease")
-                         : pulse_flush(w->line, FLUSH_MS, e));
-    return comm_agree(w->comm, e);
+        IGNORE(record_result(w, &model, &m, e));
+    if (comm_agree(w->comm, e) == ERR_DENIED)
+        w->ended = TRAINER_FENCED;
+    else if (e->code == ERR_RETRY)
+        w->ended = TRAINER_STATE_AWAY;
+    return e->code;
 }
 
-enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e)
+static enum trainer_exit exit_of(enum err_code code)
+{
+    static const enum trainer_exit exits[ERR_CODE_COUNT] = {
+        [OK] = TRAINER_OK,
+        [ERR_USAGE] = TRAINER_USER_ERROR,
+        [ERR_NOT_FOUND] = TRAINER_BAD_DATA,
+        [ERR_CONFLICT] = TRAINER_FAILED,
+        [ERR_DENIED] = TRAINER_DENIED,
+        [ERR_LIMIT] = TRAINER_LIMIT,
+        [ERR_RETRY] = TRAINER_STORE_AWAY,
+        [ERR_CORRUPT] = TRAINER_BAD_DATA,
+        [ERR_IO] = TRAINER_FAILED,
+        [ERR_DEVICE] = TRAINER_FAILED,
+        [ERR_CANCELED] = TRAINER_STOPPED,
+    };
+    return exits[code];
+}
+
+enum trainer_exit worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e)
 {
     CLEANUP(worker_done) struct worker w = { .doc = doc, .comm = comm };
     int64_t from = 0;
@@ -428,8 +531,9 @@ enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struc
     if (prepare(&w, &from, e) || train(&w, from, e) || finish(&w, e)) {
         struct err ignored = ERR_INIT;
         if (w.line && !w.fenced)
-            IGNORE(pulse_flush(w.line, 2000, &ignored)); /* what was refused should stand in the ledger */
-        return e->code;
+            IGNORE(pulse_flush(w.line, LAST_WORDS_MS, &ignored)); /* what was refused belongs in the ledger */
     }
-    return OK;
+    if (comm->broken)
+        return TRAINER_FAILED;
+    return w.ended ? w.ended : exit_of(e->code);
 }

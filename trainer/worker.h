@@ -1,9 +1,9 @@
 /*
  * worker.h - the life of one rank: join, read the data's shape, resume, train, save, leave.
  *
- *     dataset ─▶ encoding (fitted, or from the checkpoint) ─▶ model, step ─▶ restore ─▶ steps … ─▶ hold-out ─▶ model file ─▶ result
- *                                                                               │ every N steps, and when asked to stop
- *                                                                               └▶ checkpoint
+ *     dataset ─▶ encoding ─▶ model ─▶ restore ─▶ steps … ─▶ hold-out ─▶ model file ─▶ result
+ *               (fitted, or from               │ every N steps, and when asked to stop
+ *                the checkpoint)               └▶ checkpoint
  *
  * Collective throughout: a failure of one rank is agreed on and returned by all of them with the same text.
  */
@@ -13,7 +13,9 @@
 #include "core/cluster/attempt_doc.h"
 #include "trainer/comm.h"
 
-/* ERR_CANCELED: asked to stop, and a checkpoint was made. ERR_DEVICE: the loss diverged. */
-enum err_code worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e);
+/* How the attempt ended, the same on all ranks; *e says why where it is not TRAINER_OK. TRAINER_STOPPED:
+ * asked to stop; where training had begun, a checkpoint was made. If comm broke, it is the caller's to abort.
+ */
+enum trainer_exit worker_run(const struct attempt_doc *doc, struct comm *comm, struct err *e);
 
 #endif

@@ -8,19 +8,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* One table both ways: the scheduler answers with the status, the client trusts the code in the body first. */
+/* One table both ways: the scheduler answers with the status, the client trusts the code in the body first.
+ */
 static const int status_of[ERR_CODE_COUNT] = {
-    [OK] = 200,
-    [ERR_USAGE] = 400,
-    [ERR_NOT_FOUND] = 404,
-    [ERR_CONFLICT] = 409,
-    [ERR_DENIED] = 403,
-    [ERR_LIMIT] = 413,
-    [ERR_RETRY] = 503,
-    [ERR_CORRUPT] = 500,
-    [ERR_IO] = 500,
-    [ERR_DEVICE] = 500,
-    [ERR_CANCELED] = 503,
+    [OK] = 200,         [ERR_USAGE] = 400,  [ERR_NOT_FOUND] = 404, [ERR_CONFLICT] = 409,
+    [ERR_DENIED] = 403, [ERR_LIMIT] = 413,  [ERR_RETRY] = 503,     [ERR_CORRUPT] = 500,
+    [ERR_IO] = 500,     [ERR_DEVICE] = 500, [ERR_CANCELED] = 503,
 };
 
 int api_status_of(enum err_code code)
@@ -89,8 +82,8 @@ static enum err_code answer_error(const struct http_response *r, struct err *e)
     return http_check(r, e);
 }
 
-static enum err_code call(struct api_client *c, const char *method, const char *target, const struct buf *body,
-                          int64_t timeout_ms, struct http_response *r, struct err *e)
+static enum err_code call(struct api_client *c, const char *method, const char *target,
+                          const struct buf *body, int64_t timeout_ms, struct http_response *r, struct err *e)
 {
     struct http_header headers[2];
     size_t count = 0;
@@ -114,14 +107,15 @@ static enum err_code call(struct api_client *c, const char *method, const char *
     };
     if (http_do(c->http, &request, r, e)) {
         if (e->code == ERR_RETRY)
-            return err_wrap(e, "the scheduler at %s does not answer (is it up? `sovrun up` starts one)", c->url);
+            return err_wrap(e, "the scheduler at %s does not answer (is it up? `sovrun up` starts one)",
+                            c->url);
         return err_wrap(e, "scheduler at %s", c->url);
     }
     return r->status / 100 == 2 ? OK : answer_error(r, e);
 }
 
-enum err_code api_call(struct api_client *c, const char *method, const char *target, const json_t *body, json_t **out,
-                       struct err *e)
+enum err_code api_call(struct api_client *c, const char *method, const char *target, const json_t *body,
+                       json_t **out, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(API_BODY_BYTES_MAX);
     CLEANUP(http_response_done) struct http_response answer = HTTP_RESPONSE_INIT(API_ANSWER_BYTES_MAX);
@@ -133,15 +127,16 @@ enum err_code api_call(struct api_client *c, const char *method, const char *tar
     return json_parse(answer.body.data, answer.body.len, "the scheduler's answer", out, e);
 }
 
-enum err_code api_logs(struct api_client *c, const char *job, int64_t attempt, int64_t offset, int64_t wait_ms,
-                       struct buf *out, int64_t *out_next, bool *out_over, struct err *e)
+enum err_code api_logs(struct api_client *c, const char *job, int64_t attempt, int64_t offset,
+                       int64_t wait_ms, struct buf *out, int64_t *out_next, bool *out_over, struct err *e)
 {
     char target[256], next[NUM_TEXT_BYTES], over[8];
     CLEANUP(http_response_done) struct http_response answer = HTTP_RESPONSE_INIT(API_ANSWER_BYTES_MAX);
     int64_t next_offset;
 
-    snprintf(target, sizeof(target), "/v1/jobs/%s/logs?attempt=%" PRId64 "&offset=%" PRId64 "&wait_ms=%" PRId64, job,
-             attempt, offset, wait_ms);
+    snprintf(target, sizeof(target),
+             "/v1/jobs/%s/logs?attempt=%" PRId64 "&offset=%" PRId64 "&wait_ms=%" PRId64, job, attempt, offset,
+             wait_ms);
     if (call(c, "GET", target, NULL, wait_ms + 15000, &answer, e))
         return e->code;
     if (!http_header(&answer, "x-sovrun-next", next, sizeof(next)) || parse_i64(next, &next_offset, e))

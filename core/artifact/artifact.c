@@ -29,7 +29,8 @@ enum err_code artifact_name(const struct artifact *a, char out[ARTIFACT_NAME_BYT
     int n = snprintf(out, ARTIFACT_NAME_BYTES, "%s/%012" PRId64 "-%04" PRId64 "-%013" PRId64,
                      artifact_kind_names[a->kind], a->step, a->attempt, a->token);
     if (n >= ARTIFACT_NAME_BYTES || a->step < 0 || a->attempt < 0 || a->token < 0)
-        return err_set(e, ERR_LIMIT, "step %" PRId64 ", attempt %" PRId64 " or token %" PRId64 " out of range", a->step,
+        return err_set(e, ERR_LIMIT,
+                       "step %" PRId64 ", attempt %" PRId64 " or token %" PRId64 " out of range", a->step,
                        a->attempt, a->token);
     return OK;
 }
@@ -46,7 +47,8 @@ static const char *slash_after(const char *prefix)
     return prefix[0] ? "/" : "";
 }
 
-enum err_code artifact_part_key(const struct artifact *a, size_t part, char out[STORE_KEY_BYTES], struct err *e)
+enum err_code artifact_part_key(const struct artifact *a, size_t part, char out[STORE_KEY_BYTES],
+                                struct err *e)
 {
     char name[ARTIFACT_NAME_BYTES];
     if (artifact_name(a, name, e))
@@ -61,14 +63,16 @@ static enum err_code manifest_key(const struct artifact *a, char out[STORE_KEY_B
     char name[ARTIFACT_NAME_BYTES];
     if (artifact_name(a, name, e))
         return e->code;
-    return check_key_length(
-        snprintf(out, STORE_KEY_BYTES, "%s%s%s/%s.json", a->prefix, slash_after(a->prefix), a->job, name), e);
+    return check_key_length(snprintf(out, STORE_KEY_BYTES, "%s%s%s/%s.json", a->prefix,
+                                     slash_after(a->prefix), a->job, name),
+                            e);
 }
 
 /* ---- parts ---- */
 
-static enum err_code part_context(const struct artifact *a, size_t part, const char *key, uint64_t plain_bytes,
-                                  char name[ARTIFACT_NAME_BYTES], struct seal_context *out, struct err *e)
+static enum err_code part_context(const struct artifact *a, size_t part, const char *key,
+                                  uint64_t plain_bytes, char name[ARTIFACT_NAME_BYTES],
+                                  struct seal_context *out, struct err *e)
 {
     if (artifact_name(a, name, e))
         return e->code;
@@ -86,9 +90,9 @@ static enum err_code part_context(const struct artifact *a, size_t part, const c
     return OK;
 }
 
-enum err_code artifact_put_part(struct store *s, const struct secret *data_key, const struct artifact *a, size_t part,
-                                const void *plain, size_t n, const struct store_lock *lock, struct artifact_part *out,
-                                struct err *e)
+enum err_code artifact_put_part(struct store *s, const struct secret *data_key, const struct artifact *a,
+                                size_t part, const void *plain, size_t n, const struct store_lock *lock,
+                                struct artifact_part *out, struct err *e)
 {
     struct artifact_part p = { .plain_bytes = n };
     char name[ARTIFACT_NAME_BYTES];
@@ -118,12 +122,13 @@ static enum err_code check_part_hash(const struct artifact_part *p, const struct
                        p->sealed_bytes);
     sha256_hex(sealed->data, sealed->len, hex);
     if (strcmp(hex, p->sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "%s: its SHA-256 is not that of the manifest: the object was changed", p->key);
+        return err_set(e, ERR_CORRUPT, "%s: its SHA-256 is not that of the manifest: the object was changed",
+                       p->key);
     return OK;
 }
 
-enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a, size_t part,
-                                struct buf *out, struct err *e)
+enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a,
+                                size_t part, struct buf *out, struct err *e)
 {
     invariant(part < a->part_count);
     const struct artifact_part *p = &a->parts[part];
@@ -153,7 +158,8 @@ static enum err_code check_lock(struct store *s, const struct artifact_part *p, 
     return OK;
 }
 
-enum err_code artifact_verify(struct store *s, const struct secret *data_key, const struct artifact *a, struct err *e)
+enum err_code artifact_verify(struct store *s, const struct secret *data_key, const struct artifact *a,
+                              struct err *e)
 {
     for (size_t i = 0; i < a->part_count; i++) {
         char hex[SHA256_HEX_BYTES];
@@ -170,8 +176,8 @@ enum err_code artifact_verify(struct store *s, const struct secret *data_key, co
 
 /* ---- manifests ---- */
 
-enum err_code artifact_commit(struct store *s, const struct signer *signer, struct artifact *a, const struct store_lock *lock,
-                              struct err *e)
+enum err_code artifact_commit(struct store *s, const struct signer *signer, struct artifact *a,
+                              const struct store_lock *lock, struct err *e)
 {
     CLEANUP(buf_done) struct buf payload = BUF_INIT(MANIFEST_BYTES_MAX);
     CLEANUP(buf_done) struct buf envelope = BUF_INIT(2 * MANIFEST_BYTES_MAX);
@@ -202,8 +208,8 @@ static enum err_code check_place(const struct artifact *a, const char *key, stru
     return OK;
 }
 
-enum err_code artifact_load(struct store *s, const char *key, const struct artifact_trust *trust, struct artifact *out,
-                            struct err *e)
+enum err_code artifact_load(struct store *s, const char *key, const struct artifact_trust *trust,
+                            struct artifact *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf envelope = BUF_INIT(2 * MANIFEST_BYTES_MAX);
     CLEANUP(buf_done) struct buf payload = BUF_INIT(MANIFEST_BYTES_MAX);
@@ -212,7 +218,8 @@ enum err_code artifact_load(struct store *s, const char *key, const struct artif
 
     if (store_get(s, key, NULL, 0, UINT64_MAX, &envelope, &info, e))
         return e->code;
-    if (dsse_open(envelope.data, envelope.len, ARTIFACT_PAYLOAD_TYPE, trust->public_key, trust->count, &payload, e) ||
+    if (dsse_open(envelope.data, envelope.len, ARTIFACT_PAYLOAD_TYPE, trust->public_key, trust->count,
+                  &payload, e) ||
         artifact_from_text(payload.data, payload.len, &a, e) || check_place(&a, key, e))
         return err_wrap(e, "manifest %s", key);
     if (text_copy(a.manifest_key, sizeof(a.manifest_key), key, "manifest key", e))
@@ -243,13 +250,14 @@ static enum err_code add_manifest(void *context, const struct store_info *info, 
     return OK;
 }
 
-enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind, size_t max,
-                            char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e)
+enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
+                            size_t max, char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e)
 {
     struct key_list list = { 0 };
     char under[STORE_KEY_BYTES];
 
-    int n = snprintf(under, sizeof(under), "%s%s%s/%s/", prefix, slash_after(prefix), job, artifact_kind_names[kind]);
+    int n = snprintf(under, sizeof(under), "%s%s%s/%s/", prefix, slash_after(prefix), job,
+                     artifact_kind_names[kind]);
     if (check_key_length(n, e))
         return e->code;
     if (store_list(s, under, NULL, add_manifest, &list, e)) {

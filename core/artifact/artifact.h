@@ -1,17 +1,22 @@
 /*
- * artifact.h - checkpoints and models in the store: sealed parts, and one signed manifest that makes them exist.
+ * artifact.h - checkpoints and models in the store: sealed parts, and one signed manifest that makes them
+ * exist.
  *
- *     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN/part-0000.sealed     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN.json
- *     PREFIX/JOB/model/STEP-ATTEMPT-TOKEN/part-0000.sealed          PREFIX/JOB/model/STEP-ATTEMPT-TOKEN.json
+ *     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN/part-0000.sealed   (and more parts)
+ *     PREFIX/JOB/checkpoint/STEP-ATTEMPT-TOKEN.json               the manifest
+ *     PREFIX/JOB/model/STEP-ATTEMPT-TOKEN/part-0000.sealed
+ *     PREFIX/JOB/model/STEP-ATTEMPT-TOKEN.json
  *
- * (STEP 12 digits, ATTEMPT 4, TOKEN 13, so byte order is order of time.) Keys are never used twice. Parts are written first, by
- * whichever rank; the manifest last, by rank 0: what has no manifest does not exist. The manifest is a DSSE envelope over
- * canonical JSON, type application/vnd.sovrun.artifact+json: who, which step, the wrapped data key, every part by key, version,
- * length, SHA-256 and the lock as it was read back, and free `meta` (text and integers: positions, metrics, encodings).
+ * (STEP 12 digits, ATTEMPT 4, TOKEN 13, so byte order is order of time.) Keys are never used twice. Parts
+ * are written first, by whichever rank; the manifest last, by rank 0: what has no manifest does not exist.
+ * The manifest is a DSSE envelope over canonical JSON, type application/vnd.sovrun.artifact+json: who,
+ * which step, the wrapped data key, every part by key, version, length, SHA-256 and the lock as it was read
+ * back, and free `meta` (text and integers: positions, metrics, encodings).
  *
- * A checkpoint's parts are safetensors files of state slices; their number and cut depend on the spec alone, never on the number
- * of ranks. A model has one part: the final safetensors file. Restoring reads manifests from the newest down and takes the first
- * whose signature and parts verify; an error while listing is an error, never "no checkpoint".
+ * A checkpoint's parts are safetensors files of state slices; their number and cut depend on the spec
+ * alone, never on the number of ranks. A model has one part: the final safetensors file. Restoring reads
+ * manifests from the newest down and takes the first whose signature and parts verify; an error while
+ * listing is an error, never "no checkpoint".
  */
 #ifndef CORE_ARTIFACT_ARTIFACT_H
 #define CORE_ARTIFACT_ARTIFACT_H
@@ -49,17 +54,20 @@ struct artifact {
 };
 void artifact_done(struct artifact *a);
 
-/* "checkpoint/000000000120-0002-1795356957229" and the keys that follow from it. `a` needs kind, prefix, job, step, attempt, token. */
+/* "checkpoint/000000000120-0002-1795356957229" and the keys that follow from it. `a` needs kind, prefix,
+ * job, step, attempt, token. */
 enum err_code artifact_name(const struct artifact *a, char out[ARTIFACT_NAME_BYTES], struct err *e);
-enum err_code artifact_part_key(const struct artifact *a, size_t part, char out[STORE_KEY_BYTES], struct err *e);
+enum err_code artifact_part_key(const struct artifact *a, size_t part, char out[STORE_KEY_BYTES],
+                                struct err *e);
 
 /* Seal one part and put it, with the lock. Fills *out. Any rank may call it for its own parts. */
-enum err_code artifact_put_part(struct store *s, const struct secret *data_key, const struct artifact *a, size_t part,
-                                const void *plain, size_t n, const struct store_lock *lock, struct artifact_part *out,
-                                struct err *e);
-/* Sign and put the manifest, with the lock; fills manifest_key and manifest_version. From here on the artifact exists. */
-enum err_code artifact_commit(struct store *s, const struct signer *signer, struct artifact *a, const struct store_lock *lock,
-                              struct err *e);
+enum err_code artifact_put_part(struct store *s, const struct secret *data_key, const struct artifact *a,
+                                size_t part, const void *plain, size_t n, const struct store_lock *lock,
+                                struct artifact_part *out, struct err *e);
+/* Sign and put the manifest, with the lock; fills manifest_key and manifest_version. From here on the
+ * artifact exists. */
+enum err_code artifact_commit(struct store *s, const struct signer *signer, struct artifact *a,
+                              const struct store_lock *lock, struct err *e);
 
 struct artifact_trust {
     uint8_t public_key[ARTIFACT_TRUST_MAX][SIGN_PUBLIC_BYTES];
@@ -70,18 +78,21 @@ enum err_code artifact_load(struct store *s, const char *manifest_key, const str
                             struct artifact *out, struct err *e);
 
 /* The manifests of a job, newest (largest step, then attempt, then token) first: keys only. At most `max`. */
-enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind, size_t max,
-                            char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e);
+enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
+                            size_t max, char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e);
 
 /* The data key of `a`, unwrapped with the context that artifact_key_context() gives. */
-void artifact_key_context(const char *cluster, const char *region, const char *job, struct keys_context *out); /* borrows */
+void artifact_key_context(const char *cluster, const char *region, const char *job,
+                          struct keys_context *out); /* borrows */
 enum err_code artifact_unwrap(struct keys *k, const struct artifact *a, struct secret **out, struct err *e);
 
 /* Fetch part i by its version, check length and hash, open the seal. */
-enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a, size_t part,
-                                struct buf *out, struct err *e);
+enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a,
+                                size_t part, struct buf *out, struct err *e);
 
-/* Everything about it is as the manifest says: each part is there, its hash, its seal, its lock not shorter than recorded. */
-enum err_code artifact_verify(struct store *s, const struct secret *data_key, const struct artifact *a, struct err *e);
+/* Everything about it is as the manifest says: each part is there, its hash, its seal, its lock not shorter
+ * than recorded. */
+enum err_code artifact_verify(struct store *s, const struct secret *data_key, const struct artifact *a,
+                              struct err *e);
 
 #endif

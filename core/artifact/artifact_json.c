@@ -9,10 +9,11 @@ static const char what[] = "artifact manifest";
 
 static json_t *part_to_json(const struct artifact_part *p)
 {
-    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:{s:s,s:I,s:b}}", "key", p->key, "version", p->version, "plain_bytes",
-                     (json_int_t)p->plain_bytes, "sealed_bytes", (json_int_t)p->sealed_bytes, "sha256", p->sha256,
-                     "plain_sha256", p->plain_sha256, "lock", "mode", store_lock_names[p->lock.mode],
-                     "retain_until_ms", (json_int_t)p->lock.retain_until_ms, "legal_hold", (int)p->lock.legal_hold);
+    return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:{s:s,s:I,s:b}}", "key", p->key, "version", p->version,
+                     "plain_bytes", (json_int_t)p->plain_bytes, "sealed_bytes", (json_int_t)p->sealed_bytes,
+                     "sha256", p->sha256, "plain_sha256", p->plain_sha256, "lock", "mode",
+                     store_lock_names[p->lock.mode], "retain_until_ms", (json_int_t)p->lock.retain_until_ms,
+                     "legal_hold", (int)p->lock.legal_hold);
 }
 
 enum err_code artifact_to_text(const struct artifact *a, struct buf *out, struct err *e)
@@ -21,18 +22,20 @@ enum err_code artifact_to_text(const struct artifact *a, struct buf *out, struct
     for (size_t i = 0; i < a->part_count; i++)
         json_array_append_new(parts, part_to_json(&a->parts[i]));
     CLEANUP(json_donep)
-    json_t *doc = json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:o,s:O}", "version",
-                            ARTIFACT_VERSION, "kind", artifact_kind_names[a->kind], "cluster", a->cluster, "region",
-                            a->region, "job", a->job, "step", (json_int_t)a->step, "attempt", (json_int_t)a->attempt,
-                            "token", (json_int_t)a->token, "created_ms", (json_int_t)a->created_ms, "bucket", a->bucket,
-                            "prefix", a->prefix, "wrapped_key", a->wrapped_key, "dataset", a->dataset_digest, "spec",
-                            a->spec_digest, "parts", parts, "meta", a->meta);
+    json_t *doc =
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:o,s:O}", "version",
+                  ARTIFACT_VERSION, "kind", artifact_kind_names[a->kind], "cluster", a->cluster, "region",
+                  a->region, "job", a->job, "step", (json_int_t)a->step, "attempt", (json_int_t)a->attempt,
+                  "token", (json_int_t)a->token, "created_ms", (json_int_t)a->created_ms, "bucket", a->bucket,
+                  "prefix", a->prefix, "wrapped_key", a->wrapped_key, "dataset", a->dataset_digest, "spec",
+                  a->spec_digest, "parts", parts, "meta", a->meta);
     if (!doc)
         return err_set(e, ERR_USAGE, "%s: a member is no UTF-8", what);
     return json_canonical(doc, out, e);
 }
 
-static enum err_code name_index(const json_t *o, const char *member, const char *const *names, int *out, struct err *e)
+static enum err_code name_index(const json_t *o, const char *member, const char *const *names, int *out,
+                                struct err *e)
 {
     const char *text;
     if (json_get_text(o, what, member, &text, e))
@@ -91,7 +94,8 @@ static enum err_code parts_from_json(const json_t *doc, struct artifact *a, stru
     if (json_get_array(doc, what, "parts", &parts, e))
         return e->code;
     if (json_array_size(parts) == 0 || json_array_size(parts) > ARTIFACT_PARTS_MAX)
-        return err_set(e, ERR_CORRUPT, "%s: %zu parts; 1 to %d can be", what, json_array_size(parts), ARTIFACT_PARTS_MAX);
+        return err_set(e, ERR_CORRUPT, "%s: %zu parts; 1 to %d can be", what, json_array_size(parts),
+                       ARTIFACT_PARTS_MAX);
     a->part_count = json_array_size(parts);
     a->parts = mem_array(a->part_count, sizeof(*a->parts));
     for (size_t i = 0; i < a->part_count; i++)
@@ -135,7 +139,8 @@ enum err_code artifact_from_text(const void *text, size_t n, struct artifact *ou
         return e->code;
     if (!json_is_object(doc))
         return err_set(e, ERR_CORRUPT, "%s: is no object", what);
-    if (head_from_json(doc, &a, e) || parts_from_json(doc, &a, e) || json_get_object(doc, what, "meta", &meta, e))
+    if (head_from_json(doc, &a, e) || parts_from_json(doc, &a, e) ||
+        json_get_object(doc, what, "meta", &meta, e))
         return e->code;
     a.meta = json_incref(meta);
     *out = a;

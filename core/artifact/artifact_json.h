@@ -1,5 +1,6 @@
 /*
- * artifact_json.h - an artifact's manifest as text and back; only core/artifact uses it. Format: docs/FORMATS.md.
+ * artifact_json.h - an artifact's manifest as text and back; only core/artifact uses it. Format:
+ * docs/FORMATS.md.
  */
 #ifndef CORE_ARTIFACT_ARTIFACT_JSON_H
 #define CORE_ARTIFACT_ARTIFACT_JSON_H

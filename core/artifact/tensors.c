@@ -29,7 +29,8 @@ static json_t *entry_of(const struct tensor *t, uint64_t begin)
                      (json_int_t)begin, (json_int_t)(begin + t->bytes));
 }
 
-static enum err_code add_entry(const char *name, const json_t *value, bool first, struct buf *header, struct err *e)
+static enum err_code add_entry(const char *name, const json_t *value, bool first, struct buf *header,
+                               struct err *e)
 {
     CLEANUP(json_donep) json_t *text = json_string(name);
     if (!text)
@@ -44,9 +45,10 @@ static enum err_code add_entry(const char *name, const json_t *value, bool first
     return json_canonical(value, header, e);
 }
 
-/* The header names tensors in the order of their data: so it is put together by hand from canonical pieces. */
-static enum err_code make_header(const struct tensor *tensors, size_t count, const json_t *metadata, struct buf *header,
-                                 struct err *e)
+/* The header names tensors in the order of their data: so it is put together by hand from canonical pieces.
+ */
+static enum err_code make_header(const struct tensor *tensors, size_t count, const json_t *metadata,
+                                 struct buf *header, struct err *e)
 {
     uint64_t begin = 0;
 
@@ -74,7 +76,8 @@ static bool shape_fits(const struct tensor *t)
     return !__builtin_mul_overflow(elements, types[t->type].width, &bytes) && bytes == t->bytes;
 }
 
-enum err_code tensors_write(const struct tensor *tensors, size_t count, const json_t *metadata, struct buf *out, struct err *e)
+enum err_code tensors_write(const struct tensor *tensors, size_t count, const json_t *metadata,
+                            struct buf *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf header = BUF_INIT(TENSORS_HEADER_BYTES_MAX);
 
@@ -123,8 +126,8 @@ static enum err_code read_shape(const json_t *shape, struct tensor *t, struct er
     return OK;
 }
 
-static enum err_code read_entry(const char *name, const json_t *entry, const uint8_t *data, uint64_t data_bytes,
-                                struct tensor *out, struct err *e)
+static enum err_code read_entry(const char *name, const json_t *entry, const uint8_t *data,
+                                uint64_t data_bytes, struct tensor *out, struct err *e)
 {
     const char *type;
     json_t *shape, *offsets;
@@ -157,7 +160,8 @@ static int by_place(const void *a, const void *b)
 }
 
 /* In file order each tensor starts where the one before it ended, and the last ends with the file. */
-static enum err_code check_no_holes(const struct tensors *t, const uint8_t *data, uint64_t data_bytes, struct err *e)
+static enum err_code check_no_holes(const struct tensors *t, const uint8_t *data, uint64_t data_bytes,
+                                    struct err *e)
 {
     const uint8_t *at = data;
     for (size_t i = 0; i < t->count; i++) {
@@ -184,16 +188,19 @@ enum err_code tensors_read(const void *file, size_t n, struct tensors *out, stru
     for (int i = LENGTH_BYTES - 1; i >= 0; i--)
         header_bytes = header_bytes << 8 | bytes[i];
     if (header_bytes > TENSORS_HEADER_BYTES_MAX || header_bytes > n - LENGTH_BYTES)
-        return err_set(e, ERR_CORRUPT, "a tensor file says that its header has %" PRIu64 " bytes", header_bytes);
+        return err_set(e, ERR_CORRUPT, "a tensor file says that its header has %" PRIu64 " bytes",
+                       header_bytes);
     if (json_parse(bytes + LENGTH_BYTES, header_bytes, "tensor header", &header, e))
         return e->code;
     if (!json_is_object(header) || json_object_size(header) > TENSORS_MAX)
-        return err_set(e, ERR_CORRUPT, "a tensor file's header is no object of at most %d tensors", TENSORS_MAX);
+        return err_set(e, ERR_CORRUPT, "a tensor file's header is no object of at most %d tensors",
+                       TENSORS_MAX);
 
     const uint8_t *data = bytes + LENGTH_BYTES + header_bytes;
     uint64_t data_bytes = n - LENGTH_BYTES - header_bytes;
     t.list = mem_array(json_object_size(header), sizeof(*t.list));
-    json_object_foreach (header, name, entry) {
+    json_object_foreach(header, name, entry)
+    {
         if (strcmp(name, "__metadata__") == 0)
             t.metadata = json_incref(entry);
         else if (read_entry(name, entry, data, data_bytes, &t.list[t.count++], e))

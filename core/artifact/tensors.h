@@ -1,10 +1,11 @@
 /*
  * tensors.h - safetensors files: named arrays of numbers that every framework reads.
  *
- * Layout: u64 little-endian header length, a JSON header {"__metadata__": {text: text}, name: {"dtype", "shape",
- * "data_offsets": [begin, end]}}, padded with spaces so that data starts 8-aligned, then the data without holes in the header's
- * order. We write names in the order given and read strictly: no holes, no overlap, no duplicate names, shape times width equal
- * to the length, header at most 100 MB. Source: huggingface/safetensors, format description.
+ * Layout: u64 little-endian header length, a JSON header {"__metadata__": {text: text}, name: {"dtype",
+ * "shape", "data_offsets": [begin, end]}}, padded with spaces so that data starts 8-aligned, then the data
+ * without holes in the header's order. We write names in the order given and read strictly: no holes, no
+ * overlap, no duplicate names, shape times width equal to the length, header at most 16 MiB (the format
+ * allows 100 MB). Source: huggingface/safetensors, format description.
  */
 #ifndef CORE_ARTIFACT_TENSORS_H
 #define CORE_ARTIFACT_TENSORS_H
@@ -13,7 +14,12 @@
 #include "base/err.h"
 #include "core/json/json.h"
 
-enum { TENSOR_NAME_BYTES = 128, TENSOR_DIMS_MAX = 4, TENSORS_MAX = 4096, TENSORS_HEADER_BYTES_MAX = 16 << 20 };
+enum {
+    TENSOR_NAME_BYTES = 128,
+    TENSOR_DIMS_MAX = 4,
+    TENSORS_MAX = 4096,
+    TENSORS_HEADER_BYTES_MAX = 16 << 20
+};
 
 enum tensor_type { TENSOR_F32, TENSOR_F64, TENSOR_I64, TENSOR_U8 };
 
@@ -27,7 +33,8 @@ struct tensor {
 };
 
 /* `metadata`: an object of text members, or NULL. Adds the whole file to `out`. */
-enum err_code tensors_write(const struct tensor *tensors, size_t count, const json_t *metadata, struct buf *out, struct err *e);
+enum err_code tensors_write(const struct tensor *tensors, size_t count, const json_t *metadata,
+                            struct buf *out, struct err *e);
 
 struct tensors {
     struct tensor *list; /* owned; in file order */

@@ -169,7 +169,7 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
 {
     struct store_place *place = &out->place;
     struct cluster_credentials *c = &out->credentials;
-    struct part p;
+    struct part p = *doc;
     if (enter(doc, name, what, STORE_MEMBERS, &p) ||
         read_choice(&p, "kind", store_kind_names, &place->kind) ||
         read_text(&p, "bucket", place->bucket, sizeof(place->bucket)) ||
@@ -187,7 +187,7 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
 
 static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
 {
-    struct part p;
+    struct part p = *doc;
     if (enter(doc, "state", "attempt document's state", STATE_MEMBERS, &p) ||
         read_text(&p, "address", d->state.address, sizeof(d->state.address)) ||
         read_text(&p, "cluster", d->state.cluster, sizeof(d->state.cluster)) ||
@@ -200,7 +200,7 @@ static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
 
 static enum err_code read_keys(const struct part *doc, struct attempt_doc *d)
 {
-    struct part p;
+    struct part p = *doc;
     if (enter(doc, "keys", "attempt document's keys", KEYS_MEMBERS, &p) ||
         read_choice(&p, "provider", keys_provider_names, &d->keys.provider) ||
         read_text(&p, "dir", d->keys.dir, sizeof(d->keys.dir)) ||
@@ -216,7 +216,7 @@ static enum err_code read_job(const struct part *doc, struct attempt_doc *d)
 {
     enum { PLAN_MEMBERS = 2 };
     json_t *spec;
-    struct part plan;
+    struct part plan = *doc;
     if (read_text(doc, "cluster", d->cluster, sizeof(d->cluster)) ||
         read_text(doc, "region", d->region, sizeof(d->region)) ||
         read_text(doc, "job", d->job, sizeof(d->job)) || read_i64(doc, "attempt", 1, &d->attempt) ||

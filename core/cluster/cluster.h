@@ -6,8 +6,12 @@
  * that hold them. cluster_init_home() writes a whole embedded cluster (private Redis, dir store, file keys)
  * for `sovrun up` and `sovrun run`.
  *
- *     HOME/sovrun.yaml   HOME/keys/NAME.vN.key, signing.pem, signing.pub.pem   HOME/store/BUCKET/ HOME/redis/
- *     HOME/run/api.sock, token, redis.sock, *.pid, lock                  HOME/log/ HOME/attempts/JOB.N/
+ *     HOME/sovrun.yaml                                     HOME/store/BUCKET/
+ *     HOME/keys/NAME.vN.key, signing.pem, signing.pub.pem  HOME/redis/
+ *     HOME/run/api.sock, api.port, token, redis.sock, ...  HOME/log/
+ *                                                          HOME/attempts/JOB.N/
+ *
+ * docs/FORMATS.md has all of it.
  */
 #ifndef CORE_CLUSTER_CLUSTER_H
 #define CORE_CLUSTER_CLUSTER_H

@@ -19,6 +19,7 @@ enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS, DAYS_MAX = 36500 };
 static const char *const durability_names[] = { "always", "dev", NULL };
 enum { DURABILITY_DEV = 1 };
 
+/* clang-format off */
 static const struct conf_field state_fields[] = {
     CONF_TEXT(cluster_state, address, "unix:run/redis.sock", "unix:PATH or HOST:PORT of the Redis"),
     CONF_TEXT(cluster_state, password_file, "", "file (0600) with the Redis password; empty: none"),
@@ -38,15 +39,8 @@ static const struct conf_field api_fields[] = {
 };
 
 static const struct conf_field bucket_name = {
-    "bucket",
-    CONF_KIND_NAME,
-    0,
-    STORE_BUCKET_BYTES,
-    true,
-    NULL,
-    1,
-    STORE_BUCKET_BYTES - 1,
-    .help = "bucket name",
+    .name = "bucket", .kind = CONF_KIND_NAME, .size = STORE_BUCKET_BYTES, .required = true,
+    .min = 1, .max = STORE_BUCKET_BYTES - 1, .help = "bucket name",
 };
 
 static const struct conf_field store_fields[] = {
@@ -74,7 +68,8 @@ static const struct conf_field ledger_fields[] = {
     CONF_NAME(cluster_ledger, bucket, "evidence", "bucket of the audit ledger"),
     CONF_TEXT(cluster_ledger, prefix, "ledger", "key prefix in that bucket"),
     CONF_CHOICE(cluster_ledger, lock, "none", store_lock_names, "object lock of the ledger's objects"),
-    CONF_DURATION(cluster_ledger, retain_ms, "retain", "0", 0, DAYS_MAX *DAY_MS, "how long they stay locked"),
+    CONF_DURATION(cluster_ledger, retain_ms, "retain", "0", 0, DAYS_MAX * DAY_MS,
+                  "how long they stay locked"),
     CONF_END,
 };
 
@@ -131,6 +126,7 @@ const struct conf_field cluster_fields[] = {
     CONF_SECTION(cluster, launch, launch_fields, "how ranks are started"),
     CONF_END,
 };
+/* clang-format on */
 
 /* ---- paths ---- */
 

@@ -103,7 +103,7 @@ enum err_code cluster_open_store(const struct cluster *c, const char *bucket, st
                                  struct err *e)
 {
     CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
-    struct store_place place;
+    struct store_place place = { .kind = STORE_DIR };
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
     const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };

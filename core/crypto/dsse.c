@@ -14,8 +14,8 @@ static void pae(const char *type, const void *payload, size_t n, struct buf *out
     buf_add(out, payload, n);
 }
 
-enum err_code dsse_sign(const struct signer *s, const char *type, const void *payload, size_t n, struct buf *out,
-                        struct err *e)
+enum err_code dsse_sign(const struct signer *s, const char *type, const void *payload, size_t n,
+                        struct buf *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf message = BUF_INIT(DSSE_BYTES_MAX);
     CLEANUP(buf_done) struct buf body = BUF_INIT(2 * (size_t)DSSE_BYTES_MAX);
@@ -28,8 +28,8 @@ enum err_code dsse_sign(const struct signer *s, const char *type, const void *pa
     base64_encode(payload, n, &body);
     base64_encode(signature, sizeof(signature), &sig);
     CLEANUP(json_donep)
-    json_t *envelope = json_pack("{s:s,s:s,s:[{s:s,s:s}]}", "payload", buf_text(&body), "payloadType", type, "signatures",
-                                 "keyid", s->key_id, "sig", buf_text(&sig));
+    json_t *envelope = json_pack("{s:s,s:s,s:[{s:s,s:s}]}", "payload", buf_text(&body), "payloadType", type,
+                                 "signatures", "keyid", s->key_id, "sig", buf_text(&sig));
     return json_canonical(envelope, out, e);
 }
 
@@ -46,8 +46,9 @@ static bool signed_by(const json_t *signatures, const uint8_t *public_key, const
     return false;
 }
 
-enum err_code dsse_open(const void *envelope, size_t n, const char *type, const uint8_t (*public_keys)[SIGN_PUBLIC_BYTES],
-                        size_t count, struct buf *out_payload, struct err *e)
+enum err_code dsse_open(const void *envelope, size_t n, const char *type,
+                        const uint8_t (*public_keys)[SIGN_PUBLIC_BYTES], size_t count,
+                        struct buf *out_payload, struct err *e)
 {
     static const char what[] = "signed envelope";
     CLEANUP(json_donep) json_t *doc = NULL;
@@ -57,7 +58,8 @@ enum err_code dsse_open(const void *envelope, size_t n, const char *type, const 
     json_t *signatures;
 
     if (json_parse(envelope, n, what, &doc, e) || json_get_text(doc, what, "payloadType", &stated_type, e) ||
-        json_get_text(doc, what, "payload", &body, e) || json_get_array(doc, what, "signatures", &signatures, e))
+        json_get_text(doc, what, "payload", &body, e) ||
+        json_get_array(doc, what, "signatures", &signatures, e))
         return e->code;
     if (strcmp(stated_type, type) != 0)
         return err_set(e, ERR_CORRUPT, "signed envelope: its type is not %s", type);

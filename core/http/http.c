@@ -126,8 +126,11 @@ struct headers {
     struct curl_slist *list;
 };
 
+/* Overwritten: a token may be among them. */
 static void headers_done(struct headers *h)
 {
+    for (struct curl_slist *line = h->list; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
     curl_slist_free_all(h->list);
 }
 
@@ -158,6 +161,7 @@ static enum err_code build_headers(const struct http_request *q, struct headers 
         char *line = *header->value ? mem_printf("%s: %s", header->name, header->value)
                                     : mem_printf("%s;", header->name);
         add_header(h, line);
+        explicit_bzero(line, strlen(line));
         typed = typed || strcasecmp(header->name, "content-type") == 0;
     }
     if (!typed)

@@ -4,7 +4,8 @@
  * A client is made for one origin (scheme, host, port, or a Unix socket) and speaks to no other: a redirect is
  * returned as ERR_DENIED with the place it pointed to, never followed; proxies in the environment are ignored; only
  * http and https are spoken, https from TLS 1.2 with the system's or the given authority. Every request has a
- * deadline and a largest answer; a minute without a byte ends it too. Connections are kept alive between requests of one client.
+ * deadline and a largest answer; a minute without a byte ends it too. Connections are kept alive between the requests
+ * of one client.
  *
  * Any HTTP status is a success of this module; http_check() turns one into an error where the caller wants that.
  * Not retried here: whoever knows what is safe to repeat does (core/store/store_retry.c, for one).

@@ -119,6 +119,11 @@ const char *job_result_key(const char *id, char out[JOB_KEY_BYTES])
     return key_of("result", id, out);
 }
 
+const char *job_events_key(const char *id, char out[JOB_KEY_BYTES])
+{
+    return key_of("events", id, out);
+}
+
 const char *job_checkpoint_key(const char *id, char out[JOB_KEY_BYTES])
 {
     return key_of("checkpoint", id, out);

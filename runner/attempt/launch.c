@@ -96,25 +96,25 @@ void launch_command_done(struct launch_command *c)
     memset(c, 0, sizeof(*c));
 }
 
-static enum err_code find_beside_us(char **out, struct err *e)
+/* NULL, with errno, where we cannot tell what our own program is. */
+static char *trainer_path(const struct cluster_launch *config)
 {
     char self[PATH_MAX];
+    if (config->trainer[0])
+        return mem_text(config->trainer);
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
-        return err_errno(e, "read /proc/self/exe");
+        return NULL;
     self[n] = '\0';
     CLEANUP(freep) char *folder = path_parent(self);
-    *out = path_join(folder, "sovrun-trainer");
-    return OK;
+    return path_join(folder, "sovrun-trainer");
 }
 
 enum err_code launch_find_trainer(const struct cluster_launch *config, char **out, struct err *e)
 {
-    CLEANUP(freep) char *path = NULL;
-    if (config->trainer[0])
-        path = mem_text(config->trainer);
-    else if (find_beside_us(&path, e))
-        return e->code;
+    CLEANUP(freep) char *path = trainer_path(config);
+    if (!path)
+        return err_errno(e, "read /proc/self/exe");
     if (access(path, X_OK) != 0)
         return err_set(e, ERR_NOT_FOUND, "the trainer '%s' is not there or cannot be executed", path);
     *out = TAKE(path);

@@ -71,22 +71,26 @@ static enum err_code unknown(const char *name, struct err *e)
     return err_set(e, ERR_USAGE, "there is no command '%s'; `sovrun help` lists them", name);
 }
 
-/* One word or, in a group, two; *out_words says which. */
+/* One word or, in a group, two; *out_words says which. `model --help` gives no command: it is about the
+ * group. */
 static enum err_code find_command(int argc, char **argv, const struct cmd **out, int *out_words,
                                   struct err *e)
 {
     char name[COMMAND_NAME_BYTES];
     bool group = is_group(argv[0]);
-    if (group && argc < 2)
+
+    if (group && (argc < 2 || argv[1][0] == '-')) {
+        *out = NULL;
+        for (int i = 1; i < argc; i++)
+            if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+                return OK;
         return err_set(e, ERR_USAGE, "'%s' needs to know what to do; `sovrun help %s` lists it", argv[0],
                        argv[0]);
+    }
     snprintf(name, sizeof(name), "%s%s%s", argv[0], group ? " " : "", group ? argv[1] : "");
-    const struct cmd *cmd = cli_find(name);
-    if (!cmd)
-        return unknown(name, e);
-    *out = cmd;
+    *out = cli_find(name);
     *out_words = 1 + group;
-    return OK;
+    return *out ? OK : unknown(name, e);
 }
 
 /* ---- running it ---- */
@@ -120,12 +124,10 @@ static enum err_code dispatch(struct cli *c, int argc, char **argv, struct err *
         c->status = help ? CLI_DONE : CLI_USAGE;
         return help_overview(help ? stdout : stderr, NULL, e);
     }
-    /* `sovrun model --help` is about the group. */
-    if (argc - first == 2 && is_group(argv[first]) &&
-        (strcmp(argv[first + 1], "--help") == 0 || strcmp(argv[first + 1], "-h") == 0))
-        return help_overview(stdout, argv[first], e);
     if (find_command(argc - first, argv + first, &cmd, &words, e))
         return e->code;
+    if (!cmd)
+        return help_overview(stdout, argv[first], e);
     int skip = first + words - 1; /* the last word of its name stands where argv[0] would */
     return run_command(c, cmd, argc - skip, argv + skip, e);
 }

@@ -9,6 +9,7 @@
 #include "tests/fake/store_world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PART = 5 << 20 }; /* the least that S3 takes for all parts but the last */
@@ -197,6 +198,32 @@ static void the_bucket_may_stand_in_the_host_name(void **state)
     assert_string_equal(world_list(&w, "", NULL), "a b/ä c");
 }
 
+/* As in production: an authority of our own, and payloads that TLS guards rather than a hash. */
+static void over_tls_only_the_given_authority_is_believed(void **state)
+{
+    (void)state;
+    skip_without_s3();
+    const char *endpoint = getenv("SOVRUN_TEST_S3_TLS_ENDPOINT"), *ca_file = getenv("SOVRUN_TEST_S3_CA_FILE");
+    if (!endpoint || !ca_file)
+        skip();
+    struct err e = ERR_INIT;
+    struct store_place tls = w.place;
+    struct store_info info;
+    CLEANUP(store_closep) struct store *stranger = NULL;
+    snprintf(tls.endpoint, sizeof(tls.endpoint), "%s", endpoint);
+    assert_ok(store_open(&tls, &w.credentials, &stranger, &e));
+    assert_int_equal(store_head(stranger, world_key(&w, "x"), NULL, &info, &e), ERR_DENIED);
+    assert_non_null(strstr(e.text, "certificate"));
+    err_clear(&e);
+    snprintf(tls.ca_file, sizeof(tls.ca_file), "%s", ca_file);
+    store_close(TAKE(w.store));
+    assert_ok(store_open(&tls, &w.credentials, &w.store, &e));
+    struct store_info put = world_put_locked(&w, "x", "one", lock_for(STORE_LOCK_COMPLIANCE, 3600000));
+    assert_string_equal(world_text(&w, "x", put.version), "one");
+    assert_string_equal(world_list(&w, "", NULL), "x");
+    assert_int_equal(store_delete(w.store, world_key(&w, "x"), put.version, &e), ERR_DENIED);
+}
+
 static void the_content_type_and_an_empty_object_are_put(void **state)
 {
     (void)state;
@@ -220,6 +247,7 @@ int main(void)
         ROW(a_wrong_clock_is_corrected),
         ROW(a_wrong_key_is_denied_and_not_told),
         ROW(the_bucket_may_stand_in_the_host_name),
+        ROW(over_tls_only_the_given_authority_is_believed),
         ROW(the_content_type_and_an_empty_object_are_put),
     };
     return cmocka_run_group_tests_name("store s3", tests, open_world, close_world);

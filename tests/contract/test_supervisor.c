@@ -66,7 +66,8 @@ static void a_rank_that_is_killed_is_named(void **state)
 
 static void a_cancelled_job_checkpoints_and_stops(void **state)
 {
-    FIXTURE(f, "trainer-waits", "");
+    /* So long that only the control stream can have told it. */
+    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 1h }\n");
     put_starting(f);
     start_and_wait_for_ranks(f);
     put_job(f, JOB_STOPPING, 1, "demo", 0);
@@ -149,7 +150,7 @@ static bool supervisor_knows_it_is_back(struct fixture *f)
 
 static void ranks_run_on_while_the_state_is_away(void **state)
 {
-    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 20s }\n");
+    FIXTURE(f, "trainer-waits", "timing: { attempt_lease: 1h }\n");
     put_starting(f);
     start_and_wait_for_ranks(f);
     redis("stop", f->redis_dir);

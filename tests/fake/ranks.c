@@ -1,6 +1,7 @@
 #include "tests/fake/ranks.h"
 
 #include "base/file.h"
+#include "base/num.h"
 #include "core/cluster/attempt_doc.h"
 
 #include <fcntl.h>
@@ -24,10 +25,18 @@ static void on_stop(int signal)
     trainer_stopped = 1;
 }
 
+static int number_in(const char *text)
+{
+    int64_t n;
+    struct err e = ERR_INIT;
+    invariant(parse_i64(text, &n, &e) == OK);
+    return (int)n;
+}
+
 static int trainer_rank(void)
 {
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-    return rank ? atoi(rank) : 0;
+    return number_in(rank ? rank : "0");
 }
 
 static void say(const char *text)
@@ -177,7 +186,7 @@ static int fake_mpirun(int argc, char **argv)
 {
     enum { RANKS_MAX = 8 };
     pid_t ranks[RANKS_MAX];
-    int count = atoi(argv[2]), status = 0, result = 0;
+    int count = number_in(argv[2]), status = 0, result = 0;
     for (int r = 0; r < count; r++)
         ranks[r] = start_rank(r, argv[argc - 1]);
     for (int left = count; left > 0 && result == 0; left--) {

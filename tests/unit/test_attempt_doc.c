@@ -64,7 +64,10 @@ static void for_each_member(const json_t *doc, json_t *object, member_fn *try_on
     const char *name;
     json_t *value;
     size_t i;
-    json_object_foreach(object, name, value) json_array_append_new(names, json_string(name));
+    json_object_foreach(object, name, value)
+    {
+        json_array_append_new(names, json_string(name));
+    }
     json_array_foreach(names, i, value)
     {
         name = json_string_value(value);
