@@ -1,6 +1,6 @@
 #include "scheduler/ending.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "base/num.h"
 #include "core/crypto/crypto.h"
 #include "scheduler/text_json.h"

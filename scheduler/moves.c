@@ -1,6 +1,6 @@
 #include "scheduler/moves.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "scheduler/text_json.h"
 
 #include <inttypes.h>

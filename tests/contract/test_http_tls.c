@@ -86,10 +86,10 @@ static int64_t read_port(int fd)
 {
     char text[512] = "";
     size_t n = 0;
-    const char *line, *end = NULL;
+    const char *line = NULL, *end = NULL;
     struct err e = ERR_INIT;
     int64_t port = 0;
-    while (!end) {
+    while (!line || !end) {
         ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
         assert_true(got > 0);
         n += (size_t)got;
