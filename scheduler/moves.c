@@ -153,7 +153,7 @@ enum err_code moves_apply(const struct moves *m, const struct move *mv, struct j
     for (int i = 0; i < MOVES_TRIES_MAX; i++) {
         CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
         CLEANUP(job_done) struct job j = { .result = NULL };
-        int64_t version;
+        int64_t version = 0;
 
         if (moves_read(m->state, mv->job, &j, &version, e) || prepare(m, mv, &j, version, tx, e))
             return e->code;

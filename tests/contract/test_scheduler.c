@@ -380,11 +380,90 @@ static void a_supervisor_that_does_not_stop_is_stopped_by_force(void **state)
     assert_false(supervisor_ends(w, &s, OUTCOME_SUCCEEDED));
 }
 
+/* ---- moves that meet ---- */
+
+struct meeting {
+    struct sched_world *world;
+    const char *id;
+    int calls, cancel_at; /* 0: at each call the record is written again */
+};
+
+/* While our move is being made somebody else makes one. */
+static enum err_code meet(void *context, struct job *j, json_t *data, struct state_tx *tx, struct err *e)
+{
+    struct meeting *m = context;
+    CLEANUP(state_tx_freep) struct state_tx *other = state_tx_new();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
+    char key[JOB_KEY_BYTES];
+
+    (void)j, (void)data, (void)tx;
+    if (++m->calls == m->cancel_at)
+        return sched_cancel(m->world, m->id, e);
+    if (m->cancel_at)
+        return OK;
+    job_key(m->id, key);
+    if (state_get(m->world->state, key, &text, NULL, e))
+        return e->code;
+    state_tx_put(other, key, text.data, text.len);
+    return state_commit(m->world->state, other, e);
+}
+
+static void of_two_moves_at_once_the_second_sees_the_first(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES], events[512];
+    struct meeting m = { .world = w, .id = id, .cancel_at = 1 };
+    const struct move mv = {
+        .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 1, .edit = meet, .context = &m
+    };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.text, "a stopping job cannot be retried"));
+    assert_string_equal(sched_state_name(w, id), "stopping");
+    assert_string_equal(sched_events(w, id, events), "submitted placed cancelled");
+}
+
+static void a_move_that_is_always_too_late_gives_up(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES];
+    struct meeting m = { .world = w, .id = id };
+    const struct move mv = {
+        .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 1, .edit = meet, .context = &m
+    };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_int_equal(m.calls, MOVES_TRIES_MAX);
+    assert_string_equal(sched_state_name(w, id), "starting");
+}
+
+static void a_move_of_another_attempt_is_refused(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES];
+    const struct move mv = { .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 2 };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.text, "is at attempt 1, not 2"));
+}
+
 #define LIFE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        LIFE(of_two_moves_at_once_the_second_sees_the_first),
+        LIFE(a_move_that_is_always_too_late_gives_up),
+        LIFE(a_move_of_another_attempt_is_refused),
         LIFE(a_job_is_placed_started_and_finished),
         LIFE(placing_writes_the_plan_and_a_note_of_the_supervisor),
         LIFE(a_job_faster_than_our_eyes_has_started_all_the_same),
