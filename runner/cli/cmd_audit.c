@@ -203,7 +203,7 @@ static enum err_code show_record(const json_t *record, struct err *e)
 static enum err_code take_newest(const struct audit *a, struct tail *t, struct err *e)
 {
     struct ledger_report report;
-    t->ring = mem_array(t->max, sizeof(*t->ring));
+    t->ring = mem_array(t->max, sizeof(json_t *));
     if (prove(a, NULL, keep, t, &report, e))
         return e->code;
     if (!report.ok)
