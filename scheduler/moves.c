@@ -142,7 +142,11 @@ static enum err_code prepare(const struct moves *m, const struct move *mv, struc
         json_object_set_new(data, "attempt", json_integer(j->attempts));
     if (mv->reason)
         json_object_set_new(data, "reason", text_json(j->reason));
-    snprintf(event, sizeof(event), "job.%s", job_event_names[mv->event]);
+    /* An active job is not cancelled yet: it may even finish before it hears of it. */
+    if (j->state == JOB_STOPPING)
+        snprintf(event, sizeof(event), "job.stopping");
+    else
+        snprintf(event, sizeof(event), "job.%s", job_event_names[mv->event]);
     if (moves_put(m, tx, j, e) || moves_event(m, tx, mv->actor, event, j->id, data, e))
         return e->code;
     return OK;

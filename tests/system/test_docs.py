@@ -98,6 +98,7 @@ EVENT = r'"([a-z]+\.[a-z_]+)"'
 EMITTERS = [
     rf"\bmoves_event\([^;]*?{EVENT}",                        # scheduler
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
+    rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
     rf"\btell\(\w+,\s*{EVENT}",                              # trainer
     rf"\.event = {EVENT}",                                   # what stands in for a malformed one
 ]
