@@ -293,7 +293,7 @@ static void a_starting_job_stops_when_its_supervisor_says_so(void **state)
     assert_true(supervisor_ends(w, &s, OUTCOME_STOPPED));
     sched_turn(w);
     assert_string_equal(sched_state_name(w, id), "cancelled");
-    assert_string_equal(sched_events(w, id, events), "submitted placed cancelled stopped");
+    assert_string_equal(sched_events(w, id, events), "submitted placed stopping stopped");
     assert_int_equal(fleet_free(&w->core.fleet), 4);
 }
 
@@ -358,7 +358,7 @@ static void a_job_that_was_done_before_it_heard_has_succeeded(void **state)
     assert_true(supervisor_ends(w, &s, OUTCOME_SUCCEEDED));
     sched_turn(w);
     assert_string_equal(sched_state_name(w, id), "succeeded");
-    assert_string_equal(sched_events(w, id, events), "submitted placed started cancelled finished");
+    assert_string_equal(sched_events(w, id, events), "submitted placed started stopping finished");
 }
 
 static void a_job_that_is_over_cannot_be_cancelled(void **state)
@@ -439,7 +439,7 @@ static void of_two_moves_at_once_the_second_sees_the_first(void **state)
     assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
     assert_non_null(strstr(e.text, "a stopping job cannot be retried"));
     assert_string_equal(sched_state_name(w, id), "stopping");
-    assert_string_equal(sched_events(w, id, events), "submitted placed cancelled");
+    assert_string_equal(sched_events(w, id, events), "submitted placed stopping");
 }
 
 static void a_move_that_is_always_too_late_gives_up(void **state)
