@@ -54,8 +54,8 @@ void dataset_done(struct dataset *d);
 enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e);
 enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e);
 void dataset_digest(const void *text, size_t n, char out_hex[65]);
-/* SHA-256 of what the data is, whenever and wherever it was staged: format, columns, and each shard's records and SHA-256. Two
- * stagings of one file cut alike have the same; it is what a model says that it was trained on. */
+/* SHA-256 of what the data is, whenever and wherever it was staged: format, columns, and each shard's records
+ * and SHA-256. Two stagings of one file cut alike have the same; a model says by it what it was trained on. */
 void dataset_content_digest(const struct dataset *d, char out_hex[65]);
 /* PREFIX/manifest.json of `store`; also its digest. ERR_NOT_FOUND says that nothing is staged there and how
  * to stage it. */

@@ -81,11 +81,13 @@ bool job_id_is_valid(const char *text);
 
 /* Names in the state. */
 enum { JOB_KEY_BYTES = 128 };
-const char *job_key(const char *id, char out[JOB_KEY_BYTES]);                    /* job/ID */
-const char *job_pulse_key(const char *id, char out[JOB_KEY_BYTES]);              /* pulse/ID: progress, see attempt.h */
-const char *job_result_key(const char *id, char out[JOB_KEY_BYTES]);             /* result/ID */
-const char *job_events_key(const char *id, char out[JOB_KEY_BYTES]);             /* events/ID: how many events its attempts told */
-const char *job_checkpoint_key(const char *id, char out[JOB_KEY_BYTES]);         /* checkpoint/ID: the newest manifest: a hint */
+const char *job_key(const char *id, char out[JOB_KEY_BYTES]);        /* job/ID */
+const char *job_pulse_key(const char *id, char out[JOB_KEY_BYTES]);  /* pulse/ID: progress, see attempt.h */
+const char *job_result_key(const char *id, char out[JOB_KEY_BYTES]); /* result/ID */
+const char *job_events_key(const char *id,
+                           char out[JOB_KEY_BYTES]); /* events/ID: how many events its attempts told */
+const char *job_checkpoint_key(const char *id,
+                               char out[JOB_KEY_BYTES]); /* checkpoint/ID: the newest manifest: a hint */
 const char *job_attempt_key(const char *id, int64_t n, char out[JOB_KEY_BYTES]); /* attempt/ID/N */
 const char *job_plan_key(const char *id, int64_t n, char out[JOB_KEY_BYTES]);    /* plan/ID/N */
 const char *job_lease_name(const char *id, char out[JOB_KEY_BYTES]); /* attempt/ID: one attempt at a time */

@@ -105,10 +105,10 @@ static json_t *report_json(const struct ledger_report *r, const struct beside *b
     json_t *bad =
         r->ok ? json_null()
               : json_pack("{s:I,s:s,s:s}", "seq", (json_int_t)r->bad_seq, "key", r->bad_key, "why", r->why);
-    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:I,s:o,s:o}", "ok", (int)r->ok, "records", (json_int_t)r->records,
-                     "segments", (json_int_t)r->segments, "heads", (json_int_t)r->heads, "superseded",
-                     (json_int_t)r->superseded, "end_known", (int)b->has_head, "waiting", (json_int_t)b->waiting, "last",
-                     last, "bad", bad);
+    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:I,s:o,s:o}", "ok", (int)r->ok, "records",
+                     (json_int_t)r->records, "segments", (json_int_t)r->segments, "heads",
+                     (json_int_t)r->heads, "superseded", (json_int_t)r->superseded, "end_known",
+                     (int)b->has_head, "waiting", (json_int_t)b->waiting, "last", last, "bad", bad);
 }
 
 static enum err_code tell(const struct ledger_report *r, const struct beside *b, struct err *e)
@@ -141,9 +141,10 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
         prove(&audit, beside.has_head ? &beside.head : NULL, NULL, NULL, &report, e))
         return e->code;
     if (report.ok && report.records == 0 && !beside.answers)
-        return err_set(e, ERR_RETRY,
-                       "the ledger is empty and the state does not answer: nothing is proved; start the services "
-                       "(`sovrun up`) and ask again");
+        return err_set(
+            e, ERR_RETRY,
+            "the ledger is empty and the state does not answer: nothing is proved; start the services "
+            "(`sovrun up`) and ask again");
     c->status = report.ok ? CLI_DONE : CLI_FAILED;
     if (!c->json)
         return tell(&report, &beside, e);

@@ -200,8 +200,10 @@ static void signals_are_back_to_their_defaults(void **state)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    assert_prints("grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\t'",
-                  "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
+    /* Signals 32 and 33 are glibc's own: it lets nobody touch them, whatever our own parent did to them. */
+    assert_prints(
+        "grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\t' | sed 's/0000000180000000/0000000000000000/'",
+        "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
     sigprocmask(SIG_UNBLOCK, &set, NULL);
     signal(SIGPIPE, before);
 }
