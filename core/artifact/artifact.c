@@ -132,13 +132,14 @@ enum err_code artifact_get_part(struct store *s, const struct secret *data_key, 
 {
     invariant(part < a->part_count);
     const struct artifact_part *p = &a->parts[part];
-    CLEANUP(buf_done) struct buf sealed = BUF_INIT(STORE_OBJECT_BYTES_MAX);
+    CLEANUP(buf_done) struct buf sealed = BUF_INIT(MIN(p->sealed_bytes, (uint64_t)STORE_OBJECT_BYTES_MAX));
     char name[ARTIFACT_NAME_BYTES];
     struct seal_context context;
 
     if (store_get(s, p->key, p->version, 0, UINT64_MAX, &sealed, NULL, e)) {
-        if (e->code == ERR_NOT_FOUND)
-            e->code = ERR_CORRUPT; /* the manifest is there, the part is not */
+        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT || e->code == ERR_USAGE)
+            e->code =
+                ERR_CORRUPT; /* the manifest is there; the part is not, has grown, or has no valid name */
         return err_wrap(e, "part %zu", part);
     }
     if (check_part_hash(p, &sealed, e) || part_context(a, part, p->key, p->plain_bytes, name, &context, e) ||
@@ -194,6 +195,14 @@ enum err_code artifact_commit(struct store *s, const struct signer *signer, stru
     return OK;
 }
 
+/* Whatever keeps a manifest from being one. */
+static enum err_code no_manifest(const char *key, struct err *e)
+{
+    if (e->code == ERR_LIMIT || e->code == ERR_USAGE)
+        e->code = ERR_CORRUPT;
+    return err_wrap(e, "manifest %s", key);
+}
+
 /* A signed manifest that was copied to another place is not a manifest of that place. */
 static enum err_code check_place(const struct artifact *a, const char *key, struct err *e)
 {
@@ -217,11 +226,11 @@ enum err_code artifact_load(struct store *s, const char *key, const struct artif
     struct store_info info;
 
     if (store_get(s, key, NULL, 0, UINT64_MAX, &envelope, &info, e))
-        return e->code;
+        return e->code == ERR_LIMIT ? no_manifest(key, e) : e->code;
     if (dsse_open(envelope.data, envelope.len, ARTIFACT_PAYLOAD_TYPE, trust->public_key, trust->count,
                   &payload, e) ||
         artifact_from_text(payload.data, payload.len, &a, e) || check_place(&a, key, e))
-        return err_wrap(e, "manifest %s", key);
+        return no_manifest(key, e);
     if (text_copy(a.manifest_key, sizeof(a.manifest_key), key, "manifest key", e))
         return e->code;
     memcpy(a.manifest_version, info.version, sizeof(info.version));

@@ -174,7 +174,7 @@ static enum err_code check_no_holes(const struct tensors *t, const uint8_t *data
     return OK;
 }
 
-enum err_code tensors_read(const void *file, size_t n, struct tensors *out, struct err *e)
+static enum err_code read_file(const void *file, size_t n, struct tensors *out, struct err *e)
 {
     CLEANUP(tensors_done) struct tensors t = { 0 };
     CLEANUP(json_donep) json_t *header = NULL;
@@ -214,6 +214,14 @@ enum err_code tensors_read(const void *file, size_t n, struct tensors *out, stru
     *out = t;
     t = (struct tensors){ 0 };
     return OK;
+}
+
+enum err_code tensors_read(const void *file, size_t n, struct tensors *out, struct err *e)
+{
+    enum err_code code = read_file(file, n, out, e);
+    if (code == ERR_LIMIT)
+        code = e->code = ERR_CORRUPT; /* too deep, too long a name: no file of ours */
+    return code;
 }
 
 const struct tensor *tensors_find(const struct tensors *t, const char *name)
