@@ -1,9 +1,9 @@
 /*
  * buf.h - growable bytes with a stated maximum.
  *
- * Adding never fails on the spot: what does not fit sets a flag, nothing more is added, and the writer asks once
- * at the end with buf_check(). So a page of additions needs one error path. The bytes are always followed by a
- * NUL that is not counted, so a buffer of text can be read as a string.
+ * Adding never fails on the spot: what does not fit sets a flag, nothing more is added, and the writer asks
+ * once at the end with buf_check(). So a page of additions needs one error path. The bytes are always
+ * followed by a NUL that is not counted, so a buffer of text can be read as a string.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H

@@ -1,5 +1,7 @@
 #include "base/err.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,18 +57,16 @@ enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...)
 
 enum err_code err_wrap(struct err *e, const char *fmt, ...)
 {
-    char front[ERR_TEXT_BYTES];
-    char back[ERR_TEXT_BYTES];
+    char whole[2 * ERR_TEXT_BYTES];
     va_list ap;
 
     invariant(e->code != OK);
     va_start(ap, fmt);
-    vsnprintf(front, sizeof(front), fmt, ap);
+    int n = vsnprintf(whole, ERR_TEXT_BYTES, fmt, ap);
     va_end(ap);
-    memcpy(back, e->text, sizeof(back));
-    /* A text that has grown too long loses its end: the front tells where to look. */
-    if (snprintf(e->text, sizeof(e->text), "%s: %s", front, back) >= (int)sizeof(e->text))
-        memcpy(e->text + sizeof(e->text) - 4, "...", 4);
+    size_t front = MIN((size_t)MAX(n, 0), (size_t)ERR_TEXT_BYTES - 1);
+    snprintf(whole + front, sizeof(whole) - front, ": %s", e->text);
+    text_fit(e->text, sizeof(e->text), whole);
     return e->code;
 }
 

@@ -2,8 +2,8 @@
  * err.h - what went wrong: a code to act on and a sentence to read.
  *
  * A function that can fail returns `enum err_code` and takes `struct err *e` last. There is one code for each
- * thing that a caller can do about a failure, never one for each thing that can go wrong: the detail is in the
- * sentence, which grows from the front on its way up ("submit job 'a': get s3://d/m.json: HTTP 403").
+ * thing that a caller can do about a failure, never one for each thing that can go wrong: the detail is in
+ * the sentence, which grows from the front on its way up ("submit job 'a': get s3://d/m.json: HTTP 403").
  *
  * `e` is never NULL. Outputs change only on success. Code in base, core and kernels neither logs an error nor
  * exits; a program logs it once, where it stops passing it on.
@@ -40,7 +40,7 @@ enum MUST_CHECK err_code {
     ERR_CODE_COUNT
 };
 
-enum { ERR_TEXT_BYTES = 768 };
+enum { ERR_TEXT_BYTES = 1024 };
 
 struct err {
     enum err_code code;

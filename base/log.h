@@ -4,8 +4,8 @@
  *     log_info("job.placed", "job=%s nodes=%d", id, n);
  *     2026-11-22T10:15:00.123Z info  scheduler job.placed job=261122-k3m9qz nodes=1
  *
- * error: someone must act. warn: we carried on, and the line says so. info: one per change of state. debug: off
- * unless asked for. Programs log; base, core and kernels log at debug only. Never a secret.
+ * error: someone must act. warn: we carried on, and the line says so. info: one per change of state. debug:
+ * off unless asked for. Programs log; base, core and kernels log at debug only. Never a secret.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

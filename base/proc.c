@@ -308,20 +308,31 @@ void proc_become_subreaper(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-static void kill_each_child(void)
+size_t proc_children(pid_t parent, struct proc_id *out, size_t max)
 {
     struct err ignored = ERR_INIT;
     struct proc_stat st;
     struct dirent *entry;
+    size_t count = 0;
     DIR *proc = opendir("/proc");
     if (!proc)
-        return;
-    while ((entry = readdir(proc)) != NULL) {
+        return 0;
+    while (count < max && (entry = readdir(proc)) != NULL) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && read_stat(pid, &st, &ignored) == OK && st.parent == getpid() && st.state != 'Z')
-            kill(pid, SIGKILL);
+        if (pid > 0 && read_stat(pid, &st, &ignored) == OK && st.parent == parent && st.state != 'Z')
+            out[count++] = (struct proc_id){ .pid = pid, .start_ticks = st.start_ticks };
     }
     closedir(proc);
+    return count;
+}
+
+static void kill_each_child(void)
+{
+    enum { AT_ONCE = 64 }; /* who calls this calls it again */
+    struct proc_id children[AT_ONCE];
+    size_t count = proc_children(getpid(), children, AT_ONCE);
+    for (size_t i = 0; i < count; i++)
+        kill(children[i].pid, SIGKILL); /* it is ours to wait for, so its number cannot have changed hands */
 }
 
 void proc_kill_children(int64_t within_ms)

@@ -1,8 +1,9 @@
 /*
  * proc.h - child processes: start them cleanly, know them surely, leave none behind.
  *
- * A process is known by (pid, start time): a pid alone may have been given to somebody else. Everything a child
- * gets is stated: file descriptors above 2 are closed, signals are back to their defaults, the environment is given.
+ * A process is known by (pid, start time): a pid alone may have been given to somebody else. Everything a
+ * child gets is stated: file descriptors above 2 are closed, signals are back to their defaults, the
+ * environment is given.
  */
 #ifndef BASE_PROC_H
 #define BASE_PROC_H
@@ -28,12 +29,16 @@ struct proc_options {
 };
 #define PROC_OPTIONS_INIT { .in = -1, .out = -1, .err = -1 }
 
-/* ERR_NOT_FOUND where argv[0] is no program; the child's exec failure is reported here, not by its exit code. */
+/* ERR_NOT_FOUND where argv[0] is no program; the child's exec failure is reported here, not by its exit code.
+ */
 enum err_code proc_start(const struct proc_options *o, struct proc_id *out, struct err *e);
 
 bool proc_alive(struct proc_id id); /* false for a zombie and for a pid that is somebody else now */
 enum err_code proc_identify(pid_t pid, struct proc_id *out, struct err *e);
 void proc_signal(struct proc_id id, int signal); /* nothing where it is gone */
+
+/* The living children of `parent`, whichever of its threads started them; at most `max`. Returns how many. */
+size_t proc_children(pid_t parent, struct proc_id *out, size_t max);
 
 /* The same to all of the group that `id` leads (new_group, new_session). Also after the leader ended, until
  * it is waited for: so signal the group first, then wait. */

@@ -34,8 +34,8 @@ start_service() { # redis | rgw
 
 case $mode in
 all) dirs="unit fuzz kernels contract" scripts=$(ls tests/tidy/tidy.sh tests/system/test_*.sh tests/system/test_*.py) ;;
-fast) dirs="unit fuzz kernels contract" scripts= ;;
-threads) dirs= scripts= ;;
+fast) dirs="unit fuzz kernels contract" scripts='' ;;
+threads) dirs='' scripts='' ;;
 *) echo "usage: tests/run.sh all|fast|threads [NAME...]" >&2; exit 2 ;;
 esac
 list=()

@@ -2,11 +2,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "core/artifact/model_file.h"
 
 #include <string.h>
 #include <sys/resource.h>
 
-enum { MODEL_BYTES_MAX = STORE_OBJECT_BYTES_MAX, METADATA_BYTES_MAX = 8 << 20 };
+enum { MODEL_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
 
 json_t *export_tensor_table(const struct params *p)
 {
@@ -37,28 +38,18 @@ static void fill_tensors(const struct params *p, const float *params, struct ten
     }
 }
 
-static enum err_code model_metadata(const struct attempt_doc *doc, const struct encoding *encoding,
-                                    const struct dataset *dataset, json_t **out, struct err *e)
-{
-    CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);
-    CLEANUP(buf_done) struct buf text = BUF_INIT(METADATA_BYTES_MAX);
-
-    if (json_canonical(shape, &text, e))
-        return e->code;
-    *out = json_pack("{s:s,s:s,s:s,s:s}", "format", "sovrun.mlp.v1", "encoding", buf_text(&text), "model",
-                     "{\"activation\":\"relu\",\"kind\":\"mlp\"}", "dataset_digest", doc->dataset_digest);
-    return OK;
-}
-
-static enum err_code write_file(const struct checkpoint_place *p, const struct model *model,
-                                const float *params, const struct encoding *encoding,
-                                const struct dataset *dataset, struct buf *out, struct err *e)
+static enum err_code write_file(const struct model *model, const float *params,
+                                const struct encoding *encoding, const struct dataset *dataset, struct buf *out,
+                                struct err *e)
 {
     CLEANUP(freep) struct tensor *tensors = mem_array(model->params.tensor_count, sizeof(*tensors));
+    CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);
     CLEANUP(json_donep) json_t *metadata = NULL;
+    char content[SHA256_HEX_BYTES];
 
     fill_tensors(&model->params, params, tensors);
-    if (model_metadata(p->doc, encoding, dataset, &metadata, e))
+    dataset_content_digest(dataset, content);
+    if (model_file_metadata(shape, content, &metadata, e))
         return e->code;
     return tensors_write(tensors, model->params.tensor_count, metadata, out, e);
 }
@@ -84,7 +75,7 @@ enum err_code export_model(const struct checkpoint_place *p, const struct model 
     struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
     struct export_result r = { 0 };
 
-    if (write_file(p, model, params, encoding, dataset, &file, e))
+    if (write_file(model, params, encoding, dataset, &file, e))
         return err_wrap(e, "model file");
     checkpoint_describe(p, ARTIFACT_MODEL, step, &a);
     a.part_count = 1;

@@ -341,11 +341,12 @@ static enum err_code prepare(struct worker *w, int64_t *out_step, struct err *e)
 
 static json_t *describe_state(const struct worker *w)
 {
-    char loss[NUM_TEXT_BYTES];
+    char loss[NUM_TEXT_BYTES], content[SHA256_HEX_BYTES];
     snprintf(loss, sizeof(loss), "%.17g", w->pulse.loss);
-    return json_pack("{s:o,s:o,s:I,s:I,s:s}", "encoding", encoding_to_json(&w->encoding, &w->dataset),
+    dataset_content_digest(&w->dataset, content);
+    return json_pack("{s:o,s:o,s:I,s:I,s:s,s:s}", "encoding", encoding_to_json(&w->encoding, &w->dataset),
                      "tensors", export_tensor_table(&w->model->params), "epoch", (json_int_t)w->pulse.epoch,
-                     "steps", (json_int_t)w->pulse.steps, "loss", loss);
+                     "steps", (json_int_t)w->pulse.steps, "loss", loss, "dataset_content", content);
 }
 
 static enum err_code save(struct worker *w, int64_t step, struct err *e)

@@ -1,6 +1,7 @@
 /*
- * One list of members, written once for each direction. Every member must be there, and no other: an old supervisor and a
- * new trainer shall notice each other. No error quotes a value, as any of them may be a secret in the wrong place.
+ * One list of members, written once for each direction. Every member must be there, and no other: an old
+ * supervisor and a new trainer shall notice each other. No error quotes a value, as any of them may be a
+ * secret in the wrong place.
  */
 #include "core/cluster/attempt_doc.h"
 
@@ -42,10 +43,11 @@ static json_t *secret_to_json(const struct secret *s)
 static json_t *store_to_json(const struct attempt_store *s)
 {
     const struct store_place *p = &s->place;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "kind", store_kind_names[p->kind], "bucket",
-                     p->bucket, "root", p->root, "endpoint", p->endpoint, "region", p->region, "ca_file", p->ca_file,
-                     "path_style", p->path_style, "access_key", secret_to_json(s->credentials.access_key),
-                     "secret_key", secret_to_json(s->credentials.secret_key), "session_token",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "kind", store_kind_names[p->kind],
+                     "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint, "region", p->region,
+                     "ca_file", p->ca_file, "path_style", p->path_style, "access_key",
+                     secret_to_json(s->credentials.access_key), "secret_key",
+                     secret_to_json(s->credentials.secret_key), "session_token",
                      secret_to_json(s->credentials.session_token));
 }
 
@@ -59,20 +61,22 @@ static json_t *state_to_json(const struct attempt_doc *d)
 
 static json_t *keys_to_json(const struct keys_config *k)
 {
-    return json_pack("{s:s, s:s, s:b}", "provider", keys_provider_names[k->provider], "dir", k->dir, "kms_required",
-                     k->kms_required);
+    return json_pack("{s:s, s:s, s:b}", "provider", keys_provider_names[k->provider], "dir", k->dir,
+                     "kms_required", k->kms_required);
 }
 
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e)
 {
-    CLEANUP(json_donep) json_t *j = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:s, s:I}}", "version",
-        DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job, "attempt", (json_int_t)d->attempt,
-        "token", (json_int_t)d->token, "spec", job_spec_to_json(&d->spec), "spec_digest", d->spec_digest,
-        "dataset_digest", d->dataset_digest, "data", store_to_json(&d->data), "models", store_to_json(&d->models),
-        "state", state_to_json(d), "keys", keys_to_json(&d->keys), "data_key", secret_to_json(d->data_key),
-        "wrapped_key", d->wrapped_key, "signing_seed", secret_to_json(d->signing_seed), "first_plan", "digest",
-        d->first_plan_digest, "epoch", (json_int_t)d->first_plan_epoch);
+    CLEANUP(json_donep)
+    json_t *j = json_pack(
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:s, s:I}}",
+        "version", DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job, "attempt",
+        (json_int_t)d->attempt, "token", (json_int_t)d->token, "spec", job_spec_to_json(&d->spec),
+        "spec_digest", d->spec_digest, "dataset_digest", d->dataset_digest, "data", store_to_json(&d->data),
+        "models", store_to_json(&d->models), "state", state_to_json(d), "keys", keys_to_json(&d->keys),
+        "data_key", secret_to_json(d->data_key), "wrapped_key", d->wrapped_key, "signing_seed",
+        secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest, "epoch",
+        (json_int_t)d->first_plan_epoch);
     if (!j)
         return err_set(e, ERR_USAGE, "%s: a member is not UTF-8", doc_name);
     if (json_canonical(j, out, e))
@@ -148,7 +152,8 @@ static enum err_code read_secret(const struct part *p, const char *name, size_t 
 }
 
 /* The member `name` as a part with exactly `members` members. */
-static enum err_code enter(const struct part *p, const char *name, const char *what, size_t members, struct part *out)
+static enum err_code enter(const struct part *p, const char *name, const char *what, size_t members,
+                           struct part *out)
 {
     json_t *object;
     if (json_get_object(p->object, p->what, name, &object, p->e))
@@ -159,12 +164,14 @@ static enum err_code enter(const struct part *p, const char *name, const char *w
     return OK;
 }
 
-static enum err_code read_store(const struct part *doc, const char *name, const char *what, struct attempt_store *out)
+static enum err_code read_store(const struct part *doc, const char *name, const char *what,
+                                struct attempt_store *out)
 {
     struct store_place *place = &out->place;
     struct cluster_credentials *c = &out->credentials;
-    struct part p;
-    if (enter(doc, name, what, STORE_MEMBERS, &p) || read_choice(&p, "kind", store_kind_names, &place->kind) ||
+    struct part p = *doc;
+    if (enter(doc, name, what, STORE_MEMBERS, &p) ||
+        read_choice(&p, "kind", store_kind_names, &place->kind) ||
         read_text(&p, "bucket", place->bucket, sizeof(place->bucket)) ||
         read_text(&p, "root", place->root, sizeof(place->root)) ||
         read_text(&p, "endpoint", place->endpoint, sizeof(place->endpoint)) ||
@@ -180,7 +187,7 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
 
 static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
 {
-    struct part p;
+    struct part p = *doc;
     if (enter(doc, "state", "attempt document's state", STATE_MEMBERS, &p) ||
         read_text(&p, "address", d->state.address, sizeof(d->state.address)) ||
         read_text(&p, "cluster", d->state.cluster, sizeof(d->state.cluster)) ||
@@ -193,7 +200,7 @@ static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
 
 static enum err_code read_keys(const struct part *doc, struct attempt_doc *d)
 {
-    struct part p;
+    struct part p = *doc;
     if (enter(doc, "keys", "attempt document's keys", KEYS_MEMBERS, &p) ||
         read_choice(&p, "provider", keys_provider_names, &d->keys.provider) ||
         read_text(&p, "dir", d->keys.dir, sizeof(d->keys.dir)) ||
@@ -209,14 +216,17 @@ static enum err_code read_job(const struct part *doc, struct attempt_doc *d)
 {
     enum { PLAN_MEMBERS = 2 };
     json_t *spec;
-    struct part plan;
+    struct part plan = *doc;
     if (read_text(doc, "cluster", d->cluster, sizeof(d->cluster)) ||
-        read_text(doc, "region", d->region, sizeof(d->region)) || read_text(doc, "job", d->job, sizeof(d->job)) ||
-        read_i64(doc, "attempt", 1, &d->attempt) || read_i64(doc, "token", 1, &d->token) ||
-        json_get_object(doc->object, doc->what, "spec", &spec, doc->e) || job_spec_from_json(spec, &d->spec, doc->e) ||
-        read_digest(doc, "spec_digest", d->spec_digest) || read_digest(doc, "dataset_digest", d->dataset_digest) ||
+        read_text(doc, "region", d->region, sizeof(d->region)) ||
+        read_text(doc, "job", d->job, sizeof(d->job)) || read_i64(doc, "attempt", 1, &d->attempt) ||
+        read_i64(doc, "token", 1, &d->token) ||
+        json_get_object(doc->object, doc->what, "spec", &spec, doc->e) ||
+        job_spec_from_json(spec, &d->spec, doc->e) || read_digest(doc, "spec_digest", d->spec_digest) ||
+        read_digest(doc, "dataset_digest", d->dataset_digest) ||
         enter(doc, "first_plan", "attempt document's first plan", PLAN_MEMBERS, &plan) ||
-        read_digest(&plan, "digest", d->first_plan_digest) || read_i64(&plan, "epoch", 0, &d->first_plan_epoch))
+        read_digest(&plan, "digest", d->first_plan_digest) ||
+        read_i64(&plan, "epoch", 0, &d->first_plan_epoch))
         return doc->e->code;
     if (!job_id_is_valid(d->job))
         return err_set(doc->e, ERR_CORRUPT, "%s: 'job' must be a job's id", doc->what);
@@ -229,8 +239,8 @@ static enum err_code read_version(const struct part *doc)
     if (json_get_i64(doc->object, doc->what, "version", &version, doc->e))
         return doc->e->code;
     if (version != DOC_VERSION)
-        return err_set(doc->e, ERR_CORRUPT, "%s: has version %" PRId64 ", and this program knows %d", doc->what,
-                       version, DOC_VERSION);
+        return err_set(doc->e, ERR_CORRUPT, "%s: has version %" PRId64 ", and this program knows %d",
+                       doc->what, version, DOC_VERSION);
     if (json_object_size(doc->object) > DOC_MEMBERS)
         return err_set(doc->e, ERR_CORRUPT, "%s: holds a member that this version does not know", doc->what);
     return OK;
@@ -249,7 +259,8 @@ enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_d
         return err_set(e, ERR_CORRUPT, "%s: is cut off or no JSON (%zu bytes)", doc_name, n);
     }
     const struct part doc = { j, doc_name, e };
-    if (read_version(&doc) || read_job(&doc, &d) || read_store(&doc, "data", "attempt document's data", &d.data) ||
+    if (read_version(&doc) || read_job(&doc, &d) ||
+        read_store(&doc, "data", "attempt document's data", &d.data) ||
         read_store(&doc, "models", "attempt document's models", &d.models) || read_state(&doc, &d) ||
         read_keys(&doc, &d))
         return e->code;

@@ -1,8 +1,9 @@
 /*
  * attempt_doc.h - all that the ranks of one attempt need, on rank 0's standard input.
  *
- * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments, environment or on disk.
- * JSON, version 1; secrets are base64 members of it and nowhere else. Both sides wipe the text when they have parsed it.
+ * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments,
+ * environment or on disk. JSON, version 1; secrets are base64 members of it and nowhere else. Both sides wipe
+ * the text when they have parsed it.
  */
 #ifndef CORE_CLUSTER_ATTEMPT_DOC_H
 #define CORE_CLUSTER_ATTEMPT_DOC_H
@@ -30,11 +31,13 @@ struct attempt_doc {
     struct secret *data_key;       /* this attempt's, and its wrapped form */
     char wrapped_key[KEYS_WRAPPED_BYTES_MAX];
     struct secret *signing_seed;
-    char first_plan_digest[65];    /* of the plan of the epoch that the scheduler planned: the trainer's must be the same */
+    char first_plan_digest[65]; /* of the plan of the epoch that the scheduler planned: the trainer's must be
+                                   the same */
     int64_t first_plan_epoch;
 };
 void attempt_doc_done(struct attempt_doc *d);
-enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e); /* wipe it: buf_wipe() */
+enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out,
+                                  struct err *e); /* wipe it: buf_wipe() */
 enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_doc *out, struct err *e);
 
 #endif

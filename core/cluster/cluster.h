@@ -1,12 +1,17 @@
 /*
  * cluster.h - one cluster's configuration, and opening what it names.
  *
- * HOME/sovrun.yaml says where the state, the stores, the keys, the queues and the nodes are. Every program loads it the same
- * way; relative paths are relative to HOME. No secret stands in it: it names files (0600) that hold them. cluster_init_home()
- * writes a whole embedded cluster (private Redis, dir store, file keys) for `sovrun up` and `sovrun run`.
+ * HOME/sovrun.yaml says where the state, the stores, the keys, the queues and the nodes are. Every program
+ * loads it the same way; relative paths are relative to HOME. No secret stands in it: it names files (0600)
+ * that hold them. cluster_init_home() writes a whole embedded cluster (private Redis, dir store, file keys)
+ * for `sovrun up` and `sovrun run`.
  *
- *     HOME/sovrun.yaml   HOME/keys/NAME.vN.key, signing.pem, signing.pub.pem   HOME/store/BUCKET/   HOME/redis/
- *     HOME/run/api.sock, token, redis.sock, *.pid, lock                  HOME/log/            HOME/attempts/JOB.N/
+ *     HOME/sovrun.yaml                                     HOME/store/BUCKET/
+ *     HOME/keys/NAME.vN.key, signing.pem, signing.pub.pem  HOME/redis/
+ *     HOME/run/api.sock, api.port, token, redis.sock, ...  HOME/log/
+ *                                                          HOME/attempts/JOB.N/
+ *
+ * docs/FORMATS.md has all of it.
  */
 #ifndef CORE_CLUSTER_CLUSTER_H
 #define CORE_CLUSTER_CLUSTER_H
@@ -18,14 +23,21 @@
 #include "core/state/state.h"
 #include "core/store/store.h"
 
-enum { CLUSTER_STORES_MAX = 32, CLUSTER_BUCKETS_MAX = 16, CLUSTER_QUEUES_MAX = 32, CLUSTER_NODES_MAX = 1024, CLUSTER_PATH_BYTES = 512 };
+enum {
+    CLUSTER_STORES_MAX = 32,
+    CLUSTER_BUCKETS_MAX = 16,
+    CLUSTER_QUEUES_MAX = 32,
+    CLUSTER_NODES_MAX = 1024,
+    CLUSTER_PATH_BYTES = 512
+};
 
 struct cluster_store {
     char buckets[CLUSTER_BUCKETS_MAX][STORE_BUCKET_BYTES];
     size_t bucket_count;
-    int kind;                              /* enum store_kind */
-    char root[CLUSTER_PATH_BYTES];         /* dir */
-    char endpoint[256], region[64], ca_file[CLUSTER_PATH_BYTES], credentials_file[CLUSTER_PATH_BYTES]; /* s3 */
+    int kind;                      /* enum store_kind */
+    char root[CLUSTER_PATH_BYTES]; /* dir */
+    char endpoint[256], region[64], ca_file[CLUSTER_PATH_BYTES],
+        credentials_file[CLUSTER_PATH_BYTES]; /* s3 */
     bool path_style;
 };
 struct cluster_queue {
@@ -45,23 +57,23 @@ struct cluster_state {
 };
 struct cluster_api {
     char socket[CLUSTER_PATH_BYTES];
-    char listen[64];                       /* "127.0.0.1:0": a free port, written to run/api.port; "": no TCP */
+    char listen[64]; /* "127.0.0.1:0": a free port, written to run/api.port; "": no TCP */
     char token_file[CLUSTER_PATH_BYTES];
 };
 struct cluster_ledger {
     char bucket[STORE_BUCKET_BYTES], prefix[256];
-    int lock;          /* enum store_lock_mode */
+    int lock; /* enum store_lock_mode */
     int64_t retain_ms;
 };
 struct cluster_timing {
     int64_t leader_lease_ms, attempt_lease_ms, stop_grace_ms;
 };
 struct cluster_launch {
-    char mpirun[CLUSTER_PATH_BYTES]; /* "mpirun" */
+    char mpirun[CLUSTER_PATH_BYTES];  /* "mpirun" */
     char trainer[CLUSTER_PATH_BYTES]; /* "" : sovrun-trainer beside the running program */
-    char transport[64];               /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
+    char transport[64]; /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
     bool oversubscribe;
-    uint64_t log_bytes_max;           /* of one attempt */
+    uint64_t log_bytes_max; /* of one attempt */
 };
 struct cluster {
     char home[CLUSTER_PATH_BYTES]; /* absolute; not in the file */
@@ -71,7 +83,7 @@ struct cluster {
     struct cluster_store stores[CLUSTER_STORES_MAX];
     size_t store_count;
     struct keys_config keys;
-    char signing_key[CLUSTER_PATH_BYTES]; /* PEM, 0600; its public half beside it as .pub.pem */
+    char signing_key[CLUSTER_PATH_BYTES];         /* PEM, 0600; its public half beside it as .pub.pem */
     char default_data_bucket[STORE_BUCKET_BYTES]; /* where `run` and `submit` stage plain files */
     struct cluster_ledger ledger;
     struct policy policy;
@@ -84,28 +96,35 @@ struct cluster {
 };
 extern const struct conf_field cluster_fields[];
 
-/* HOME/sovrun.yaml (or config_file where not NULL), checked; paths made absolute. The struct is large: from the heap. */
+/* HOME/sovrun.yaml (or config_file where not NULL), checked; paths made absolute. The struct is large: from
+ * the heap. */
 enum err_code cluster_load(const char *home, const char *config_file, struct cluster **out, struct err *e);
 void cluster_free(struct cluster *c);
 DEFINE_CLEANUP_PTR(struct cluster, cluster_free)
 
-/* Folders (0700), sovrun.yaml, keys, buckets data, models, evidence: whatever is missing; what is there is left as it is. */
+/* Folders (0700), sovrun.yaml, keys, buckets data, models, evidence: whatever is missing; what is there is
+ * left as it is. */
 enum err_code cluster_init_home(const char *home, struct err *e);
 
 /* Which store holds a bucket: ERR_DENIED "bucket 'x' belongs to none of the cluster's stores". */
-enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out, struct err *e);
+enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out,
+                            struct err *e);
 /* The place's credentials (NULLs for dir). The caller frees the three. */
 struct cluster_credentials {
     struct secret *access_key, *secret_key, *session_token;
 };
 void cluster_credentials_done(struct cluster_credentials *c);
-enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct cluster_credentials *out, struct err *e);
+enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
+                                  struct cluster_credentials *out, struct err *e);
 
-enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out, struct err *e);
+enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
+                                 struct err *e);
 enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e);
 enum err_code cluster_open_state(const struct cluster *c, struct state **out, struct err *e);
-void cluster_state_config(const struct cluster *c, struct state_config *out); /* what cluster_open_state() opens */
-enum err_code cluster_state_password(const struct cluster *c, struct secret **out, struct err *e); /* NULL: none */
+void cluster_state_config(const struct cluster *c,
+                          struct state_config *out); /* what cluster_open_state() opens */
+enum err_code cluster_state_password(const struct cluster *c, struct secret **out,
+                                     struct err *e); /* NULL: none */
 enum err_code cluster_signer(const struct cluster *c, struct signer *out, struct err *e);
 enum err_code cluster_public_key(const struct cluster *c, uint8_t out[SIGN_PUBLIC_BYTES], struct err *e);
 

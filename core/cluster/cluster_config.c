@@ -1,6 +1,6 @@
 /*
- * The tables of sovrun.yaml, and what no table can say: that a bucket lies in one store only, that names do not repeat,
- * that nothing leaves the cluster's region, and that paths mean the same in every program.
+ * The tables of sovrun.yaml, and what no table can say: that a bucket lies in one store only, that names do
+ * not repeat, that nothing leaves the cluster's region, and that paths mean the same in every program.
  */
 #include "core/cluster/cluster_paths.h"
 
@@ -19,6 +19,7 @@ enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS, DAYS_MAX = 36500 };
 static const char *const durability_names[] = { "always", "dev", NULL };
 enum { DURABILITY_DEV = 1 };
 
+/* clang-format off */
 static const struct conf_field state_fields[] = {
     CONF_TEXT(cluster_state, address, "unix:run/redis.sock", "unix:PATH or HOST:PORT of the Redis"),
     CONF_TEXT(cluster_state, password_file, "", "file (0600) with the Redis password; empty: none"),
@@ -29,30 +30,36 @@ static const struct conf_field state_fields[] = {
 };
 
 static const struct conf_field api_fields[] = {
-    CONF_TEXT(cluster_api, socket, "run/api.sock", "Unix socket of the scheduler; callers are known by their uid"),
-    CONF_TEXT(cluster_api, listen, "", "address of the HTTP API, as 127.0.0.1:0 (a free port); empty: no TCP"),
+    CONF_TEXT(cluster_api, socket, "run/api.sock",
+              "Unix socket of the scheduler; callers are known by their uid"),
+    CONF_TEXT(cluster_api, listen, "",
+              "address of the HTTP API, as 127.0.0.1:0 (a free port); empty: no TCP"),
     CONF_TEXT(cluster_api, token_file, "run/token", "file (0600) with the API's token"),
     CONF_END,
 };
 
 static const struct conf_field bucket_name = {
-    "bucket", CONF_KIND_NAME, 0, STORE_BUCKET_BYTES, true, NULL, 1, STORE_BUCKET_BYTES - 1, .help = "bucket name",
+    .name = "bucket", .kind = CONF_KIND_NAME, .size = STORE_BUCKET_BYTES, .required = true,
+    .min = 1, .max = STORE_BUCKET_BYTES - 1, .help = "bucket name",
 };
 
 static const struct conf_field store_fields[] = {
-    CONF_LIST(cluster_store, buckets, bucket_count, CLUSTER_BUCKETS_MAX, NULL, &bucket_name, "the buckets it holds"),
+    CONF_LIST(cluster_store, buckets, bucket_count, CLUSTER_BUCKETS_MAX, NULL, &bucket_name,
+              "the buckets it holds"),
     CONF_CHOICE(cluster_store, kind, "dir", store_kind_names, "dir: files on this host; s3: an S3 service"),
     CONF_TEXT(cluster_store, root, "store", "dir: the folder that holds the buckets' folders"),
     CONF_TEXT(cluster_store, endpoint, "", "s3: https://HOST[:PORT]"),
     CONF_TEXT(cluster_store, region, "", "its region; empty: the cluster's. Another one is refused"),
     CONF_TEXT(cluster_store, ca_file, "", "s3: PEM file of the authority to trust; empty: the system's"),
-    CONF_TEXT(cluster_store, credentials_file, "", "s3: YAML file (0600): access_key, secret_key, session_token"),
+    CONF_TEXT(cluster_store, credentials_file, "",
+              "s3: YAML file (0600): access_key, secret_key, session_token"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
     CONF_END,
 };
 
 static const struct conf_field keys_fields[] = {
-    CONF_CHOICE(keys_config, provider, "file", keys_provider_names, "who wraps data keys; file is for development"),
+    CONF_CHOICE(keys_config, provider, "file", keys_provider_names,
+                "who wraps data keys; file is for development"),
     CONF_TEXT(keys_config, dir, "keys", "file: the folder of the key-encryption keys"),
     CONF_END,
 };
@@ -61,7 +68,8 @@ static const struct conf_field ledger_fields[] = {
     CONF_NAME(cluster_ledger, bucket, "evidence", "bucket of the audit ledger"),
     CONF_TEXT(cluster_ledger, prefix, "ledger", "key prefix in that bucket"),
     CONF_CHOICE(cluster_ledger, lock, "none", store_lock_names, "object lock of the ledger's objects"),
-    CONF_DURATION(cluster_ledger, retain_ms, "retain", "0", 0, DAYS_MAX * DAY_MS, "how long they stay locked"),
+    CONF_DURATION(cluster_ledger, retain_ms, "retain", "0", 0, DAYS_MAX * DAY_MS,
+                  "how long they stay locked"),
     CONF_END,
 };
 
@@ -91,9 +99,11 @@ static const struct conf_field timing_fields[] = {
 static const struct conf_field launch_fields[] = {
     CONF_TEXT(cluster_launch, mpirun, "mpirun", "the MPI launcher"),
     CONF_TEXT(cluster_launch, trainer, "", "the trainer; empty: sovrun-trainer beside the running program"),
-    CONF_TEXT(cluster_launch, transport, "self,vader", "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
+    CONF_TEXT(cluster_launch, transport, "self,vader",
+              "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
     CONF_BOOL(cluster_launch, oversubscribe, "false", "more ranks than cores are fine"),
-    CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12, "of the log of one attempt"),
+    CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12,
+              "of the log of one attempt"),
     CONF_END,
 };
 
@@ -104,16 +114,19 @@ const struct conf_field cluster_fields[] = {
     CONF_SECTION(cluster, api, api_fields, "how the scheduler is reached"),
     CONF_LIST(cluster, stores, store_count, CLUSTER_STORES_MAX, store_fields, NULL, "where the buckets are"),
     CONF_SECTION(cluster, keys, keys_fields, "who wraps the data keys"),
-    CONF_TEXT(cluster, signing_key, "keys/signing.pem", "Ed25519 key (PEM, 0600); its public half is *.pub.pem"),
+    CONF_TEXT(cluster, signing_key, "keys/signing.pem",
+              "Ed25519 key (PEM, 0600); its public half is *.pub.pem"),
     CONF_NAME(cluster, default_data_bucket, "data", "where plain files are staged"),
     CONF_SECTION(cluster, ledger, ledger_fields, "the audit ledger"),
     CONF_SECTION(cluster, policy, policy_fields, "what jobs may do"),
-    CONF_LIST(cluster, queues, queue_count, CLUSTER_QUEUES_MAX, queue_fields, NULL, "queues; none: one, 'default'"),
+    CONF_LIST(cluster, queues, queue_count, CLUSTER_QUEUES_MAX, queue_fields, NULL,
+              "queues; none: one, 'default'"),
     CONF_LIST(cluster, nodes, node_count, CLUSTER_NODES_MAX, node_fields, NULL, "nodes that run jobs"),
     CONF_SECTION(cluster, timing, timing_fields, "leases and patience"),
     CONF_SECTION(cluster, launch, launch_fields, "how ranks are started"),
     CONF_END,
 };
+/* clang-format on */
 
 /* ---- paths ---- */
 
@@ -126,14 +139,16 @@ enum err_code cluster_home_path(const char *home, char out[CLUSTER_PATH_BYTES], 
         return err_errno(e, "home '%s': current folder", home);
     while (text_starts(home, "./"))
         home += 2;
-    CLEANUP(freep) char *whole = strcmp(home, ".") == 0 || home[0] == '\0' ? mem_text(here) : path_join(here, home);
+    CLEANUP(freep)
+    char *whole = strcmp(home, ".") == 0 || home[0] == '\0' ? mem_text(here) : path_join(here, home);
     for (size_t n = strlen(whole); n > 1 && whole[n - 1] == '/'; n--)
         whole[n - 1] = '\0';
     return text_copy(out, CLUSTER_PATH_BYTES, whole, "home folder", e);
 }
 
 /* In place: relative to home becomes absolute; "" stays, as it means that there is none. */
-static enum err_code make_absolute(const char *home, char *path, size_t path_bytes, const char *what, struct err *e)
+static enum err_code make_absolute(const char *home, char *path, size_t path_bytes, const char *what,
+                                   struct err *e)
 {
     if (path[0] == '\0' || path[0] == '/')
         return OK;
@@ -145,10 +160,11 @@ static enum err_code make_absolute(const char *home, char *path, size_t path_byt
 static enum err_code check_socket(const char *path, const char *what, struct err *e)
 {
     if (strlen(path) > CLUSTER_SOCKET_PATH_MAX)
-        return err_set(e, ERR_USAGE,
-                       "%s: '%s' has %zu bytes, and the path of a Unix socket has at most %d; choose a shorter home "
-                       "folder, or reach it through a short symbolic link",
-                       what, path, strlen(path), CLUSTER_SOCKET_PATH_MAX);
+        return err_set(
+            e, ERR_USAGE,
+            "%s: '%s' has %zu bytes, and the path of a Unix socket has at most %d; choose a shorter home "
+            "folder, or reach it through a short symbolic link",
+            what, path, strlen(path), CLUSTER_SOCKET_PATH_MAX);
     return OK;
 }
 
@@ -194,7 +210,8 @@ static enum err_code resolve_paths(struct cluster *c, struct err *e)
         struct cluster_store *s = &c->stores[i];
         if (make_absolute(c->home, s->root, sizeof(s->root), "stores.root", e) ||
             make_absolute(c->home, s->ca_file, sizeof(s->ca_file), "stores.ca_file", e) ||
-            make_absolute(c->home, s->credentials_file, sizeof(s->credentials_file), "stores.credentials_file", e))
+            make_absolute(c->home, s->credentials_file, sizeof(s->credentials_file),
+                          "stores.credentials_file", e))
             return e->code;
     }
     /* A bare name is looked up on PATH. */
@@ -214,7 +231,8 @@ struct checker {
     struct err *e;
 };
 
-static enum err_code refuse(const struct checker *k, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static enum err_code refuse(const struct checker *k, const char *path, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 static enum err_code refuse(const struct checker *k, const char *path, const char *fmt, ...)
 {
     CLEANUP(buf_done) struct buf where = BUF_INIT(2048);
@@ -296,7 +314,8 @@ static enum err_code check(const struct conf_doc *doc, const struct cluster *c, 
         if (check_store(&k, c, i))
             return e->code;
     if (!cluster_find_store(c, c->default_data_bucket))
-        return refuse(&k, "default_data_bucket", "bucket '%s' belongs to none of the stores", c->default_data_bucket);
+        return refuse(&k, "default_data_bucket", "bucket '%s' belongs to none of the stores",
+                      c->default_data_bucket);
     if (!cluster_find_store(c, c->ledger.bucket))
         return refuse(&k, "ledger.bucket", "bucket '%s' belongs to none of the stores", c->ledger.bucket);
     if (c->ledger.lock != STORE_LOCK_NONE && c->ledger.retain_ms == 0)
@@ -344,7 +363,8 @@ enum err_code cluster_load(const char *home, const char *config_file, struct clu
     CLEANUP(freep) char *own = path_join(c->home, "sovrun.yaml");
     const char *file = config_file ? config_file : own;
     if (!file_exists(file))
-        return err_set(e, ERR_NOT_FOUND, "there is no '%s'; `sovrun up --home %s` makes a cluster", file, home);
+        return err_set(e, ERR_NOT_FOUND, "there is no '%s'; `sovrun up --home %s` makes a cluster", file,
+                       home);
     if (load_file(file, c, e))
         return e->code;
     if (resolve_paths(c, e))

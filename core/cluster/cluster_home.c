@@ -1,6 +1,7 @@
 /*
- * A whole embedded cluster in one folder. Each step makes what is missing and leaves what is there, so it can be run
- * again after a crash, or twice at once: files appear whole or not at all (file_create), and who comes second is content.
+ * A whole embedded cluster in one folder. Each step makes what is missing and leaves what is there, so it can
+ * be run again after a crash, or twice at once: files appear whole or not at all (file_create), and who comes
+ * second is content.
  */
 #include "core/cluster/cluster_paths.h"
 
@@ -17,7 +18,8 @@ enum { CONFIG_BYTES_MAX = 16 * 1024, SLOTS_MIN = 8, TOKEN_BYTES = 32, PEM_BYTES_
 
 static const char config_head[] =
     "# An embedded cluster: everything on this host. `sovrun config explain cluster` lists every setting.\n"
-    "# Relative paths are relative to this file's folder. Secrets stand in files of their own (0600), never here.\n"
+    "# Relative paths are relative to this file's folder. Secrets stand in files of their own (0600), never "
+    "here.\n"
     "\n"
     "# Both names are sealed into every checkpoint. Never change them once a job has run.\n"
     "name: embedded\n"
@@ -44,9 +46,10 @@ static const char config_head[] =
     "\n"
     "# Slots are ranks at once. More of them than cores are fine to try things, and slow.\n";
 
-static const char config_tail[] = "\n"
-                                  "timing: { leader_lease: 5s, attempt_lease: 10s, stop_grace: 30s }\n"
-                                  "launch: { transport: \"self,vader\", oversubscribe: true, log_bytes_max: 64MiB }\n";
+static const char config_tail[] =
+    "\n"
+    "timing: { leader_lease: 5s, attempt_lease: 10s, stop_grace: 30s }\n"
+    "launch: { transport: \"self,vader\", oversubscribe: true, log_bytes_max: 64MiB }\n";
 
 /* Fine where somebody else was faster. */
 static enum err_code create(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
@@ -146,7 +149,8 @@ static enum err_code make_token(const struct cluster *c, struct err *e)
 
 /* ---- buckets ---- */
 
-/* Of dir stores only: a bucket in S3 belongs to whoever runs that. Lockable, as a lock cannot be added later. */
+/* Of dir stores only: a bucket in S3 belongs to whoever runs that. Lockable, as a lock cannot be added later.
+ */
 static enum err_code make_buckets(const struct cluster *c, const struct cluster_store *s, struct err *e)
 {
     struct store_place place;
@@ -176,7 +180,8 @@ enum err_code cluster_init_home(const char *home, struct err *e)
     char path[CLUSTER_PATH_BYTES];
     if (cluster_home_path(home, path, e) || cluster_check_sockets(path, e))
         return e->code;
-    if (make_folders(path, e) || write_config(path, e) || cluster_load(path, NULL, &c, e) || make_contents(c, e))
+    if (make_folders(path, e) || write_config(path, e) || cluster_load(path, NULL, &c, e) ||
+        make_contents(c, e))
         return err_wrap(e, "set up '%s'", path);
     return OK;
 }

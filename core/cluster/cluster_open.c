@@ -7,11 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PEM_BYTES_MAX = 4096, CREDENTIAL_BYTES = 4096, CREDENTIALS_FILE_BYTES_MAX = 16 * 1024, STATE_TIMEOUT_MS = 2000 };
+enum {
+    PEM_BYTES_MAX = 4096,
+    CREDENTIAL_BYTES = 4096,
+    CREDENTIALS_FILE_BYTES_MAX = 16 * 1024,
+    STATE_TIMEOUT_MS = 2000
+};
 
 /* ---- stores ---- */
 
-enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out, struct err *e)
+enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out,
+                            struct err *e)
 {
     const struct cluster_store *s = cluster_find_store(c, bucket);
     struct store_place p = { 0 };
@@ -63,17 +69,18 @@ static enum err_code read_credentials(const char *file, struct cluster_credentia
         code = conf_bind(doc, credentials_fields, &t, &quiet);
     explicit_bzero(&quiet, sizeof(quiet));
     if (code)
-        return err_set(e, ERR_USAGE,
-                       "credentials '%s': must be YAML with access_key, secret_key and, if there is one, session_token",
-                       file);
+        return err_set(
+            e, ERR_USAGE,
+            "credentials '%s': must be YAML with access_key, secret_key and, if there is one, session_token",
+            file);
     out->access_key = secret_of(t.access_key);
     out->secret_key = secret_of(t.secret_key);
     out->session_token = secret_of(t.session_token);
     return OK;
 }
 
-enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct cluster_credentials *out,
-                                  struct err *e)
+enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
+                                  struct cluster_credentials *out, struct err *e)
 {
     const struct cluster_store *s = cluster_find_store(c, bucket);
     if (!s)
@@ -92,10 +99,11 @@ void cluster_credentials_done(struct cluster_credentials *c)
     *c = (struct cluster_credentials){ NULL, NULL, NULL };
 }
 
-enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out, struct err *e)
+enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
+                                 struct err *e)
 {
     CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
-    struct store_place place;
+    struct store_place place = { .kind = STORE_DIR };
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
     const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
@@ -112,7 +120,8 @@ enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, stru
 void cluster_state_config(const struct cluster *c, struct state_config *out)
 {
     *out = (struct state_config){ .timeout_ms = STATE_TIMEOUT_MS, .durability_dev = cluster_is_dev(c) };
-    _Static_assert(sizeof(out->address) == sizeof(c->state.address) && sizeof(out->cluster) == sizeof(c->name),
+    _Static_assert(sizeof(out->address) == sizeof(c->state.address) &&
+                       sizeof(out->cluster) == sizeof(c->name),
                    "copied whole");
     memcpy(out->address, c->state.address, sizeof(out->address));
     memcpy(out->cluster, c->name, sizeof(out->cluster));

@@ -8,10 +8,12 @@
 
 enum { CLUSTER_SOCKET_PATH_MAX = 107 }; /* sockaddr_un.sun_path, less its NUL */
 
-/* Absolute, without a slash at its end. Symbolic links stay: a short one is the way around the limit above. */
+/* Absolute, without a slash at its end. Symbolic links stay: a short one is the way around the limit above.
+ */
 enum err_code cluster_home_path(const char *home, char out[CLUSTER_PATH_BYTES], struct err *e);
 
-/* ERR_USAGE, with what to do, where the sockets of an embedded cluster in `home` would have too long a path. */
+/* ERR_USAGE, with what to do, where the sockets of an embedded cluster in `home` would have too long a path.
+ */
 enum err_code cluster_check_sockets(const char *home, struct err *e);
 
 const struct cluster_store *cluster_find_store(const struct cluster *c, const char *bucket); /* NULL: none */

@@ -103,6 +103,8 @@ struct conf_doc;
 /* `file` names it in errors (copied). */
 enum err_code conf_parse(const char *file, const void *text, size_t n, struct conf_doc **out, struct err *e);
 enum err_code conf_parse_file(const char *path, struct conf_doc **out, struct err *e);
+/* The same from JSON that is parsed already, at a fraction of the cost; its errors can name no line. */
+enum err_code conf_from_json(const char *file, const json_t *j, struct conf_doc **out, struct err *e);
 void conf_free(struct conf_doc *doc);
 DEFINE_CLEANUP_PTR(struct conf_doc, conf_free)
 
@@ -118,6 +120,9 @@ enum err_code conf_bind(const struct conf_doc *doc, const struct conf_field *fie
 /* Where `path` ("train.lr", "users[0].name") stands, for a later check's message: "job.yaml:12: train.lr";
  * without the line where it is not given; "--set train.lr". The text lies in `scratch`. */
 const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch);
+
+/* Is something given at `path`? */
+bool conf_has(const struct conf_doc *doc, const char *path);
 
 /* The struct as JSON: every field, defaults too; conf_parse() and conf_bind() read it back to the same
  * struct. Left out is what was not given, has no default, and may not be written empty. */

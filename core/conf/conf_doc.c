@@ -148,11 +148,22 @@ static const struct conf_node *step_down(const struct conf_node *n, const char *
     return conf_node_find(n, name);
 }
 
-const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch)
+static const struct conf_node *find_path(const struct conf_doc *doc, const char *path)
 {
     const struct conf_node *n = doc->root;
     for (const char *rest = path; n && *rest;)
         n = step_down(n, &rest);
+    return n;
+}
+
+bool conf_has(const struct conf_doc *doc, const char *path)
+{
+    return find_path(doc, path) != NULL;
+}
+
+const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch)
+{
+    const struct conf_node *n = find_path(doc, path);
     buf_reset(scratch);
     print_place(n && n->from_set ? NULL : doc->file, n ? n->line : 0, scratch);
     buf_add_text(scratch, path);

@@ -62,7 +62,7 @@ static enum err_code next_event(struct reader *r, const struct conf_at *at, yaml
 /* Characters that JSON would not carry back to us (libyaml reads a raw U+2028 as a line's end), or that would
  * act on a terminal: control characters but tab and newline, line and paragraph separator, byte order mark,
  * U+FFFE, U+FFFF. */
-static bool is_printable(const char *text, size_t n)
+bool conf_is_printable(const char *text, size_t n)
 {
     const unsigned char *p = (const unsigned char *)text;
     for (size_t i = 0; i < n; i++) {
@@ -116,7 +116,7 @@ static enum err_code check_node(const struct reader *r, const yaml_event_t *even
     if (event->type != YAML_SCALAR_EVENT)
         return OK;
     const char *text = (const char *)event->data.scalar.value;
-    if (!is_printable(text, event->data.scalar.length))
+    if (!conf_is_printable(text, event->data.scalar.length))
         return FAIL(r, line, at, ERR_USAGE, e, "holds a character that cannot be printed");
     return OK;
 }

@@ -1,9 +1,9 @@
 /*
  * doc.h - a parsed document inside core/conf: a tree of nodes that know their lines. Private to the module.
  *
- * conf_parse.c builds the tree, conf_set.c changes it, conf_bind.c reads it; conf_scalar.c turns one scalar's
- * text into a member and back, conf_print.c prints structs and tables. A scalar keeps its text as written:
- * only the field that it is bound to decides what it means.
+ * conf_parse.c (from YAML) and conf_json.c build the tree, conf_set.c changes it, conf_bind.c reads it;
+ * conf_scalar.c turns one scalar's text into a member and back, conf_print.c prints structs and tables. A
+ * scalar keeps its text as written: only the field that it is bound to decides what it means.
  */
 #ifndef CORE_CONF_DOC_H
 #define CORE_CONF_DOC_H
@@ -42,6 +42,7 @@ void conf_node_free(struct conf_node *n);
 DEFINE_CLEANUP_PTR(struct conf_node, conf_node_free)
 void conf_node_append(struct conf_node *to, struct conf_node *child);
 struct conf_node *conf_node_find(const struct conf_node *map, const char *name); /* NULL: none, or no map */
+bool conf_is_printable(const char *text, size_t n); /* see conf_parse.c; there is a NUL behind the n bytes */
 bool conf_node_is_null(const struct conf_node *n);                               /* nothing, ~ or null */
 
 /* The one value in a YAML text; NULL where the text holds none. `file` NULL: it comes from --set. `at` is

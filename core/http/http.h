@@ -4,7 +4,8 @@
  * A client is made for one origin (scheme, host, port, or a Unix socket) and speaks to no other: a redirect is
  * returned as ERR_DENIED with the place it pointed to, never followed; proxies in the environment are ignored; only
  * http and https are spoken, https from TLS 1.2 with the system's or the given authority. Every request has a
- * deadline and a largest answer. Connections are kept alive between requests of one client.
+ * deadline and a largest answer; a minute without a byte ends it too. Connections are kept alive between the requests
+ * of one client.
  *
  * Any HTTP status is a success of this module; http_check() turns one into an error where the caller wants that.
  * Not retried here: whoever knows what is safe to repeat does (core/store/store_retry.c, for one).
@@ -57,14 +58,17 @@ struct http_response {
 void http_response_done(struct http_response *r);
 
 /* ERR_RETRY: no connection, reset, time-out (the text names the host). ERR_DENIED: a redirect, a certificate that
- * does not verify. ERR_LIMIT: the answer exceeds body.max. The response is reset first. */
+ * does not verify. ERR_LIMIT: the answer exceeds body.max. ERR_CORRUPT: the answer is not HTTP. The response is
+ * reset first. */
 enum err_code http_do(struct http_client *c, const struct http_request *q, struct http_response *r, struct err *e);
 
 /* A response header's value, borrowed, or NULL. `name` in lower case. Copies into out. */
 const char *http_header(const struct http_response *r, const char *name, char *out, size_t out_bytes);
 
-/* Status 2xx: OK. 404: NOT_FOUND, 409 and 412: CONFLICT, 401 and 403: DENIED, 429, 500, 502 to 504: RETRY, else USAGE. */
+/* Status 2xx: OK. 404: NOT_FOUND, 409 and 412: CONFLICT, 401 and 403: DENIED, 429, 500, 502 to 504: RETRY, else
+ * USAGE. */
 enum err_code http_check(const struct http_response *r, struct err *e);
+enum err_code http_code_of_status(int status); /* the same table, for those who write their own text */
 
 /* RFC 3986: everything but unreserved characters becomes %XX (upper case); '/' stays where keep_slash. */
 void http_encode(const char *text, bool keep_slash, struct buf *out);

@@ -6,9 +6,9 @@
 
 const char *const attempt_phase_names[] = { "launching", "running", "ended", NULL };
 const char *const attempt_outcome_names[] = {
-    "none",       "succeeded",  "stopped", "rank_lost",  "supervisor_lost", "launch_failed", "store_away",
-    "state_away", "fenced",     "time_limit", "user_error", "bad_data",     "denied",        "limit",
-    "diverged",   "failed",     NULL,
+    "none",       "succeeded", "stopped",    "rank_lost",  "supervisor_lost", "launch_failed", "store_away",
+    "state_away", "fenced",    "time_limit", "user_error", "bad_data",        "denied",        "limit",
+    "diverged",   "failed",    NULL,
 };
 _Static_assert(ARRAY_LEN(attempt_outcome_names) == OUTCOME_COUNT + 1, "a name for each outcome");
 
@@ -78,7 +78,8 @@ static int64_t backoff_ms(int64_t first_ms, int64_t retries_used)
     return ms;
 }
 
-struct retry_decision retry_decide(enum attempt_outcome outcome, int64_t retries_used, const struct spec_retry *rule)
+struct retry_decision retry_decide(enum attempt_outcome outcome, int64_t retries_used,
+                                   const struct spec_retry *rule)
 {
     if (!is_worth_retrying(outcome))
         return (struct retry_decision){ .retry = false };
@@ -86,9 +87,9 @@ struct retry_decision retry_decide(enum attempt_outcome outcome, int64_t retries
         return (struct retry_decision){ .retry = true };
     if (retries_used >= rule->max)
         return (struct retry_decision){ .retry = false };
-    return (struct retry_decision){
-        .retry = true, .counted = true, .delay_ms = backoff_ms(rule->backoff_ms, retries_used)
-    };
+    return (struct retry_decision){ .retry = true,
+                                    .counted = true,
+                                    .delay_ms = backoff_ms(rule->backoff_ms, retries_used) };
 }
 
 #define ATTEMPT "attempt record"

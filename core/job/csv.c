@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* Two passes: the first finds the record's end and all that is wrong with it, and writes nothing; the second cuts. */
+/* Two passes: the first finds the record's end and all that is wrong with it, and writes nothing; the second
+ * cuts. */
 struct scan {
     char *p, *end;
     size_t fields, lines;
@@ -79,8 +80,8 @@ static char *cut_quoted(char *from, const char *end, char **out)
     return p + 1;
 }
 
-enum err_code csv_next(char **io_text, char *end, char **fields, size_t max, size_t *out_count, size_t *out_lines,
-                       struct err *e)
+enum err_code csv_next(char **io_text, char *end, char **fields, size_t max, size_t *out_count,
+                       size_t *out_lines, struct err *e)
 {
     struct scan s = { .p = *io_text, .end = end };
     if (*io_text < end && scan_record(&s, max, e))

@@ -1,6 +1,7 @@
 #include "core/job/dataset.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/crypto/crypto.h"
 #include "core/job/record.h"
 
@@ -63,7 +64,8 @@ static json_t *list_to_json(const struct record_member *of, const void *first, s
 enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e)
 {
     CLEANUP(json_donep) json_t *o = record_to_json(members, d);
-    record_set(o, "columns", list_to_json(column_members, d->columns, d->column_count, sizeof(d->columns[0])));
+    record_set(o, "columns",
+               list_to_json(column_members, d->columns, d->column_count, sizeof(d->columns[0])));
     record_set(o, "shards", list_to_json(shard_members, d->shards, d->shard_count, sizeof(d->shards[0])));
     record_set(o, "version", json_integer(MANIFEST_VERSION));
     return json_canonical(o, out, e);
@@ -79,9 +81,11 @@ static enum err_code read_list(const json_t *o, const char *name, const struct r
         return e->code;
     size_t count = json_array_size(list);
     if (count == 0 || count > max)
-        return err_set(e, ERR_CORRUPT, WHAT ": '%s' must have from 1 to %zu entries, not %zu", name, max, count);
+        return err_set(e, ERR_CORRUPT, WHAT ": '%s' must have from 1 to %zu entries, not %zu", name, max,
+                       count);
     *out = mem_array(count, stride);
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         char what[64];
         snprintf(what, sizeof(what), WHAT ": %s[%zu]", name, i);
         if (record_from_json(item, what, of, (uint8_t *)*out + i * stride, e))
@@ -99,7 +103,8 @@ static int by_text(const void *a, const void *b)
 _Static_assert(offsetof(struct dataset_column, name) == 0 && offsetof(struct dataset_shard, key) == 0,
                "the text comes first");
 
-static enum err_code check_unique(const char *list, const void *first, size_t count, size_t stride, struct err *e)
+static enum err_code check_unique(const char *list, const void *first, size_t count, size_t stride,
+                                  struct err *e)
 {
     CLEANUP(freep) const char **sorted = mem_array(count, sizeof(*sorted));
     for (size_t i = 0; i < count; i++)
@@ -122,15 +127,18 @@ static enum err_code check_shards(const struct dataset *d, struct err *e)
         if (store_uri_parse(uri, bucket, key, &said))
             return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: %s", i, said.text);
         if (strcmp(bucket, d->bucket) != 0 || strcmp(key, s->key) != 0)
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: 'bucket' and 'key' must be as s3://%s/%s names them",
-                           i, bucket, key);
+            return err_set(e, ERR_CORRUPT,
+                           WHAT ": shards[%zu]: 'bucket' and 'key' must be as s3://%s/%s names them", i,
+                           bucket, key);
         if (s->records > s->bytes)
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: %" PRIu64 " records cannot stand in %" PRIu64 " bytes",
-                           i, s->records, s->bytes);
+            return err_set(e, ERR_CORRUPT,
+                           WHAT ": shards[%zu]: %" PRIu64 " records cannot stand in %" PRIu64 " bytes", i,
+                           s->records, s->bytes);
         records += s->records; /* 65,536 shards of 2^30 do not overflow */
     }
     if (records > (uint64_t)DATASET_RECORDS_MAX)
-        return err_set(e, ERR_CORRUPT, WHAT ": its shards hold %" PRIu64 " records; at most %" PRId64 " are possible",
+        return err_set(e, ERR_CORRUPT,
+                       WHAT ": its shards hold %" PRIu64 " records; at most %" PRId64 " are possible",
                        records, DATASET_RECORDS_MAX);
     return OK;
 }
@@ -141,7 +149,8 @@ static enum err_code check(const json_t *o, const struct dataset *d, struct err 
     if (json_get_i64(o, WHAT, "version", &version, e))
         return e->code;
     if (version != MANIFEST_VERSION)
-        return err_set(e, ERR_CORRUPT, WHAT ": 'version' must be %d, not %" PRId64, MANIFEST_VERSION, version);
+        return err_set(e, ERR_CORRUPT, WHAT ": 'version' must be %d, not %" PRId64, MANIFEST_VERSION,
+                       version);
     if (strcmp(d->format, "csv") != 0)
         return err_set(e, ERR_CORRUPT, WHAT ": 'format' must be csv, not '%s'", d->format);
     if (check_unique("columns", d->columns, d->column_count, sizeof(d->columns[0]), e) ||
@@ -158,9 +167,10 @@ enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out,
     struct dataset d;
     memset(&d, 0, sizeof(d));
     if (json_parse(text, n, WHAT, &o, e) || record_from_json(o, WHAT, members, &d, e) ||
-        read_list(o, "columns", column_members, DATASET_COLUMNS_MAX, sizeof(d.columns[0]), &columns, &d.column_count,
-                  e) ||
-        read_list(o, "shards", shard_members, DATASET_SHARDS_MAX, sizeof(d.shards[0]), &shards, &d.shard_count, e))
+        read_list(o, "columns", column_members, DATASET_COLUMNS_MAX, sizeof(d.columns[0]), &columns,
+                  &d.column_count, e) ||
+        read_list(o, "shards", shard_members, DATASET_SHARDS_MAX, sizeof(d.shards[0]), &shards,
+                  &d.shard_count, e))
         return e->code;
     d.columns = columns;
     d.shards = shards;
@@ -176,14 +186,32 @@ void dataset_digest(const void *text, size_t n, char out_hex[65])
     sha256_hex(text, n, out_hex);
 }
 
+void dataset_content_digest(const struct dataset *d, char out_hex[65])
+{
+    CLEANUP(sha256_freep) struct sha256 *h = sha256_new();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
+    uint8_t hash[SHA256_BYTES];
+
+    /* Names carry their length, so that nothing can be read in two ways. */
+    buf_addf(&text, "sovrun-dataset-content-v1\n%s\n%zu\n%zu\n", d->format, d->column_count, d->shard_count);
+    for (size_t i = 0; i < d->column_count; i++)
+        buf_addf(&text, "%s %zu:%s\n", column_kind_names[d->columns[i].kind], strlen(d->columns[i].name), d->columns[i].name);
+    for (size_t i = 0; i < d->shard_count; i++)
+        buf_addf(&text, "%" PRIu64 " %s\n", d->shards[i].records, d->shards[i].sha256);
+    invariant(!text.full);
+    sha256_add(h, text.data, text.len);
+    sha256_end(h, hash);
+    hex_encode(hash, sizeof(hash), out_hex);
+}
+
 /* Whoever may write the manifest may not point it at what lies elsewhere in the bucket. */
 static enum err_code check_prefix(const struct dataset *d, const char *prefix, size_t prefix_n, struct err *e)
 {
     for (size_t i = 0; i < d->shard_count; i++) {
         const char *key = d->shards[i].key;
         if (strncmp(key, prefix, prefix_n) != 0 || key[prefix_n] != '/')
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: '%.200s' lies outside '%.*s/'", i, key, (int)prefix_n,
-                           prefix);
+            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: '%.200s' lies outside '%.*s/'", i, key,
+                           (int)prefix_n, prefix);
     }
     return OK;
 }
@@ -197,7 +225,8 @@ enum err_code dataset_load(struct store *store, const char *prefix, struct datas
     size_t prefix_n = strlen(prefix);
     if (prefix_n > 0 && prefix[prefix_n - 1] == '/')
         prefix_n--;
-    int n = snprintf(key, sizeof(key), "%.*s/" DATASET_MANIFEST_NAME, (int)MIN(prefix_n, sizeof(key)), prefix);
+    int n =
+        snprintf(key, sizeof(key), "%.*s/" DATASET_MANIFEST_NAME, (int)MIN(prefix_n, sizeof(key)), prefix);
     if (prefix_n == 0 || n < 0 || (size_t)n >= sizeof(key))
         return err_set(e, ERR_USAGE, "a dataset lies below a prefix of 1 to %zu bytes, not %zu",
                        sizeof(key) - sizeof("/" DATASET_MANIFEST_NAME), prefix_n);

@@ -1,18 +1,20 @@
 /*
  * dataset.h - what a job trains on: the dataset manifest.
  *
- * A dataset is a prefix in a bucket: PREFIX/manifest.json and the shards it names, each by key, version id, length, record
- * count and SHA-256. Its digest (SHA-256 of the manifest's bytes) stands in the job's record, so that what was trained on can
- * be said to the byte. A CSV shard is a CSV file of its own: UTF-8, a header line with the schema's names, RFC 4180 quoting.
+ * A dataset is a prefix in a bucket: PREFIX/manifest.json and the shards it names, each by key, version id,
+ * length, record count and SHA-256. Its digest (SHA-256 of the manifest's bytes) stands in the job's record,
+ * so that what was trained on can be said to the byte. A CSV shard is a CSV file of its own: UTF-8, a header
+ * line with the schema's names, RFC 4180 quoting.
  *
  * The manifest is canonical JSON, version 1:
  *
  *     {"basis","bucket","class","columns":[{"kind","name"}],"created_ms","format","name","owner",
  *      "shards":[{"bytes","key","records","sha256","version"}],"source","version":1}
  *
- * What holds of every manifest that was read: each member is there and no other; columns and keys are unique; keys are valid in
- * the store; hashes are 64 lower-case hex digits; no length or count is zero; all shards together hold at most
- * DATASET_RECORDS_MAX records. dataset_load() adds that no shard lies outside the prefix.
+ * What holds of every manifest that was read: each member is there and no other; columns and keys are unique;
+ * keys are valid in the store; hashes are 64 lower-case hex digits; no length or count is zero; all shards
+ * together hold at most DATASET_RECORDS_MAX records. dataset_load() adds that no shard lies outside the
+ * prefix.
  */
 #ifndef CORE_JOB_DATASET_H
 #define CORE_JOB_DATASET_H
@@ -48,20 +50,28 @@ struct dataset {
 };
 void dataset_done(struct dataset *d);
 #define DATASET_MANIFEST_NAME "manifest.json"
-enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e); /* canonical */
-enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e); /* ERR_CORRUPT */
+/* Canonical; reading fails with ERR_CORRUPT. */
+enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e);
+enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e);
 void dataset_digest(const void *text, size_t n, char out_hex[65]);
-/* PREFIX/manifest.json of `store`; also its digest. ERR_NOT_FOUND says that nothing is staged there and how to stage it. */
-enum err_code dataset_load(struct store *store, const char *prefix, struct dataset *out, char out_digest[65], struct err *e);
+/* SHA-256 of what the data is, whenever and wherever it was staged: format, columns, and each shard's records and SHA-256. Two
+ * stagings of one file cut alike have the same; it is what a model says that it was trained on. */
+void dataset_content_digest(const struct dataset *d, char out_hex[65]);
+/* PREFIX/manifest.json of `store`; also its digest. ERR_NOT_FOUND says that nothing is staged there and how
+ * to stage it. */
+enum err_code dataset_load(struct store *store, const char *prefix, struct dataset *out, char out_digest[65],
+                           struct err *e);
 
 /* The training part of a shard is its first records - dataset_holdout() records. Pure. */
 uint64_t dataset_holdout(uint64_t records, double share); /* floor(records * share + 0.5) */
 
-/* One CSV record: cuts the text at *io_text in place into fields (RFC 4180 quotes; lines end with LF or CRLF, the last one need
- * not). `end` is the end of the text: writable, with a NUL there. A record may span lines inside quotes: *io_text moves behind
- * it; *out_lines is the number of line ends passed. An empty line is a record of one empty field; at the end of text *out_count
- * is 0. ERR_USAGE: unclosed quote, a quote where none may be, a carriage return alone, a NUL byte, more than max fields. The
- * text is then as it was, so that a reader may try again with more of it. */
-enum err_code csv_next(char **io_text, char *end, char **fields, size_t max, size_t *out_count, size_t *out_lines, struct err *e);
+/* One CSV record: cuts the text at *io_text in place into fields (RFC 4180 quotes; lines end with LF or CRLF,
+ * the last one need not). `end` is the end of the text: writable, with a NUL there. A record may span lines
+ * inside quotes: *io_text moves behind it; *out_lines is the number of line ends passed. An empty line is a
+ * record of one empty field; at the end of text *out_count is 0. ERR_USAGE: unclosed quote, a quote where
+ * none may be, a carriage return alone, a NUL byte, more than max fields. The text is then as it was, so that
+ * a reader may try again with more of it. */
+enum err_code csv_next(char **io_text, char *end, char **fields, size_t max, size_t *out_count,
+                       size_t *out_lines, struct err *e);
 
 #endif

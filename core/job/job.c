@@ -22,12 +22,12 @@ static const struct move {
     enum job_event event;
     enum job_state to;
 } moves[] = {
-    { JOB_QUEUED, JOB_PLACE, JOB_STARTING },      { JOB_QUEUED, JOB_CANCEL, JOB_CANCELLED },
-    { JOB_QUEUED, JOB_GIVE_UP, JOB_FAILED },      { JOB_STARTING, JOB_STARTED, JOB_RUNNING },
-    { JOB_STARTING, JOB_RETRY, JOB_QUEUED },      { JOB_STARTING, JOB_CANCEL, JOB_STOPPING },
-    { JOB_STARTING, JOB_GIVE_UP, JOB_FAILED },    { JOB_RUNNING, JOB_FINISHED, JOB_SUCCEEDED },
-    { JOB_RUNNING, JOB_RETRY, JOB_QUEUED },       { JOB_RUNNING, JOB_CANCEL, JOB_STOPPING },
-    { JOB_RUNNING, JOB_GIVE_UP, JOB_FAILED },     { JOB_STOPPING, JOB_STOPPED, JOB_CANCELLED },
+    { JOB_QUEUED, JOB_PLACE, JOB_STARTING },       { JOB_QUEUED, JOB_CANCEL, JOB_CANCELLED },
+    { JOB_QUEUED, JOB_GIVE_UP, JOB_FAILED },       { JOB_STARTING, JOB_STARTED, JOB_RUNNING },
+    { JOB_STARTING, JOB_RETRY, JOB_QUEUED },       { JOB_STARTING, JOB_CANCEL, JOB_STOPPING },
+    { JOB_STARTING, JOB_GIVE_UP, JOB_FAILED },     { JOB_RUNNING, JOB_FINISHED, JOB_SUCCEEDED },
+    { JOB_RUNNING, JOB_RETRY, JOB_QUEUED },        { JOB_RUNNING, JOB_CANCEL, JOB_STOPPING },
+    { JOB_RUNNING, JOB_GIVE_UP, JOB_FAILED },      { JOB_STOPPING, JOB_STOPPED, JOB_CANCELLED },
     { JOB_STOPPING, JOB_FINISHED, JOB_SUCCEEDED },
 };
 
@@ -165,17 +165,13 @@ static bool has_reals(const json_t *j)
     json_t *child;
     if (json_is_real(j))
         return true;
-    json_array_foreach((json_t *)j, i, child)
-        if (has_reals(child))
-            return true;
-    json_object_foreach((json_t *)j, name, child)
-        if (has_reals(child))
-            return true;
+    json_array_foreach((json_t *)j, i, child) if (has_reals(child)) return true;
+    json_object_foreach((json_t *)j, name, child) if (has_reals(child)) return true;
     return false;
 }
 
-enum err_code job_event_text(const char *actor, const char *event, const char *job, int64_t time_ms, json_t *data,
-                             struct buf *out, struct err *e)
+enum err_code job_event_text(const char *actor, const char *event, const char *job, int64_t time_ms,
+                             json_t *data, struct buf *out, struct err *e)
 {
     if (data && !json_is_object(data))
         return err_set(e, ERR_USAGE, "event '%s': data must be an object", event);

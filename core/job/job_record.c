@@ -55,13 +55,14 @@ static bool is_outcome(const char *name)
     return false;
 }
 
-/* What one member alone cannot tell. */
-static enum err_code check(const struct job *j, struct err *e)
+/* What one member alone cannot tell. `spec` has been read, so it is in its canonical form: its digest is the
+ * spec's. */
+static enum err_code check(const struct job *j, const json_t *spec, struct err *e)
 {
     char digest[65];
     if (!job_id_is_valid(j->id))
         return err_set(e, ERR_CORRUPT, WHAT ": 'id' must look like 261122-k3m9qz, not '%s'", j->id);
-    job_spec_digest(&j->spec, digest);
+    record_digest(spec, digest);
     if (strcmp(digest, j->spec_digest) != 0)
         return err_set(e, ERR_CORRUPT, WHAT ": 'spec_digest' is not the digest of 'spec'");
     if (j->retries > j->attempts)
@@ -78,9 +79,10 @@ enum err_code job_from_text(const void *text, size_t n, struct job *out, struct 
     memset(&j, 0, sizeof(j));
     if (json_parse(text, n, WHAT, &o, e) || record_from_json(o, WHAT, members, &j, e))
         return e->code;
-    if (job_spec_from_json(json_object_get(o, "spec"), &j.spec, e))
+    const json_t *spec = json_object_get(o, "spec");
+    if (job_spec_from_json(spec, &j.spec, e))
         return err_wrap(e, WHAT);
-    if (check(&j, e))
+    if (check(&j, spec, e))
         return e->code;
     json_t *result = json_object_get(o, "result");
     if (!json_is_object(result) && !json_is_null(result))

@@ -22,16 +22,15 @@ static const char *const precision_names[] = { "fp32", NULL };
 /* "200 steps", "1 step" or "200". */
 static enum err_code every_parse(const char *text, void *member, struct err *e)
 {
-    char digits[24] = "";
+    char digits[24];
     const char *unit = strchr(text, ' ');
     size_t n = unit ? (size_t)(unit - text) : strlen(text);
     int64_t steps = 0;
     bool fits = n < sizeof(digits) && (!unit || strcmp(unit, " steps") == 0 || strcmp(unit, " step") == 0);
-    if (fits)
-        memcpy(digits, text, n);
+    snprintf(digits, sizeof(digits), "%.*s", fits ? (int)n : 0, text);
     if (!fits || parse_i64(digits, &steps, e) || steps < 1 || steps > EVERY_STEPS_MAX)
-        return err_set(e, ERR_USAGE, "must be from 1 to %d steps, as in '200 steps', not '%.40s'", EVERY_STEPS_MAX,
-                       text);
+        return err_set(e, ERR_USAGE, "must be from 1 to %d steps, as in '200 steps', not '%.40s'",
+                       EVERY_STEPS_MAX, text);
     memcpy(member, &steps, sizeof(steps));
     return OK;
 }
@@ -43,6 +42,7 @@ static void every_print(const void *member, struct buf *out)
     buf_addf(out, "%" PRId64 "%s", steps, steps == 1 ? " step" : " steps");
 }
 
+/* clang-format off */
 static const struct conf_field width_element = {
     .name = "width", .kind = CONF_KIND_INT, .size = sizeof(int64_t), .min = 1, .max = 16384,
 };
@@ -59,7 +59,8 @@ static const struct conf_field model_fields[] = {
 };
 
 static const struct conf_field data_fields[] = {
-    CONF_TEXT_REQUIRED(spec_data, train, "a staged dataset (s3://bucket/prefix), or a file (file://data.csv) to stage"),
+    CONF_TEXT_REQUIRED(spec_data, train,
+                       "a staged dataset (s3://bucket/prefix), or a file (file://data.csv) to stage"),
     CONF_REAL(spec_data, holdout, "0", 0, 0.9, "share of each shard's end kept for evaluation"),
     CONF_CHOICE(spec_data, format, "csv", format_names, "of the shards"),
     CONF_TEXT_REQUIRED(spec_data, target, "the column to predict"),
@@ -73,7 +74,8 @@ static const struct conf_field resources_fields[] = {
     CONF_INT(spec_resources, ranks, "1", 1, SPEC_LEAVES_MAX, "processes that train together: a power of two"),
     CONF_CHOICE(spec_resources, device, "auto", device_names, "auto takes the best there is"),
     CONF_INT(spec_resources, cpus_per_rank, "1", 1, 1024, "processor cores of each rank"),
-    CONF_INT(spec_resources, gpus_per_rank, "0", 0, 16, "GPUs of each rank; this version trains on the CPU: 0"),
+    CONF_INT(spec_resources, gpus_per_rank, "0", 0, 16,
+             "GPUs of each rank; this version trains on the CPU: 0"),
     CONF_DURATION(spec_resources, time_limit_ms, "time_limit", "0", 0, 365 * MS_PER_DAY,
                   "an attempt that runs longer is stopped; 0: no limit"),
     CONF_END,
@@ -100,19 +102,21 @@ static const struct conf_field train_fields[] = {
 
 static const struct conf_field checkpoint_fields[] = {
     CONF_TEXT_REQUIRED(spec_checkpoint, to, "where checkpoints and the model go: s3://bucket/prefix"),
-    { "every", CONF_KIND_CUSTOM, CONF_AT(spec_checkpoint, every_steps), false, "200 steps", .parse = every_parse,
-      .print = every_print, .help = "from one checkpoint to the next, as in 200 steps" },
+    { "every", CONF_KIND_CUSTOM, CONF_AT(spec_checkpoint, every_steps), false, "200 steps",
+      .parse = every_parse, .print = every_print, .help = "from one checkpoint to the next, as in 200 steps" },
     CONF_INT(spec_checkpoint, keep, "3", 1, 1000, "newest checkpoints kept, as far as locks allow deleting"),
     CONF_CHOICE(spec_checkpoint, lock, "none", store_lock_names, "object lock of checkpoints and the model"),
     CONF_DURATION(spec_checkpoint, retain_ms, "retain", "0", 0, 36500 * MS_PER_DAY,
                   "how long the lock holds: goes with lock"),
-    CONF_NAME(spec_checkpoint, key, "default", "key-encryption key that wraps the job's data keys"),
+    CONF_NAME(spec_checkpoint, key, "demo",
+              "key-encryption key that wraps the job's data keys; the embedded cluster has one called demo"),
     CONF_END,
 };
 
 static const struct conf_field retry_fields[] = {
     CONF_INT(spec_retry, max, "3", 0, 1000, "attempts after the first, where trying again can help"),
-    CONF_DURATION(spec_retry, backoff_ms, "backoff", "10s", 0, 600000, "wait before the first retry; doubles up to 10m"),
+    CONF_DURATION(spec_retry, backoff_ms, "backoff", "10s", 0, 600000,
+                  "wait before the first retry; doubles up to 10m"),
     CONF_END,
 };
 
@@ -129,6 +133,7 @@ const struct conf_field job_spec_fields[] = {
     CONF_SECTION(job_spec, retry, retry_fields, "when an attempt fails"),
     CONF_END,
 };
+/* clang-format on */
 
 /* A later check's sentence behind the place of the setting it is about. */
 static enum err_code refuse(const struct conf_doc *doc, const char *path, struct err *e, const char *fmt, ...)
@@ -156,11 +161,12 @@ static enum err_code check_numbers(const struct conf_doc *doc, const struct job_
         return refuse(doc, "train.leaves", e, "must be a power of two (1, 2, 4, ... %d), not %" PRId64,
                       SPEC_LEAVES_MAX, leaves);
     if (!is_power_of_two(ranks))
-        return refuse(doc, "resources.ranks", e, "must be a power of two (1, 2, 4, ...), not %" PRId64, ranks);
+        return refuse(doc, "resources.ranks", e, "must be a power of two (1, 2, 4, ...), not %" PRId64,
+                      ranks);
     if (ranks > leaves)
         return refuse(doc, "resources.ranks", e,
-                      "must be at most train.leaves (%" PRId64 "), not %" PRId64 ": each rank needs a leaf", leaves,
-                      ranks);
+                      "must be at most train.leaves (%" PRId64 "), not %" PRId64 ": each rank needs a leaf",
+                      leaves, ranks);
     if (batch % leaves != 0)
         return refuse(doc, "train.batch", e, "must be a multiple of train.leaves (%" PRId64 "), not %" PRId64,
                       leaves, batch);
@@ -190,7 +196,8 @@ static enum err_code check_data(const struct conf_doc *doc, const struct spec_da
 {
     bool is_file = text_starts(d->train, "file://");
     if (!is_file && !text_starts(d->train, "s3://"))
-        return refuse(doc, "data.train", e, "must start with s3:// (a staged dataset) or file:// (a file to stage)");
+        return refuse(doc, "data.train", e,
+                      "must start with s3:// (a staged dataset) or file:// (a file to stage)");
     if (is_file && d->train[strlen("file://")] == '\0')
         return refuse(doc, "data.train", e, "must name a file, as in file://data.csv");
     if (!is_file && check_place(doc, "data.train", d->train, e))
@@ -205,7 +212,8 @@ static enum err_code check_data(const struct conf_doc *doc, const struct spec_da
     return OK;
 }
 
-static enum err_code check_checkpoint(const struct conf_doc *doc, const struct spec_checkpoint *c, struct err *e)
+static enum err_code check_checkpoint(const struct conf_doc *doc, const struct spec_checkpoint *c,
+                                      struct err *e)
 {
     if (!text_starts(c->to, "s3://"))
         return refuse(doc, "checkpoint.to", e, "must start with s3://, as in s3://models/credit");
@@ -214,7 +222,8 @@ static enum err_code check_checkpoint(const struct conf_doc *doc, const struct s
     if (c->retain_ms > 0 && c->lock == STORE_LOCK_NONE)
         return refuse(doc, "checkpoint.retain", e, "needs checkpoint.lock: governance or compliance");
     if (c->lock != STORE_LOCK_NONE && c->retain_ms == 0)
-        return refuse(doc, "checkpoint.lock", e, "needs checkpoint.retain: how long the lock holds, as in 30d");
+        return refuse(doc, "checkpoint.lock", e,
+                      "needs checkpoint.retain: how long the lock holds, as in 30d");
     return OK;
 }
 

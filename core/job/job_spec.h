@@ -1,16 +1,23 @@
 /*
  * job_spec.h - what a user asks for: the job spec (DESIGN 5), as a plain struct with one table of fields.
  *
- * The table (job_spec_fields) is the truth: defaults, ranges and help are read from it by the parser, by `sovrun config
- * explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power of two up to leaves, retain only
- * with a lock, ...) is checked when a document is bound, with the same file:line errors.
+ * The table (job_spec_fields) is the truth: defaults, ranges and help are read from it by the parser, by
+ * `sovrun config explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power
+ * of two up to leaves, retain only with a lock, ...) is checked when a document is bound, with the same
+ * file:line errors.
  */
 #ifndef CORE_JOB_JOB_SPEC_H
 #define CORE_JOB_JOB_SPEC_H
 
 #include "core/conf/conf.h"
 
-enum { SPEC_HIDDEN_MAX = 16, SPEC_MISSING_MAX = 16, SPEC_URI_BYTES = 1024, SPEC_NAME_BYTES = 64, SPEC_LEAVES_MAX = 1024 };
+enum {
+    SPEC_HIDDEN_MAX = 16,
+    SPEC_MISSING_MAX = 16,
+    SPEC_URI_BYTES = 1024,
+    SPEC_NAME_BYTES = 64,
+    SPEC_LEAVES_MAX = 1024
+};
 
 enum job_task { TASK_TRAIN };
 enum model_kind { MODEL_MLP };
@@ -27,7 +34,8 @@ struct spec_model {
     double dropout;
 };
 struct spec_data {
-    char train[SPEC_URI_BYTES]; /* dataset manifest: s3://bucket/prefix; or file://path.csv, staged on the fly by the client */
+    char train[SPEC_URI_BYTES]; /* dataset manifest: s3://bucket/prefix; or file://path.csv, staged on the fly
+                                   by the client */
     double holdout;             /* share of each shard's tail kept for evaluation; 0: none */
     int format;
     char target[SPEC_NAME_BYTES], positive[SPEC_NAME_BYTES];
@@ -44,9 +52,9 @@ struct spec_train {
     int64_t epochs, batch; /* batch: records a step over all leaves */
     double lr;
     int schedule;
-    int64_t warmup;        /* steps */
+    int64_t warmup; /* steps */
     double weight_decay, beta1, beta2, epsilon;
-    double clip;           /* by the global norm; 0: off */
+    double clip; /* by the global norm; 0: off */
     int64_t seed, leaves;
     int reduce, precision;
 };
@@ -54,7 +62,7 @@ struct spec_checkpoint {
     char to[SPEC_URI_BYTES];
     int64_t every_steps; /* written "200 steps" or "200" */
     int64_t keep;
-    int lock;            /* enum store_lock_mode by name */
+    int lock; /* enum store_lock_mode by name */
     int64_t retain_ms;
     char key[SPEC_NAME_BYTES]; /* the key-encryption key */
 };
@@ -77,9 +85,9 @@ extern const struct conf_field job_spec_fields[];
 
 /* Bind and check. ERR_USAGE with file, line and key. */
 enum err_code job_spec_from_doc(const struct conf_doc *doc, struct job_spec *out, struct err *e);
-/* The canonical form that is stored, hashed and sent: every setting, defaults too, and fractions as text ("0.003"), so that no
- * JSON library's way of printing reals is part of a digest. And back: ERR_CORRUPT names the setting that is missing, unknown,
- * out of range or not in this form. */
+/* The canonical form that is stored, hashed and sent: every setting, defaults too, and fractions as text
+ * ("0.003"), so that no JSON library's way of printing reals is part of a digest. And back: ERR_CORRUPT names
+ * the setting that is missing, unknown, out of range or not in this form. */
 json_t *job_spec_to_json(const struct job_spec *spec);
 enum err_code job_spec_from_json(const json_t *j, struct job_spec *out, struct err *e);
 void job_spec_digest(const struct job_spec *spec, char out_hex[65]); /* SHA-256 of the canonical JSON */

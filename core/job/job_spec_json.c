@@ -1,9 +1,8 @@
 /*
- * The spec as JSON. Fractions stand as text ("0.003", the fewest digits that read back the same): the canonical form is hashed
- * and goes into the ledger, and JSON libraries do not agree on how to print a real.
+ * The spec as JSON. Fractions stand as text ("0.003", the fewest digits that read back the same): the
+ * canonical form is hashed and goes into the ledger, and JSON libraries do not agree on how to print a real.
  */
 #include "base/num.h"
-#include "core/crypto/crypto.h"
 #include "core/job/job_spec.h"
 #include "core/job/record.h"
 
@@ -58,8 +57,8 @@ json_t *job_spec_to_json(const struct job_spec *spec)
 }
 
 /* The first setting, by the table, in which `read` is not what the bound spec writes. */
-static enum err_code name_difference(const struct conf_field *fields, const json_t *read, const json_t *written,
-                                     const char *path, struct err *e)
+static enum err_code name_difference(const struct conf_field *fields, const json_t *read,
+                                     const json_t *written, const char *path, struct err *e)
 {
     for (const struct conf_field *f = fields; f->name; f++) {
         const json_t *r = json_object_get(read, f->name), *w = json_object_get(written, f->name);
@@ -78,7 +77,6 @@ static enum err_code name_difference(const struct conf_field *fields, const json
 
 enum err_code job_spec_from_json(const json_t *j, struct job_spec *out, struct err *e)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     CLEANUP(json_donep) json_t *plain = json_deep_copy(j);
     struct err said = ERR_INIT;
@@ -86,8 +84,7 @@ enum err_code job_spec_from_json(const json_t *j, struct job_spec *out, struct e
     if (!json_is_object(j))
         return err_set(e, ERR_CORRUPT, WHAT ": must be an object");
     texts_to_real(job_spec_fields, plain);
-    if (json_canonical(plain, &text, &said) || conf_parse(WHAT, text.data, text.len, &doc, &said) ||
-        job_spec_from_doc(doc, &spec, &said))
+    if (conf_from_json(WHAT, plain, &doc, &said) || job_spec_from_doc(doc, &spec, &said))
         return err_set(e, ERR_CORRUPT, "%s", said.text);
     CLEANUP(json_donep) json_t *again = job_spec_to_json(&spec);
     if (!json_equal(j, again))
@@ -98,10 +95,6 @@ enum err_code job_spec_from_json(const json_t *j, struct job_spec *out, struct e
 
 void job_spec_digest(const struct job_spec *spec, char out_hex[65])
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
     CLEANUP(json_donep) json_t *j = job_spec_to_json(spec);
-    struct err e = ERR_INIT;
-    enum err_code code = json_canonical(j, &text, &e);
-    invariant(!code); /* a spec is smaller than a document may be */
-    sha256_hex(text.data, text.len, out_hex);
+    record_digest(j, out_hex);
 }

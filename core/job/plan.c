@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "core/crypto/crypto.h"
 #include "core/job/record.h"
 
 #include <inttypes.h>
@@ -49,7 +48,9 @@ static struct plan_segment ring_take(struct ring *r, uint64_t count)
         r->first = 0;
     }
     uint32_t shard = r->order[r->at];
-    struct plan_segment s = { .shard = shard, .first = r->first, .count = MIN(count, r->records[shard] - r->first) };
+    struct plan_segment s = { .shard = shard,
+                              .first = r->first,
+                              .count = MIN(count, r->records[shard] - r->first) };
     r->first += s.count;
     return s;
 }
@@ -67,8 +68,8 @@ static void deal(struct plan *p, struct ring *r)
     p->leaf_start[p->leaves] = used;
 }
 
-enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch, uint32_t leaves,
-                        struct plan *out, struct err *e)
+enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch,
+                        uint32_t leaves, struct plan *out, struct err *e)
 {
     uint64_t total = 0;
     if (leaves == 0 || epoch < 0)
@@ -81,8 +82,9 @@ enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t se
         return e->code;
     if (total < leaves)
         return err_set(e, ERR_USAGE,
-                       "%" PRIu64 " training records cannot be dealt to %" PRIu32 " leaves: lower train.leaves", total,
-                       leaves);
+                       "%" PRIu64 " training records cannot be dealt to %" PRIu32
+                       " leaves: lower train.leaves",
+                       total, leaves);
 
     uint64_t key = rng_key(rng_key((uint64_t)seed, PLAN_STREAM), (uint64_t)epoch);
     CLEANUP(freep) uint32_t *order = mem_array(shards, sizeof(*order));
@@ -104,8 +106,8 @@ enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t se
     return OK;
 }
 
-enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch, uint32_t leaves,
-                               struct plan *out, struct err *e)
+enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch,
+                               uint32_t leaves, struct plan *out, struct err *e)
 {
     CLEANUP(freep) uint64_t *records = mem_array(MAX(d->shard_count, 1), sizeof(*records));
     for (size_t i = 0; i < d->shard_count; i++)
@@ -143,10 +145,6 @@ json_t *plan_to_json(const struct plan *p)
 
 void plan_digest(const struct plan *p, char out_hex[65])
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
     CLEANUP(json_donep) json_t *j = plan_to_json(p);
-    struct err e = ERR_INIT;
-    enum err_code code = json_canonical(j, &text, &e);
-    invariant(!code); /* the largest plan is far below the limit */
-    sha256_hex(text.data, text.len, out_hex);
+    record_digest(j, out_hex);
 }

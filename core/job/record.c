@@ -1,12 +1,22 @@
 #include "core/job/record.h"
 
 #include "base/mem.h"
+#include "core/crypto/crypto.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 enum { DIGEST_DIGITS = 64 };
+
+void record_digest(const json_t *j, char out_hex[65])
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
+    struct err e = ERR_INIT;
+    enum err_code code = json_canonical(j, &text, &e);
+    invariant(!code); /* built by us, of valid text, and far below the limit */
+    sha256_hex(text.data, text.len, out_hex);
+}
 
 bool record_is_digest(const char *text)
 {
@@ -106,7 +116,8 @@ static enum err_code read_hex(const json_t *o, const char *what, const struct re
     if (json_get_text(o, what, m->name, &text, e))
         return e->code;
     if (!record_is_digest(text) && (*text || m->min > 0))
-        return err_set(e, ERR_CORRUPT, "%s: '%s' must be 64 lower-case hex digits, not '%.70s'", what, m->name, text);
+        return err_set(e, ERR_CORRUPT, "%s: '%s' must be 64 lower-case hex digits, not '%.70s'", what,
+                       m->name, text);
     memcpy(out, text, strlen(text) + 1);
     return OK;
 }
@@ -119,8 +130,8 @@ static enum err_code read_integer(const json_t *o, const char *what, const struc
     if (json_get_i64(o, what, m->name, &v, e))
         return e->code;
     if (v < m->min && m->max == INT64_MAX)
-        return err_set(e, ERR_CORRUPT, "%s: '%s' must be at least %" PRId64 ", not %" PRId64, what, m->name, m->min,
-                       v);
+        return err_set(e, ERR_CORRUPT, "%s: '%s' must be at least %" PRId64 ", not %" PRId64, what, m->name,
+                       m->min, v);
     if (v < m->min || v > m->max)
         return err_set(e, ERR_CORRUPT, "%s: '%s' must be from %" PRId64 " to %" PRId64 ", not %" PRId64, what,
                        m->name, m->min, m->max, v);
@@ -197,8 +208,9 @@ enum err_code record_from_json(const json_t *o, const char *what, const struct r
             return e->code;
     if (json_object_size(o) == count)
         return OK;
-    json_object_foreach((json_t *)o, name, value)
-        if (!is_member(members, name))
-            return err_set(e, ERR_CORRUPT, "%s: '%.60s' is no member of it", what, name);
+    json_object_foreach((json_t *)o, name,
+                        value) if (!is_member(members, name)) return err_set(e, ERR_CORRUPT,
+                                                                             "%s: '%.60s' is no member of it",
+                                                                             what, name);
     return OK;
 }

@@ -5,7 +5,7 @@
  * parsing with limits (depth, size, no duplicate names), reading members with a typed error ("checkpoint
  * manifest: 'step' must be an integer"), and json_canonical(): names sorted, no space, so that equal values
  * are equal bytes and can be hashed. Canonical numbers are integers only; fractions travel as text where they
- * are hashed.
+ * are hashed. What jansson frees is overwritten before: a document may carry keys.
  */
 #ifndef CORE_JSON_JSON_H
 #define CORE_JSON_JSON_H

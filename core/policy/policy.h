@@ -1,12 +1,14 @@
 /*
  * policy.h - may this job run here, and if not, which rule says so and what would satisfy it.
  *
- * Pure functions of plain structs: no file, no socket, no clock, so the same question has the same answer at submission, at
- * placement and in a test. What is not allowed is denied: a bucket that the cluster does not name does not exist for a job,
- * whatever else the policy says. The first rule that says no is the answer; the rules and their order:
+ * Pure functions of plain structs: no file, no socket, no clock, so the same question has the same answer at
+ * submission, at placement and in a test. What is not allowed is denied: a bucket that the cluster does not
+ * name does not exist for a job, whatever else the policy says. The first rule that says no is the answer;
+ * the rules and their order:
  *
  *     data_staged   data.train is in the store, not a file of the submitting machine
- *     bucket        the buckets of data.train and checkpoint.to are the cluster's, and on the policy's list where it has one
+ *     bucket        the buckets of data.train and checkpoint.to are the cluster's, and the policy's
+ *                   where it lists any
  *     data_bucket   a dataset's shards lie in the bucket that the job names
  *     data_class    this cluster may hold data of that class
  *     kms_required  data keys are wrapped by a KMS or an HSM, not by files
@@ -43,10 +45,10 @@ struct policy_decision {
     char reason[POLICY_REASON_BYTES]; /* what, where, and what would satisfy it */
 };
 
-/* `dataset` NULL: not read yet, so what only it can tell is not asked. `cluster_buckets`: every bucket that the cluster's
- * configuration names. */
+/* `dataset` NULL: not read yet, so what only it can tell is not asked. `cluster_buckets`: every bucket that
+ * the cluster's configuration names. */
 void policy_admit(const struct policy *policy, const struct job_spec *spec, const struct dataset *dataset,
-                  enum keys_provider provider, const char *const *cluster_buckets, size_t cluster_bucket_count,
-                  struct policy_decision *out);
+                  enum keys_provider provider, const char *const *cluster_buckets,
+                  size_t cluster_bucket_count, struct policy_decision *out);
 
 #endif

@@ -20,6 +20,13 @@ static enum err_code check_text(const char *what, const char *text, size_t bytes
     return OK;
 }
 
+/* A lease put together from a token that came by another way has no clock of its own. */
+static int64_t mono_ms(const struct clock *clock)
+{
+    const struct clock *c = clock ? clock : &clock_real;
+    return c->mono_ms(c);
+}
+
 static enum err_code ask_state(struct state *s, const struct lease_ask *ask, struct lease_answer *out,
                                struct err *e)
 {
@@ -41,7 +48,7 @@ enum err_code lease_take(struct state *s, const char *name, const char *owner, i
         return err_wrap(e, "lease");
     if (ttl_ms < 1 || ttl_ms > LEASE_TTL_MS_MAX)
         return err_set(e, ERR_USAGE, "lease: %" PRId64 " ms is not in 1 to %d", ttl_ms, LEASE_TTL_MS_MAX);
-    l.good_until_mono_ms = l.clock->mono_ms(l.clock) + ttl_ms;
+    l.good_until_mono_ms = mono_ms(l.clock) + ttl_ms;
     if (ask_state(s, &ask, &got, e))
         return e->code;
     if (!got.done)
@@ -61,7 +68,7 @@ enum err_code lease_renew(struct state *s, struct lease *l, struct err *e)
         .verb = LEASE_RENEW, .name = l->name, .owner = "", .token = l->token, .ttl_ms = l->ttl_ms
     };
     struct lease_answer got = { .done = false };
-    int64_t good_until = l->clock->mono_ms(l->clock) + l->ttl_ms;
+    int64_t good_until = mono_ms(l->clock) + l->ttl_ms;
 
     if (ask_state(s, &ask, &got, e))
         return e->code;
@@ -89,7 +96,7 @@ int64_t lease_left_ms(const struct lease *l)
 {
     if (l->good_until_mono_ms == 0)
         return 0;
-    return MAX(0, l->good_until_mono_ms - l->clock->mono_ms(l->clock));
+    return MAX(0, l->good_until_mono_ms - mono_ms(l->clock));
 }
 
 enum err_code lease_break(struct state *s, const char *name, int64_t token, struct err *e)

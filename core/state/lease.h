@@ -25,7 +25,7 @@ struct lease {
     int64_t token;
     int64_t ttl_ms;
     int64_t good_until_mono_ms;
-    const struct clock *clock; /* borrowed from the state; real but in tests */
+    const struct clock *clock; /* borrowed from the state; NULL: the real one */
 };
 
 /* Claim `name` for ttl_ms. ERR_CONFLICT while another owner holds it (the text names it). The same owner text

@@ -40,7 +40,8 @@ static enum err_code parse_mode_and_ms(const char **p, struct store_lock *lock, 
         return err_set(e, ERR_CORRUPT, "a lock begins with its mode");
     if (store_lock_mode_parse(word, &lock->mode, e))
         return e->code;
-    if (!take_word(p, word) || parse_i64(word, &lock->retain_until_ms, e) || lock->retain_until_ms < 0)
+    bool one_spelling = take_word(p, word) && word[0] != '-' && (word[0] != '0' || !word[1]);
+    if (!one_spelling || parse_i64(word, &lock->retain_until_ms, e))
         return err_set(e, ERR_CORRUPT, "a lock's time must be a count of milliseconds");
     return OK;
 }
@@ -77,7 +78,8 @@ enum err_code dir_bucket_parse(const char *text, struct dir_bucket *out, struct 
 
 void dir_lock_format(const struct store_lock *lock, struct buf *out)
 {
-    buf_addf(out, "%s %" PRId64 " %d\n", store_lock_names[lock->mode], lock->retain_until_ms, lock->legal_hold);
+    buf_addf(out, "%s %" PRId64 " %d\n", store_lock_names[lock->mode], lock->retain_until_ms,
+             lock->legal_hold);
 }
 
 enum err_code dir_lock_parse(const char *text, struct store_lock *out, struct err *e)

@@ -1,9 +1,9 @@
 /*
- * dir_meta.h - the small texts a dir store keeps beside its objects: what the bucket is, how a version is locked.
- * Private to core/store.
+ * dir_meta.h - the small texts a dir store keeps beside its objects: what the bucket is, how a version is
+ * locked. Private to core/store.
  *
- * Both are plain text for people to read, and are read back strictly: what dir_*_format() would not write is ERR_CORRUPT,
- * for a lock that cannot be read must not count as none.
+ * Both are plain text for people to read, and are read back strictly: what dir_*_format() would not write is
+ * ERR_CORRUPT, for a lock that cannot be read must not count as none.
  */
 #ifndef CORE_STORE_DIR_META_H
 #define CORE_STORE_DIR_META_H

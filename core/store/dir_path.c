@@ -11,8 +11,8 @@
 
 static bool stays_as_it_is(unsigned char c, bool first)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-           c == '~' || (c == '.' && !first);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '~' || (c == '.' && !first);
 }
 
 static void encode_segment(const char *segment, size_t n, struct buf *out)
@@ -20,11 +20,12 @@ static void encode_segment(const char *segment, size_t n, struct buf *out)
     size_t name_bytes = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)segment[i];
-        if (name_bytes + 3 > DIR_NAME_BYTES_MAX) {
+        bool plain = stays_as_it_is(c, name_bytes == 0);
+        if (name_bytes + (plain ? 1 : 3) > DIR_NAME_BYTES_MAX) {
             buf_add_text(out, "+/");
             name_bytes = 0;
+            plain = stays_as_it_is(c, true);
         }
-        bool plain = stays_as_it_is(c, name_bytes == 0);
         if (plain)
             buf_add_byte(out, c);
         else
@@ -62,7 +63,10 @@ bool dir_decode_name(const char *name, struct buf *out, bool *out_more)
             if (i + 2 >= n)
                 return false;
             memcpy(hex, name + i + 1, 2);
-            if (hex_decode(hex, &byte, 1, &e) || stays_as_it_is(byte, out->len == before))
+            /* Upper case and only where it must be: another spelling would be another path of the same key.
+             */
+            if (strpbrk(hex, "abcdef") || hex_decode(hex, &byte, 1, &e) ||
+                stays_as_it_is(byte, out->len == before) || byte == '\0' || byte == '/')
                 return false;
             i += 2;
         } else if (!stays_as_it_is(byte, out->len == before)) {

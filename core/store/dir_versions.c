@@ -53,7 +53,8 @@ static bool parse_name(const char *name, struct dir_version *out)
 }
 
 /* The next version in the folder, in no order; *out_more false at the end. */
-static enum err_code next_version(DIR *d, const char *folder, struct dir_version *out, bool *out_more, struct err *e)
+static enum err_code next_version(DIR *d, const char *folder, struct dir_version *out, bool *out_more,
+                                  struct err *e)
 {
     const struct dirent *entry;
     do {

@@ -1,8 +1,10 @@
 /*
- * dir_versions.h - the versions of one key in a dir store: which there are, how each is locked. Private to core/store.
+ * dir_versions.h - the versions of one key in a dir store: which there are, how each is locked. Private to
+ * core/store.
  *
- * A version is there from the moment its file has its name, and that name never changes; a lock is a file beside it that
- * is there before it and is only ever replaced as a whole. So a reader needs no lock: it meets a version or it does not.
+ * A version is there from the moment its file has its name, and that name never changes; a lock is a file
+ * beside it that is there before it and is only ever replaced as a whole. So a reader needs no lock: it meets
+ * a version or it does not.
  */
 #ifndef CORE_STORE_DIR_VERSIONS_H
 #define CORE_STORE_DIR_VERSIONS_H

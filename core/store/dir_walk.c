@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/store/dir_path.h"
+#include "core/store/store_check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ struct items {
 };
 
 struct walk {
-    const char *prefix, *from;
+    const char *objects, *prefix, *from;
     struct buf key, path; /* where we are */
     dir_walk_fn *visit;
     void *context;
@@ -43,14 +44,17 @@ static void dir_closep(DIR **d)
         closedir(*d);
 }
 
-static void add_item(struct items *items, const char *text, const char *suffix, const char *path, bool is_folder)
+static void add_item(struct items *items, const char *text, const char *suffix, const char *path,
+                     bool is_folder)
 {
     if (items->count == items->room) {
         items->room = MAX(items->room * 2, (size_t)64);
         items->list = mem_grow(items->list, items->room, sizeof(items->list[0]));
     }
     items->list[items->count++] = (struct item){
-        .text = mem_printf("%s%s", text, suffix), .path = mem_text(path), .is_folder = is_folder,
+        .text = mem_printf("%s%s", text, suffix),
+        .path = mem_text(path),
+        .is_folder = is_folder,
     };
 }
 
@@ -79,13 +83,15 @@ static enum err_code read_name(struct walk *w, const char *name, const char *bel
     if (more)
         return read_folder(w, buf_text(&path), buf_text(&text), items, e);
     if (items->count >= 2 * (size_t)STORE_LIST_MAX)
-        return err_set(e, ERR_LIMIT, "folder '%s' holds more than %d keys", buf_text(&w->path), STORE_LIST_MAX);
+        return err_set(e, ERR_LIMIT, "folder '%s' holds more than %d keys", buf_text(&w->path),
+                       STORE_LIST_MAX);
     add_item(items, buf_text(&text), "", buf_text(&path), false);
     add_item(items, buf_text(&text), "/", buf_text(&path), true);
     return OK;
 }
 
-/* The folder `below` w->path, whose keys go on from `begun`: names that were cut into pieces are put together here. */
+/* The folder `below` w->path, whose keys go on from `begun`: names that were cut into pieces are put together
+ * here. */
 static enum err_code read_folder(struct walk *w, const char *below, const char *begun, struct items *items,
                                  struct err *e)
 {
@@ -110,12 +116,24 @@ static int by_text(const void *a, const void *b)
 
 static enum err_code walk_here(struct walk *w, struct err *e);
 
+/* A folder that a person made may decode to a key and yet not be where that key's versions lie. */
+static bool is_where_puts_go(const struct walk *w)
+{
+    CLEANUP(buf_done) struct buf path = BUF_INIT(DIR_PATH_BYTES_MAX);
+    struct err ignored = ERR_INIT;
+    if (store_check_key(buf_text(&w->key), &ignored))
+        return false;
+    buf_addf(&path, "%s/", w->objects);
+    dir_encode_key(buf_text(&w->key), &path);
+    return strcmp(buf_text(&path), buf_text(&w->path)) == 0;
+}
+
 static enum err_code walk_item(struct walk *w, const struct item *item, struct err *e)
 {
     const char *key = buf_text(&w->key);
     size_t n = w->key.len;
     if (!item->is_folder) {
-        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0)
+        if (!text_starts(key, w->prefix) || strcmp(key, w->from) < 0 || !is_where_puts_go(w))
             return OK;
         return w->visit(w->context, key, buf_text(&w->path), e);
     }
@@ -153,12 +171,18 @@ static void walk_done(struct walk *w)
     buf_done(&w->path);
 }
 
-enum err_code dir_walk(const char *objects, const char *prefix, const char *from, dir_walk_fn *visit, void *context,
-                       struct err *e)
+enum err_code dir_walk(const char *objects, const char *prefix, const char *from, dir_walk_fn *visit,
+                       void *context, struct err *e)
 {
-    CLEANUP(walk_done) struct walk w = {
-        .prefix = prefix, .from = from, .visit = visit, .context = context,
-        .key = BUF_INIT(STORE_KEY_BYTES), .path = BUF_INIT(DIR_PATH_BYTES_MAX),
+    CLEANUP(walk_done)
+    struct walk w = {
+        .objects = objects,
+        .prefix = prefix,
+        .from = from,
+        .visit = visit,
+        .context = context,
+        .key = BUF_INIT(STORE_KEY_BYTES),
+        .path = BUF_INIT(DIR_PATH_BYTES_MAX),
     };
     CLEANUP(dir_closep) DIR *there = opendir(objects);
     if (!there)

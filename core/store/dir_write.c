@@ -25,7 +25,8 @@ void dir_temp_done(struct dir_temp *t)
     *t = (struct dir_temp)DIR_TEMP_INIT;
 }
 
-static enum err_code temp_create(const char *bucket_dir, const char *target, struct dir_temp *out, struct err *e)
+static enum err_code temp_create(const char *bucket_dir, const char *target, struct dir_temp *out,
+                                 struct err *e)
 {
     uint8_t random[12];
     char name[2 * sizeof(random) + 1];
@@ -74,7 +75,8 @@ enum err_code dir_temp_move(struct dir_temp *t, const char *target, struct err *
         if (dir_make(folder, 0700, e) && e->code != ERR_NOT_FOUND)
             return e->code;
     }
-    return err_set(e, ERR_RETRY, "rename to '%s': its folder or the new file vanishes again and again", target);
+    return err_set(e, ERR_RETRY, "rename to '%s': its folder or the new file vanishes again and again",
+                   target);
 }
 
 enum err_code dir_sync_up(const char *path, const char *top, struct err *e)
@@ -108,11 +110,13 @@ enum err_code dir_lock_bucket(const char *bucket_dir, int *out_fd, struct err *e
     if (fd < 0)
         return err_errno(e, "open '%s'", path);
     int64_t until = clock_mono_ms() + DIR_LOCK_WAIT_MS;
-    for (int64_t pause_ms = 1; flock(fd, LOCK_EX | LOCK_NB) != 0; pause_ms = MIN(pause_ms * 2, PAUSE_MS_MAX)) {
+    for (int64_t pause_ms = 1; flock(fd, LOCK_EX | LOCK_NB) != 0;
+         pause_ms = MIN(pause_ms * 2, PAUSE_MS_MAX)) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_errno(e, "lock '%s'", path);
         if (clock_mono_ms() >= until)
-            return err_set(e, ERR_RETRY, "'%s' was held by another process for %d s", path, DIR_LOCK_WAIT_MS / 1000);
+            return err_set(e, ERR_RETRY, "'%s' was held by another process for %d s", path,
+                           DIR_LOCK_WAIT_MS / 1000);
         clock_real.sleep_ms(&clock_real, pause_ms);
     }
     *out_fd = TAKE_FD(fd);

@@ -4,33 +4,35 @@
 #include "core/store/store_check.h"
 #include "core/store/store_ops.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
 
 static const struct store_backend *const backends[] = {
     [STORE_DIR] = &store_dir_backend,
+    [STORE_S3] = &store_s3_backend,
     [STORE_MEM] = &store_mem_backend,
 };
 
 enum { RETRY_TRIES = 6, RETRY_BASE_MS = 100, RETRY_MS_MAX = 5000 };
 
-static enum err_code backend_of(const struct store_place *place, const struct store_backend **out, struct err *e)
+/* NULL, with the reason, where the place cannot be one. */
+static const struct store_backend *backend_of(const struct store_place *place, struct err *e)
 {
-    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends) || !backends[place->kind])
-        return err_set(e, ERR_USAGE, "there is no store kind %d", place->kind);
-    if (store_check_bucket(place->bucket, e))
-        return e->code;
-    *out = backends[place->kind];
-    return OK;
+    if (place->kind < 0 || (size_t)place->kind >= ARRAY_LEN(backends)) {
+        IGNORE(err_set(e, ERR_USAGE, "there is no store kind %d", place->kind));
+        return NULL;
+    }
+    return store_check_bucket(place->bucket, e) ? NULL : backends[place->kind];
 }
 
 enum err_code store_open(const struct store_place *place, const struct store_credentials *credentials,
                          struct store **out, struct err *e)
 {
-    const struct store_backend *backend = NULL;
+    const struct store_backend *backend = backend_of(place, e);
     struct store *bare = NULL;
-    if (backend_of(place, &backend, e) || backend->open(place, credentials, &bare, e))
+    if (!backend || backend->open(place, credentials, &bare, e))
         return err_wrap(e, "open store '%s'", place->bucket);
     *out = store_retry_new(bare, RETRY_TRIES, RETRY_BASE_MS, RETRY_MS_MAX, &clock_real);
     return OK;
@@ -45,8 +47,8 @@ void store_close(struct store *s)
 enum err_code store_make_bucket(const struct store_place *place, const struct store_credentials *credentials,
                                 bool object_lock, struct err *e)
 {
-    const struct store_backend *backend = NULL;
-    if (backend_of(place, &backend, e) || backend->make_bucket(place, credentials, object_lock, e))
+    const struct store_backend *backend = backend_of(place, e);
+    if (!backend || backend->make_bucket(place, credentials, object_lock, e))
         return err_wrap(e, "make bucket '%s'", place->bucket);
     return OK;
 }
@@ -75,7 +77,8 @@ enum err_code store_put(struct store *s, const char *key, const void *data, size
     if (store_check_key(key, e) || check_lock(&options->lock, e))
         return err_wrap(e, "put into %s", s->name);
     if (n > STORE_OBJECT_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "put %s/%s: %zu bytes are more than %d", s->name, key, n, STORE_OBJECT_BYTES_MAX);
+        return err_set(e, ERR_LIMIT, "put %s/%s: %zu bytes are more than %d", s->name, key, n,
+                       STORE_OBJECT_BYTES_MAX);
     if (s->ops->put(s, key, data, n, options, out ? &info : NULL, e))
         return err_wrap(e, "put %s/%s", s->name, key);
     if (out)
@@ -90,8 +93,8 @@ static enum err_code check_object(const char *key, const char *version, struct e
     return version ? store_check_version(version, e) : OK;
 }
 
-enum err_code store_get(struct store *s, const char *key, const char *version, uint64_t offset, uint64_t length,
-                        struct buf *body, struct store_info *out, struct err *e)
+enum err_code store_get(struct store *s, const char *key, const char *version, uint64_t offset,
+                        uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
     struct store_info info = { .bytes = 0 };
     size_t before = body->len;
@@ -108,7 +111,8 @@ enum err_code store_get(struct store *s, const char *key, const char *version, u
     return OK;
 }
 
-enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out, struct err *e)
+enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,
+                         struct err *e)
 {
     struct store_info info = { .bytes = 0 };
     if (check_object(key, version, e))
@@ -137,8 +141,8 @@ static enum err_code listed(void *context, const struct store_info *info, struct
     return code;
 }
 
-enum err_code store_list(struct store *s, const char *prefix, const char *after, store_each_fn *each, void *context,
-                         struct err *e)
+enum err_code store_list(struct store *s, const char *prefix, const char *after, store_each_fn *each,
+                         void *context, struct err *e)
 {
     struct listing l = { .each = each, .context = context };
     if (store_check_prefix(prefix, e) || (after && store_check_prefix(after, e)))
@@ -166,12 +170,13 @@ enum err_code store_delete(struct store *s, const char *key, const char *version
     if (check_object(key, version, e))
         return err_wrap(e, "delete from %s", s->name);
     if (s->ops->remove(s, key, version, e))
-        return err_wrap(e, "delete %s/%s%s%s", s->name, key, version ? " version " : "", version ? version : "");
+        return err_wrap(e, "delete %s/%s%s%s", s->name, key, version ? " version " : "",
+                        version ? version : "");
     return OK;
 }
 
-enum err_code store_set_lock(struct store *s, const char *key, const char *version, const struct store_lock *lock,
-                             struct err *e)
+enum err_code store_set_lock(struct store *s, const char *key, const char *version,
+                             const struct store_lock *lock, struct err *e)
 {
     if (check_object(key, version, e) || check_lock(lock, e))
         return err_wrap(e, "lock in %s", s->name);
@@ -189,8 +194,8 @@ enum err_code store_facts(struct store *s, struct store_facts *out, struct err *
     return OK;
 }
 
-enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTES], char out_key[STORE_KEY_BYTES],
-                              struct err *e)
+enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTES],
+                              char out_key[STORE_KEY_BYTES], struct err *e)
 {
     static const char scheme[] = "s3://";
     char bucket[STORE_BUCKET_BYTES] = "", key[STORE_KEY_BYTES] = "";
@@ -200,14 +205,15 @@ enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTE
     size_t n = strcspn(rest, "/");
     if (n >= sizeof(bucket))
         return err_set(e, ERR_USAGE, "'%.200s': the bucket's name is too long", uri);
-    memcpy(bucket, rest, n);
+    snprintf(bucket, sizeof(bucket), "%.*s", (int)n, rest);
     rest += n + (rest[n] == '/');
     size_t key_n = strlen(rest);
     if (key_n > 1 && rest[key_n - 1] == '/')
         key_n--;
     if (key_n >= sizeof(key))
-        return err_set(e, ERR_USAGE, "'%.200s...': the key is longer than %d bytes", uri, STORE_KEY_BYTES - 1);
-    memcpy(key, rest, key_n);
+        return err_set(e, ERR_USAGE, "'%.200s...': the key is longer than %d bytes", uri,
+                       STORE_KEY_BYTES - 1);
+    snprintf(key, sizeof(key), "%.*s", (int)key_n, rest);
     if (store_check_bucket(bucket, e) || (key_n && store_check_key(key, e)))
         return err_wrap(e, "object URI '%.200s'", uri);
     memcpy(out_bucket, bucket, sizeof(bucket));

@@ -57,7 +57,8 @@ struct store_credentials {
 
 struct store;
 
-/* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). */
+/* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem: each call
+ * makes a bucket of its own, empty and lockable. */
 enum err_code store_open(const struct store_place *place, const struct store_credentials *credentials,
                          struct store **out, struct err *e);
 void store_close(struct store *s);
@@ -73,16 +74,17 @@ extern const char *const store_lock_names[]; /* "none", "governance", "complianc
 struct store_lock {
     enum store_lock_mode mode;
     int64_t retain_until_ms; /* wall clock; S3 keeps whole seconds: what is read back is never earlier than asked */
-    bool legal_hold;
+    bool legal_hold; /* no end of its own: until store_set_lock() lifts it */
 };
 
 struct store_info {
     char key[STORE_KEY_BYTES];
-    char version[STORE_VERSION_BYTES];
+    char version[STORE_VERSION_BYTES]; /* "" from store_list(): S3 does not tell it there */
     uint64_t bytes;
     int64_t modified_ms;
-    struct store_lock lock; /* filled by put and head; not by list */
-    bool is_latest, is_delete_marker;
+    struct store_lock lock; /* filled by put, get and head; not by lists */
+    bool is_latest; /* told by lists, and by head and get where no version was named */
+    bool is_delete_marker;
 };
 
 struct store_put_options {
@@ -101,8 +103,8 @@ enum err_code store_get(struct store *s, const char *key, const char *version, u
 
 enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out, struct err *e);
 
-/* Calls `each` for the latest version of every live key with the prefix, in byte order of the key, from the first behind
- * `after` (NULL: the start). A non-zero return of `each` ends the listing and is returned. */
+/* Calls `each` for the latest version of every live key with the prefix, in byte order of the key, from the first
+ * behind `after` (NULL: the start). A non-zero return of `each` ends the listing and is returned as it is. */
 typedef enum err_code store_each_fn(void *context, const struct store_info *info, struct err *e);
 enum err_code store_list(struct store *s, const char *prefix, const char *after, store_each_fn *each, void *context,
                          struct err *e);
@@ -130,11 +132,12 @@ enum err_code store_facts(struct store *s, struct store_facts *out, struct err *
 enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTES], char out_key[STORE_KEY_BYTES],
                               struct err *e);
 
-/* For tests. `fault` borrows `inner`: the Nth call from now (1 = the next) fails with `code`; 0: none. With `torn` a put
- * reaches the inner store first and then reports the failure. */
+/* For tests. `fault` borrows `inner`: the Nth call from now (1 = the next) fails with `code`; 0: none. With `torn` a
+ * put reaches the inner store first and then reports the failure; a list shows its first entry before. */
 struct store *store_fault_new(struct store *inner);
 void store_fault_at(struct store *fault, int64_t nth_call, enum err_code code, bool torn);
 /* Retries ERR_RETRY around `inner` (taken over): at most `tries` calls, full jitter from base_ms doubling to max_ms. */
-struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms, const struct clock *clock);
+struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms,
+                              const struct clock *clock);
 
 #endif

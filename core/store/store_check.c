@@ -7,7 +7,10 @@ static size_t utf8_sequence(const unsigned char *s)
 {
     if (s[0] < 0x80)
         return 1;
-    size_t n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+    size_t n = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+               : (s[0] & 0xf0) == 0xe0        ? 3
+               : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                              : 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
@@ -77,7 +80,8 @@ enum err_code store_check_version(const char *version, struct err *e)
 {
     size_t n = strlen(version);
     if (n == 0 || n >= STORE_VERSION_BYTES)
-        return err_set(e, ERR_USAGE, "a version id has 1 to %d characters, not %zu", STORE_VERSION_BYTES - 1, n);
+        return err_set(e, ERR_USAGE, "a version id has 1 to %d characters, not %zu", STORE_VERSION_BYTES - 1,
+                       n);
     for (size_t i = 0; i < n; i++)
         if (version[i] <= ' ' || version[i] > '~')
             return err_set(e, ERR_USAGE, "the version id has a character that is not printable ASCII");
@@ -93,16 +97,18 @@ enum err_code store_check_bucket(const char *bucket, struct err *e)
 {
     size_t n = strlen(bucket);
     if (n < 3 || n >= STORE_BUCKET_BYTES)
-        return err_set(e, ERR_USAGE, "a bucket's name has 3 to %d characters, not %zu", STORE_BUCKET_BYTES - 1, n);
+        return err_set(e, ERR_USAGE, "a bucket's name has 3 to %d characters, not %zu",
+                       STORE_BUCKET_BYTES - 1, n);
     for (size_t i = 0; i < n; i++) {
         bool inside = i > 0 && i < n - 1;
         bool dash = inside && bucket[i] == '-';
         bool dot = inside && bucket[i] == '.' && is_alnum(bucket[i - 1]) && is_alnum(bucket[i + 1]);
         if (!is_alnum(bucket[i]) && !dash && !dot)
-            return err_set(e, ERR_USAGE,
-                           "bucket name '%s': only a-z, 0-9, '-' and '.', with a letter or digit at both ends and "
-                           "around each dot",
-                           bucket);
+            return err_set(
+                e, ERR_USAGE,
+                "bucket name '%s': only a-z, 0-9, '-' and '.', with a letter or digit at both ends and "
+                "around each dot",
+                bucket);
     }
     return OK;
 }

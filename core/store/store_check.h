@@ -1,8 +1,8 @@
 /*
  * store_check.h - what may be a key, a prefix, a version id, a bucket's name. Private to core/store.
  *
- * The rules are those of store.h. They are also what keeps a key from climbing out of a dir store's folder, so
- * they stand in one place and are checked before any backend is called.
+ * The rules are those of store.h. They are also what keeps a key from climbing out of a dir store's folder,
+ * so they stand in one place and are checked before any backend is called.
  */
 #ifndef CORE_STORE_STORE_CHECK_H
 #define CORE_STORE_STORE_CHECK_H

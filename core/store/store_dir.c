@@ -32,7 +32,8 @@ static enum err_code read_bucket(const char *bucket_dir, struct dir_bucket *out,
     CLEANUP(freep) char *path = bucket_file(bucket_dir);
     CLEANUP(buf_done) struct buf text = BUF_INIT(DIR_META_BYTES_MAX);
     if (file_read(path, &text, e))
-        return e->code == ERR_NOT_FOUND ? err_set(e, ERR_NOT_FOUND, "there is no bucket at '%s'", bucket_dir) : e->code;
+        return e->code == ERR_NOT_FOUND ? err_set(e, ERR_NOT_FOUND, "there is no bucket at '%s'", bucket_dir)
+                                        : e->code;
     if (dir_bucket_parse(buf_text(&text), out, e))
         return err_wrap(e, "'%s'", path);
     return OK;
@@ -135,7 +136,6 @@ struct opened {
     int fd;
     uint64_t bytes;
     char version[DIR_VERSION_BYTES];
-    bool is_latest;
 };
 #define OPENED_INIT { .fd = -1 }
 
@@ -164,13 +164,9 @@ static enum err_code open_data(const char *folder, const char *version, struct o
 
 static enum err_code open_version(const char *folder, const char *version, struct opened *out, struct err *e)
 {
-    struct dir_version newest;
     if (!dir_version_valid(version, strlen(version)))
         return err_set(e, ERR_NOT_FOUND, "there is no such version");
-    if (open_data(folder, version, out, e) || dir_versions_newest(folder, &newest, e))
-        return e->code;
-    out->is_latest = strcmp(newest.id, version) == 0;
-    return OK;
+    return open_data(folder, version, out, e);
 }
 
 static enum err_code open_latest(const char *folder, struct opened *out, struct err *e)
@@ -182,18 +178,16 @@ static enum err_code open_latest(const char *folder, struct opened *out, struct 
             return e->code;
         if (newest.gone)
             return err_set(e, ERR_NOT_FOUND, "the object was deleted");
-        if (open_data(folder, newest.id, out, e) == OK) {
-            out->is_latest = true;
-            return OK;
-        }
-        if (e->code != ERR_NOT_FOUND)
-            return e->code;
+        enum err_code code = open_data(folder, newest.id, out, e);
+        if (code != ERR_NOT_FOUND)
+            return code; /* not e->code: what `e` held before is not ours */
+        err_clear(e);
     }
     return err_set(e, ERR_RETRY, "the newest version is deleted faster than it can be opened");
 }
 
-static enum err_code open_object(const struct store_dir *d, const char *key, const char *version, struct opened *out,
-                                 struct store_info *info, struct err *e)
+static enum err_code open_object(const struct store_dir *d, const char *key, const char *version,
+                                 struct opened *out, struct store_info *info, struct err *e)
 {
     CLEANUP(freep) char *folder = NULL;
     struct store_lock lock;
@@ -205,7 +199,7 @@ static enum err_code open_object(const struct store_dir *d, const char *key, con
         return e->code;
     fill_info(key, out->version, out->bytes, info);
     info->lock = lock;
-    info->is_latest = out->is_latest;
+    info->is_latest = version == NULL;
     return OK;
 }
 
@@ -220,7 +214,8 @@ static enum err_code read_range(int fd, uint64_t offset, uint64_t length, struct
 {
     uint8_t *to = buf_reserve(body, length);
     if (!to)
-        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes do not fit into what is left of %zu", length, body->max);
+        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes do not fit into what is left of %zu", length,
+                       body->max);
     for (uint64_t done = 0; done < length;) {
         ssize_t n = pread(fd, to + done, length - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
@@ -235,8 +230,8 @@ static enum err_code read_range(int fd, uint64_t offset, uint64_t length, struct
     return OK;
 }
 
-static enum err_code dir_get(struct store *s, const char *key, const char *version, uint64_t offset, uint64_t length,
-                             struct buf *body, struct store_info *out, struct err *e)
+static enum err_code dir_get(struct store *s, const char *key, const char *version, uint64_t offset,
+                             uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
     CLEANUP(opened_done) struct opened file = OPENED_INIT;
     if (open_object((const struct store_dir *)s, key, version, &file, out, e))
@@ -269,12 +264,14 @@ static enum err_code list_latest(void *context, const char *key, const char *fol
         return OK;
     }
     fill_info(key, file.version, file.bytes, &info);
+    info.version[0] = '\0';
     info.is_latest = true;
     return l->each(l->context, &info, e);
 }
 
 /* False where it is gone since the folder was read. */
-static bool version_info(const char *key, const char *versions, const struct dir_version *v, struct store_info *out)
+static bool version_info(const char *key, const char *versions, const struct dir_version *v,
+                         struct store_info *out)
 {
     CLEANUP(freep) char *path = v->gone ? dir_gone_path(versions, v->id) : dir_data_path(versions, v->id);
     struct stat st;
@@ -315,9 +312,12 @@ static enum err_code dir_list(struct store *s, const char *prefix, const char *a
 }
 
 static enum err_code dir_list_versions(struct store *s, const char *prefix, const char *after_key,
-                                       const char *after_version, store_each_fn *each, void *context, struct err *e)
+                                       const char *after_version, store_each_fn *each, void *context,
+                                       struct err *e)
 {
-    struct dir_listing l = { .after_key = after_key, .after_version = after_version, .each = each, .context = context };
+    struct dir_listing l = {
+        .after_key = after_key, .after_version = after_version, .each = each, .context = context
+    };
     return dir_walk(((const struct store_dir *)s)->objects, prefix, after_key, list_all, &l, e);
 }
 
@@ -344,7 +344,8 @@ static enum err_code add_marker(const struct store_dir *d, const char *folder, s
 }
 
 /* The data before its lock: there is no moment at which the one stands without the other. */
-static enum err_code remove_version(const struct store_dir *d, const char *folder, const char *version, struct err *e)
+static enum err_code remove_version(const struct store_dir *d, const char *folder, const char *version,
+                                    struct err *e)
 {
     CLEANUP(fd_closep) int held = -1;
     CLEANUP(freep) char *data = dir_data_path(folder, version);
@@ -380,8 +381,8 @@ static enum err_code dir_remove(struct store *s, const char *key, const char *ve
     return dir_version_valid(version, strlen(version)) ? remove_version(d, folder, version, e) : OK;
 }
 
-static enum err_code dir_set_lock(struct store *s, const char *key, const char *version, const struct store_lock *lock,
-                                  struct err *e)
+static enum err_code dir_set_lock(struct store *s, const char *key, const char *version,
+                                  const struct store_lock *lock, struct err *e)
 {
     const struct store_dir *d = (const struct store_dir *)s;
     CLEANUP(fd_closep) int held = -1;
@@ -409,7 +410,8 @@ static enum err_code dir_facts(struct store *s, struct store_facts *out, struct 
     struct dir_bucket now;
     if (read_bucket(d->bucket_dir, &now, e))
         return e->code;
-    *out = (struct store_facts){ .versioned = true, .lockable = now.lockable, .default_lock = now.default_lock };
+    *out =
+        (struct store_facts){ .versioned = true, .lockable = now.lockable, .default_lock = now.default_lock };
     memcpy(out->location, now.location, sizeof(out->location));
     return OK;
 }
@@ -457,10 +459,11 @@ static enum err_code dir_open(const struct store_place *place, const struct stor
 }
 
 /* bucket.txt last: before it there is no bucket. Two makers at once: one creates it, both compare. */
-static enum err_code dir_make_bucket(const struct store_place *place, const struct store_credentials *credentials,
-                                     bool object_lock, struct err *e)
+static enum err_code dir_make_bucket(const struct store_place *place,
+                                     const struct store_credentials *credentials, bool object_lock,
+                                     struct err *e)
 {
-    struct dir_bucket wanted = { .lockable = object_lock }, got;
+    struct dir_bucket wanted = { .lockable = object_lock }, got = { .lockable = false };
     CLEANUP(buf_done) struct buf text = BUF_INIT(DIR_META_BYTES_MAX);
     (void)credentials;
     if (place->root[0] == '\0')
@@ -483,8 +486,8 @@ static enum err_code dir_make_bucket(const struct store_place *place, const stru
     if (object_lock && !got.lockable)
         return err_set(e, ERR_CONFLICT, "'%s' is there already, without object lock", bucket_dir);
     if (strcmp(got.location, wanted.location) != 0)
-        return err_set(e, ERR_CONFLICT, "'%s' is there already, in '%s' and not in '%s'", bucket_dir, got.location,
-                       wanted.location);
+        return err_set(e, ERR_CONFLICT, "'%s' is there already, in '%s' and not in '%s'", bucket_dir,
+                       got.location, wanted.location);
     return OK;
 }
 

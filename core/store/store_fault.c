@@ -83,7 +83,8 @@ static enum err_code fault_list_versions(struct store *s, const char *prefix, co
     struct broken b = { .fault = f, .each = each, .context = context };
     if (!due(f))
         return f->inner->ops->list_versions(f->inner, prefix, after_key, after_version, each, context, e);
-    enum err_code code = f->inner->ops->list_versions(f->inner, prefix, after_key, after_version, show_one, &b, e);
+    enum err_code code =
+        f->inner->ops->list_versions(f->inner, prefix, after_key, after_version, show_one, &b, e);
     return code ? code : fail(f, e);
 }
 

@@ -15,8 +15,8 @@ bool store_lock_active(const struct store_lock *lock, int64_t now_ms)
     return lock->legal_hold || retained(lock, now_ms);
 }
 
-enum err_code store_lock_may_change(const struct store_lock *held, const struct store_lock *wanted, int64_t now_ms,
-                                    struct err *e)
+enum err_code store_lock_may_change(const struct store_lock *held, const struct store_lock *wanted,
+                                    int64_t now_ms, struct err *e)
 {
     char until[CLOCK_TEXT_BYTES];
     if (!retained(held, now_ms))
@@ -26,7 +26,8 @@ enum err_code store_lock_may_change(const struct store_lock *held, const struct 
         return err_set(e, ERR_DENIED, "the version is locked (%s) until %s and cannot become %s before",
                        store_lock_names[held->mode], until, store_lock_names[wanted->mode]);
     if (wanted->retain_until_ms < held->retain_until_ms)
-        return err_set(e, ERR_DENIED, "the version is locked until %s, which can be extended but not shortened", until);
+        return err_set(e, ERR_DENIED,
+                       "the version is locked until %s, which can be extended but not shortened", until);
     return OK;
 }
 
@@ -38,7 +39,8 @@ enum err_code store_lock_was_kept(const struct store_lock *asked, const struct s
     if (asked->mode != STORE_LOCK_NONE && got->retain_until_ms < asked->retain_until_ms) {
         char wanted[CLOCK_TEXT_BYTES], read[CLOCK_TEXT_BYTES];
         return err_set(e, ERR_DENIED, "the store did not keep the lock: asked until %s, read back %s",
-                       clock_format(asked->retain_until_ms, wanted), clock_format(got->retain_until_ms, read));
+                       clock_format(asked->retain_until_ms, wanted),
+                       clock_format(got->retain_until_ms, read));
     }
     if (asked->legal_hold && !got->legal_hold)
         return err_set(e, ERR_DENIED, "the store did not keep the legal hold");

@@ -1,4 +1,5 @@
-/* A bucket in memory, for tests and simulations. Each store_open() makes one of its own, empty and lockable. */
+/* A bucket in memory, for tests and simulations. Each store_open() makes one of its own, empty and lockable.
+ */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/store/store_ops.h"
@@ -85,21 +86,20 @@ static struct mem_version *push_version(struct store_mem *m, const char *key, co
     return v;
 }
 
-/* version NULL: the newest, unless it is a delete marker. */
-static enum err_code find_version(const struct store_mem *m, const char *key, const char *version,
-                                  struct mem_version **out, bool *out_latest, struct err *e)
+/* version NULL: the newest, unless it is a delete marker. NULL where there is none. */
+static struct mem_version *find_version(struct store *s, const char *key, const char *version, struct err *e)
 {
-    const struct mem_key *k = find_key(m, key);
+    const struct mem_key *k = find_key((const struct store_mem *)s, key);
     struct mem_version *v = k ? k->newest : NULL;
     while (v && version && strcmp(v->info.version, version) != 0)
         v = v->older;
-    if (!v)
-        return err_set(e, ERR_NOT_FOUND, version ? "there is no such version" : "there is no such object");
-    if (v->info.is_delete_marker)
-        return err_set(e, ERR_NOT_FOUND, "the object was deleted");
-    *out = v;
-    *out_latest = v == k->newest;
-    return OK;
+    if (v && !v->info.is_delete_marker)
+        return v;
+    IGNORE(err_set(e, ERR_NOT_FOUND, "%s",
+                   v         ? "the object was deleted"
+                   : version ? "there is no such version"
+                             : "there is no such object"));
+    return NULL;
 }
 
 static enum err_code mem_put(struct store *s, const char *key, const void *data, size_t n,
@@ -118,30 +118,29 @@ static enum err_code mem_put(struct store *s, const char *key, const void *data,
 static enum err_code mem_head(struct store *s, const char *key, const char *version, struct store_info *out,
                               struct err *e)
 {
-    struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e))
+    const struct mem_version *v = find_version(s, key, version, e);
+    if (!v)
         return e->code;
     *out = v->info;
-    out->is_latest = latest;
+    out->is_latest = version == NULL;
     return OK;
 }
 
-static enum err_code mem_get(struct store *s, const char *key, const char *version, uint64_t offset, uint64_t length,
-                             struct buf *body, struct store_info *out, struct err *e)
+static enum err_code mem_get(struct store *s, const char *key, const char *version, uint64_t offset,
+                             uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
-    struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e))
+    const struct mem_version *v = find_version(s, key, version, e);
+    if (!v)
         return e->code;
     if (offset < v->info.bytes) {
         uint64_t n = MIN(length, v->info.bytes - offset);
         if (n > body->max - body->len)
-            return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes do not fit into what is left of %zu", n, body->max);
+            return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes do not fit into what is left of %zu", n,
+                           body->max);
         buf_add(body, v->data + offset, n);
     }
     *out = v->info;
-    out->is_latest = latest;
+    out->is_latest = version == NULL;
     return OK;
 }
 
@@ -170,6 +169,7 @@ static enum err_code mem_list(struct store *s, const char *prefix, const char *a
         snprintf(info.key, sizeof(info.key), "%s", m->keys[i].key);
         if (strcmp(info.key, after) != 0 && !m->keys[i].newest->info.is_delete_marker) {
             info = listed_info(m->keys[i].newest, true);
+            info.version[0] = '\0';
             enum err_code code = each(context, &info, e);
             if (code)
                 return code;
@@ -190,7 +190,8 @@ static const struct mem_version *next_older(const struct mem_key *k, const char 
 }
 
 static enum err_code mem_list_versions(struct store *s, const char *prefix, const char *after_key,
-                                       const char *after_version, store_each_fn *each, void *context, struct err *e)
+                                       const char *after_version, store_each_fn *each, void *context,
+                                       struct err *e)
 {
     const struct store_mem *m = (const struct store_mem *)s;
     char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES];
@@ -214,7 +215,8 @@ static enum err_code mem_list_versions(struct store *s, const char *prefix, cons
     }
 }
 
-static enum err_code remove_version(struct store_mem *m, struct mem_key *k, const char *version, struct err *e)
+static enum err_code remove_version(struct store_mem *m, struct mem_key *k, const char *version,
+                                    struct err *e)
 {
     struct mem_version **link = &k->newest;
     while (*link && strcmp((*link)->info.version, version) != 0)
@@ -224,8 +226,8 @@ static enum err_code remove_version(struct store_mem *m, struct mem_key *k, cons
         return OK;
     if (store_lock_active(&v->info.lock, clock_wall_ms())) {
         char until[CLOCK_TEXT_BYTES];
-        return err_set(e, ERR_DENIED, "the version is locked: %s until %s%s", store_lock_names[v->info.lock.mode],
-                       clock_format(v->info.lock.retain_until_ms, until),
+        return err_set(e, ERR_DENIED, "the version is locked: %s until %s%s",
+                       store_lock_names[v->info.lock.mode], clock_format(v->info.lock.retain_until_ms, until),
                        v->info.lock.legal_hold ? ", legal hold" : "");
     }
     *link = v->older;
@@ -249,13 +251,11 @@ static enum err_code mem_remove(struct store *s, const char *key, const char *ve
     return OK;
 }
 
-static enum err_code mem_set_lock(struct store *s, const char *key, const char *version, const struct store_lock *lock,
-                                  struct err *e)
+static enum err_code mem_set_lock(struct store *s, const char *key, const char *version,
+                                  const struct store_lock *lock, struct err *e)
 {
-    struct mem_version *v;
-    bool latest;
-    if (find_version((const struct store_mem *)s, key, version, &v, &latest, e) ||
-        store_lock_may_change(&v->info.lock, lock, clock_wall_ms(), e))
+    struct mem_version *v = find_version(s, key, version, e);
+    if (!v || store_lock_may_change(&v->info.lock, lock, clock_wall_ms(), e))
         return e->code;
     v->info.lock = *lock;
     return OK;
@@ -310,8 +310,9 @@ static enum err_code mem_open(const struct store_place *place, const struct stor
     return OK;
 }
 
-static enum err_code mem_make_bucket(const struct store_place *place, const struct store_credentials *credentials,
-                                     bool object_lock, struct err *e)
+static enum err_code mem_make_bucket(const struct store_place *place,
+                                     const struct store_credentials *credentials, bool object_lock,
+                                     struct err *e)
 {
     (void)place;
     (void)credentials;

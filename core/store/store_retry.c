@@ -13,13 +13,12 @@ struct store_retry {
     const struct clock *clock;
 };
 
-/* Full jitter: anywhere between no wait and the whole, so that many ranks that failed together do not come back together. */
-static int64_t pause_ms(const struct store_retry *r, int failures)
+int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
 {
-    int64_t longest = r->base_ms;
-    for (int i = 1; i < failures && longest < r->max_ms; i++)
+    int64_t longest = base_ms;
+    for (int i = 1; i < failures && longest < max_ms; i++)
         longest *= 2;
-    longest = MIN(longest, r->max_ms);
+    longest = MIN(longest, max_ms);
     uint64_t random;
     random_bytes(&random, sizeof(random));
     return (int64_t)(random % (uint64_t)(longest + 1));
@@ -36,19 +35,19 @@ static bool again(const struct store_retry *r, int *failures, struct err *e)
             IGNORE(err_wrap(e, "gave up after %d tries", *failures));
         return false;
     }
-    r->clock->sleep_ms(r->clock, pause_ms(r, *failures));
+    r->clock->sleep_ms(r->clock, store_backoff_ms(r->base_ms, r->max_ms, *failures));
     err_clear(e);
     return true;
 }
 
-#define RETRY(r, e, call) \
-    do { \
-        enum err_code code_; \
-        int failures_ = 0; \
-        do { \
-            code_ = (call); \
-        } while (code_ && again(r, &failures_, e)); \
-        return code_; \
+#define RETRY(r, e, call)                                                                                    \
+    do {                                                                                                     \
+        enum err_code code_;                                                                                 \
+        int failures_ = 0;                                                                                   \
+        do {                                                                                                 \
+            code_ = (call);                                                                                  \
+        } while (code_ && again(r, &failures_, e));                                                          \
+        return code_;                                                                                        \
     } while (0)
 
 static enum err_code retry_put(struct store *s, const char *key, const void *data, size_t n,
@@ -81,7 +80,8 @@ static enum err_code retry_head(struct store *s, const char *key, const char *ve
     RETRY(r, e, r->inner->ops->head(r->inner, key, version, out, e));
 }
 
-/* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends it. */
+/* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends
+ * it. */
 struct progress {
     char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES];
     store_each_fn *each;

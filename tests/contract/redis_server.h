@@ -38,6 +38,9 @@ static inline void redis_server_script(const struct redis_server *r, const char 
     assert_ok(proc_run(argv, 30000, NULL, &e));
 }
 
+/* The one that runs, so that a test that fails in the middle leaves none behind: redis_server_teardown(). */
+static struct redis_server redis_server_running;
+
 /* `extra`: more lines for redis.conf. */
 static inline struct redis_server redis_server_start(const char *extra)
 {
@@ -50,6 +53,7 @@ static inline struct redis_server redis_server_start(const char *extra)
     snprintf(r.socket, sizeof(r.socket), "%s/redis.sock", r.dir);
     snprintf(r.address, sizeof(r.address), "unix:%s", r.socket);
     assert_int_equal(setenv("REDIS_EXTRA", extra, 1), 0);
+    redis_server_running = r;
     redis_server_script(&r, "start");
     return r;
 }
@@ -61,6 +65,16 @@ static inline void redis_server_end(const struct redis_server *r)
 
     redis_server_script(r, "stop");
     assert_ok(proc_run(argv, 10000, NULL, &e));
+    redis_server_running.dir[0] = '\0';
+}
+
+static inline int redis_server_teardown(void **state)
+{
+    (void)state;
+    if (redis_server_running.dir[0])
+        redis_server_script(&redis_server_running, "stop");
+    redis_server_running.dir[0] = '\0';
+    return 0;
 }
 
 static inline pid_t redis_server_pid(const struct redis_server *r)

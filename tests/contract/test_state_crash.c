@@ -206,7 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         { "a Redis killed in a storm of commits loses no acknowledged one and tears none",
-          nothing_lost_nothing_torn, NULL, NULL, NULL },
+          nothing_lost_nothing_torn, NULL, redis_server_teardown, NULL },
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -359,16 +359,18 @@ int main(void)
 {
     const struct CMUnitTest servers[] = {
         { "settings that lose writes are refused, each with the line to change", settings_that_lose_writes,
-          NULL, NULL, NULL },
+          NULL, redis_server_teardown, NULL },
         { "settings that may not be read are refused, with the right that is missing", settings_out_of_sight,
-          NULL, NULL, NULL },
-        { "the password opens, a wrong one does not, and neither is told", password, NULL, NULL, NULL },
-        { "the rights that the header names are enough", least_rights, NULL, NULL, NULL },
-        { "a restart is ERR_RETRY while it lasts, and the next call works", restarted, NULL, NULL, NULL },
-        { "a frozen Redis is ERR_RETRY in time, and no answer is taken for another's", frozen, NULL, NULL,
-          NULL },
-        { "an address of host and port works", by_tcp, NULL, NULL, NULL },
-        { "where nobody listens it is ERR_RETRY", nobody_there, NULL, NULL, NULL },
+          NULL, redis_server_teardown, NULL },
+        { "the password opens, a wrong one does not, and neither is told", password, NULL,
+          redis_server_teardown, NULL },
+        { "the rights that the header names are enough", least_rights, NULL, redis_server_teardown, NULL },
+        { "a restart is ERR_RETRY while it lasts, and the next call works", restarted, NULL,
+          redis_server_teardown, NULL },
+        { "a frozen Redis is ERR_RETRY in time, and no answer is taken for another's", frozen, NULL,
+          redis_server_teardown, NULL },
+        { "an address of host and port works", by_tcp, NULL, redis_server_teardown, NULL },
+        { "where nobody listens it is ERR_RETRY", nobody_there, NULL, redis_server_teardown, NULL },
     };
     struct CMUnitTest peers[ARRAY_LEN(peer_rows)];
 

@@ -35,7 +35,8 @@ static void what_is_put_is_what_is_got(struct world *w)
         assert_int_equal(head.bytes, sizes[i]);
         assert_int_equal(get.bytes, sizes[i]);
         assert_int_equal(put.modified_ms, head.modified_ms);
-        assert_true(head.modified_ms > clock_wall_ms() - 3600000 && head.modified_ms < clock_wall_ms() + 3600000);
+        assert_true(head.modified_ms > clock_wall_ms() - 3600000 &&
+                    head.modified_ms < clock_wall_ms() + 3600000);
         assert_int_equal(head.lock.mode, STORE_LOCK_NONE);
         assert_true(head.is_latest);
     }
@@ -43,7 +44,8 @@ static void what_is_put_is_what_is_got(struct world *w)
 
 static void every_put_makes_a_version(struct world *w)
 {
-    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two"), three = world_put(w, "x", "two");
+    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two"),
+                      three = world_put(w, "x", "two");
     assert_string_not_equal(one.version, two.version);
     assert_string_not_equal(two.version, three.version);
     assert_string_equal(world_text(w, "x", NULL), "two");
@@ -62,10 +64,19 @@ static void a_range_gives_its_bytes(struct world *w)
         uint64_t offset, length;
         const char *want;
     } ranges[] = {
-        { 0, UINT64_MAX, "0123456789" }, { 0, 10, "0123456789" }, { 0, 1, "0" },   { 3, 4, "3456" },
-        { 9, 1, "9" },                   { 9, 100, "9" },         { 10, 1, "" },   { 11, 1, "" },
-        { 4, 0, "" },                    { 4, UINT64_MAX, "456789" },              { UINT64_MAX, UINT64_MAX, "" },
-        { 1, UINT64_MAX - 1, "123456789" }, { UINT64_MAX - 1, 1, "" },
+        { 0, UINT64_MAX, "0123456789" },
+        { 0, 10, "0123456789" },
+        { 0, 1, "0" },
+        { 3, 4, "3456" },
+        { 9, 1, "9" },
+        { 9, 100, "9" },
+        { 10, 1, "" },
+        { 11, 1, "" },
+        { 4, 0, "" },
+        { 4, UINT64_MAX, "456789" },
+        { UINT64_MAX, UINT64_MAX, "" },
+        { 1, UINT64_MAX - 1, "123456789" },
+        { UINT64_MAX - 1, 1, "" },
     };
     struct store_info old = world_put(w, "x", "0123456789");
     world_put(w, "x", "other");
@@ -73,7 +84,8 @@ static void a_range_gives_its_bytes(struct world *w)
         CLEANUP(buf_done) struct buf body = BUF_INIT(100);
         struct store_info info;
         struct err e = ERR_INIT;
-        assert_ok(store_get(w->store, world_key(w, "x"), old.version, ranges[i].offset, ranges[i].length, &body, &info, &e));
+        assert_ok(store_get(w->store, world_key(w, "x"), old.version, ranges[i].offset, ranges[i].length,
+                            &body, &info, &e));
         assert_string_equal(buf_text(&body), ranges[i].want);
         assert_int_equal(info.bytes, 10);
         assert_string_equal(info.version, old.version);
@@ -118,7 +130,8 @@ static void what_is_not_there_is_not_found(struct world *w)
     world_put(w, "x", "one");
     struct store_info other = world_put(w, "y", "two");
     assert_int_equal(store_head(w->store, world_key(w, "x"), other.version, &info, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_get(w->store, world_key(w, "x"), other.version, 0, 1, &body, &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_get(w->store, world_key(w, "x"), other.version, 0, 1, &body, &info, &e),
+                     ERR_NOT_FOUND);
     assert_int_equal(store_head(w->store, world_key(w, "x/y"), NULL, &info, &e), ERR_NOT_FOUND);
     assert_int_equal(info.bytes, 77); /* outputs change only on success */
     err_clear(&e);
@@ -129,8 +142,10 @@ static void what_is_not_there_is_not_found(struct world *w)
 static void malformed_keys_are_refused(struct world *w)
 {
     static const char *const keys[] = {
-        "", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\nb", "a\x7f", "a\x01", "\xc2\x85",
-        "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82",
+        "",         "/",        "/a",    "a/",       "a//b",         ".",
+        "..",       "a/..",     "../a",  "a/./b",    "a\nb",         "a\x7f",
+        "a\x01",    "\xc2\x85", "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80",
+        "\xe2\x82",
     };
     struct err e = ERR_INIT;
     struct store_info info;
@@ -181,17 +196,23 @@ static char *long_key(size_t n, const char *unit, const char *rest)
 static void awkward_keys_are_kept_apart(struct world *w)
 {
     static const char *const plain[] = {
-        "a", "a/b", "a-b", "a.b", "a b", "a+b", "a%b", "a%2Fb", "a%2fb", "a%20b", "A", "a@", "@", "@/a", "a/@", "a/@/b",
-        "+", "a+/b", "..a", "a..", ".hidden", "...", "~", "*", "?", "#", "?versions", "a&b=c;d", "\"quoted\"", "<a>&amp;",
-        "it's", "back\\slash", "a:b", "!$(),", "[]{}|^`", "ä", "a\xcc\x88", "€/ß", "日本語", "😀", "bucket.txt", "lock",
+        "a",         "a/b",        "a-b",      "a.b",  "a b",         "a+b",  "a%b",   "a%2Fb",   "a%2fb",
+        "a%20b",     "A",          "a@",       "@",    "@/a",         "a/@",  "a/@/b", "+",       "a+/b",
+        "..a",       "a..",        ".hidden",  "...",  "~",           "*",    "?",     "#",       "?versions",
+        "a&b=c;d",   "\"quoted\"", "<a>&amp;", "it's", "back\\slash", "a:b",  "!$(),", "[]{}|^`", "ä",
+        "a\xcc\x88", "€/ß",        "日本語",   "😀",    "bucket.txt",  "lock",
     };
     struct key_list want = { .count = 0 }, got = { .count = 0 };
     struct err e = ERR_INIT;
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
         want.keys[want.count++] = mem_text(world_key(w, plain[i]));
-    static const struct { size_t n; const char *unit, *rest; } grown[] = {
-        { 200, "s", "" }, { 239, "s", "" }, { 240, "s", "" }, { 241, "s", "" }, { 255, "s", "/x" }, { 256, "s", "" },
-        { 600, "s", "/x" }, { 600, "s", "-x" }, { 600, "s", "" }, { 240, "ä", "" }, { 480, "€", "/x" }, { 990, "😀", "" },
+    static const struct {
+        size_t n;
+        const char *unit, *rest;
+    } grown[] = {
+        { 200, "s", "" },   { 239, "s", "" }, { 240, "s", "" },   { 241, "s", "" },
+        { 255, "s", "/x" }, { 256, "s", "" }, { 600, "s", "/x" }, { 600, "s", "-x" },
+        { 600, "s", "" },   { 240, "ä", "" }, { 480, "€", "/x" }, { 990, "😀", "" },
     };
     for (size_t i = 0; i < ARRAY_LEN(grown); i++) {
         CLEANUP(freep) char *key = long_key(grown[i].n, grown[i].unit, grown[i].rest);
@@ -368,134 +389,6 @@ static void a_list_goes_beyond_one_page(struct world *w)
     assert_int_equal(versions.count, KEYS);
 }
 
-/* ---- locks ---- */
-
-static void a_locked_version_cannot_be_removed(struct world *w)
-{
-    static const enum store_lock_mode modes[] = { STORE_LOCK_GOVERNANCE, STORE_LOCK_COMPLIANCE };
-    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
-        struct err e = ERR_INIT;
-        struct store_lock lock = lock_for(modes[i], 3600000);
-        struct store_info put = world_put_locked(w, "x", "locked", lock), head;
-        assert_int_equal(put.lock.mode, modes[i]);
-        assert_true(put.lock.retain_until_ms >= lock.retain_until_ms);
-        assert_true(put.lock.retain_until_ms < lock.retain_until_ms + 1000);
-        assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
-        err_clear(&e);
-        assert_ok(store_delete(w->store, world_key(w, "x"), NULL, &e)); /* hiding is always allowed */
-        assert_string_equal(world_text(w, "x", put.version), "locked");
-        world_put(w, "x", "newer");
-        assert_string_equal(world_text(w, "x", put.version), "locked");
-        assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
-        assert_int_equal(head.lock.mode, put.lock.mode);
-        assert_int_equal(head.lock.retain_until_ms, put.lock.retain_until_ms);
-    }
-}
-
-static void a_lock_is_extended_but_not_shortened(struct world *w)
-{
-    struct err e = ERR_INIT;
-    struct store_info put = world_put_locked(w, "x", "locked", lock_for(STORE_LOCK_COMPLIANCE, 3600000)), head;
-    struct store_lock longer = lock_for(STORE_LOCK_COMPLIANCE, 7200000), shorter = lock_for(STORE_LOCK_COMPLIANCE, 60000);
-    struct store_lock weaker = lock_for(STORE_LOCK_GOVERNANCE, 7200000), none = { .mode = STORE_LOCK_NONE };
-    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &shorter, &e), ERR_DENIED);
-    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &weaker, &e), ERR_DENIED);
-    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &none, &e), ERR_DENIED);
-    err_clear(&e);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &longer, &e));
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &longer, &e));
-    assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
-    assert_true(head.lock.retain_until_ms >= longer.retain_until_ms);
-    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), put.version, &shorter, &e), ERR_DENIED);
-}
-
-static void a_lock_is_set_on_one_version_later(struct world *w)
-{
-    struct err e = ERR_INIT;
-    struct store_info one = world_put(w, "x", "one"), two = world_put(w, "x", "two");
-    struct store_lock lock = lock_for(STORE_LOCK_COMPLIANCE, 3600000);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), one.version, &lock, &e));
-    assert_int_equal(store_delete(w->store, world_key(w, "x"), one.version, &e), ERR_DENIED);
-    err_clear(&e);
-    assert_ok(store_delete(w->store, world_key(w, "x"), two.version, &e));
-    assert_string_equal(world_text(w, "x", NULL), "one");
-    assert_int_equal(store_set_lock(w->store, world_key(w, "x"), two.version, &lock, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_set_lock(w->store, world_key(w, "y"), NULL, &lock, &e), ERR_NOT_FOUND);
-    struct store_info three = world_put(w, "x", "three");
-    err_clear(&e);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), NULL, &lock, &e)); /* the latest */
-    assert_int_equal(store_delete(w->store, world_key(w, "x"), three.version, &e), ERR_DENIED);
-}
-
-static void a_legal_hold_stays_until_it_is_lifted(struct world *w)
-{
-    struct err e = ERR_INIT;
-    struct store_lock hold = { .legal_hold = true }, lifted = { .legal_hold = false };
-    struct store_info put = world_put_locked(w, "x", "held", hold), head;
-    assert_true(put.lock.legal_hold);
-    assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
-    err_clear(&e);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &lifted, &e));
-    assert_ok(store_head(w->store, world_key(w, "x"), put.version, &head, &e));
-    assert_false(head.lock.legal_hold);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &hold, &e));
-    assert_int_equal(store_delete(w->store, world_key(w, "x"), put.version, &e), ERR_DENIED);
-    err_clear(&e);
-    assert_ok(store_set_lock(w->store, world_key(w, "x"), put.version, &lifted, &e));
-    assert_ok(store_delete(w->store, world_key(w, "x"), put.version, &e));
-}
-
-static void a_lock_that_has_ended_holds_nothing(struct world *w)
-{
-    enum { POLLS = 400, POLL_MS = 20 };
-    struct store_info put = world_put_locked(w, "x", "soon free", lock_for(STORE_LOCK_COMPLIANCE, 300));
-    struct err e = ERR_INIT;
-    int polls = 0;
-    while (store_delete(w->store, world_key(w, "x"), put.version, &e) == ERR_DENIED && polls++ < POLLS) {
-        err_clear(&e);
-        clock_real.sleep_ms(&clock_real, POLL_MS);
-    }
-    assert_true(polls > 0 && polls < POLLS);
-    assert_int_equal(e.code, OK);
-    assert_string_equal(world_text(w, "x", put.version), "(not found)");
-}
-
-static void malformed_locks_are_refused(struct world *w)
-{
-    static const struct store_lock locks[] = {
-        { .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = 1000 }, { .mode = STORE_LOCK_COMPLIANCE },
-        { .mode = STORE_LOCK_NONE, .retain_until_ms = 4102444800000 }, { .mode = 7, .retain_until_ms = 4102444800000 },
-    };
-    struct err e = ERR_INIT;
-    for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
-        struct store_put_options options = { .lock = locks[i] };
-        assert_int_equal(store_put(w->store, world_key(w, "x"), "x", 1, &options, NULL, &e), ERR_USAGE);
-        assert_int_equal(store_set_lock(w->store, world_key(w, "x"), NULL, &locks[i], &e), ERR_USAGE);
-    }
-}
-
-static void a_bucket_without_object_lock_refuses_locks(struct world *w)
-{
-    struct err e = ERR_INIT;
-    struct store_place plain = w->place;
-    struct store_put_options locked = { .lock = lock_for(STORE_LOCK_COMPLIANCE, 3600000) };
-    struct store_facts facts;
-    struct store_info info;
-    CLEANUP(store_closep) struct store *s = NULL;
-    snprintf(plain.bucket, sizeof(plain.bucket), "plain-%.50s", w->place.bucket);
-    assert_ok(store_make_bucket(&plain, &w->credentials, false, &e));
-    assert_ok(store_open(&plain, &w->credentials, &s, &e));
-    assert_ok(store_facts(s, &facts, &e));
-    assert_true(facts.versioned);
-    assert_false(facts.lockable);
-    assert_int_equal(store_put(s, "x", "x", 1, &locked, NULL, &e), ERR_DENIED);
-    assert_int_equal(store_head(s, "x", NULL, &info, &e), ERR_NOT_FOUND);
-    err_clear(&e);
-    assert_ok(store_put(s, "x", "x", 1, NULL, NULL, &e));
-    assert_int_equal(store_set_lock(s, "x", NULL, &locked.lock, &e), ERR_DENIED);
-    assert_int_equal(store_make_bucket(&plain, &w->credentials, true, &e), ERR_CONFLICT);
-}
-
 /* ---- the bucket ---- */
 
 static void the_facts_are_read_back(struct world *w)
@@ -531,11 +424,7 @@ static void a_bucket_that_is_not_there_is_not_found(struct world *w)
     assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
-static const struct row {
-    const char *name;
-    void (*run)(struct world *w);
-    int where; /* enum world_kind */
-} rows[] = {
+static const struct world_row rows[] = {
     { "what is put is what is got", what_is_put_is_what_is_got, WORLD_ALL },
     { "every put makes a version, and the older stay readable", every_put_makes_a_version, WORLD_ALL },
     { "a range gives its bytes and the whole size", a_range_gives_its_bytes, WORLD_ALL },
@@ -544,64 +433,23 @@ static const struct row {
     { "what is not there is not found", what_is_not_there_is_not_found, WORLD_ALL },
     { "malformed keys and version ids are refused", malformed_keys_are_refused, WORLD_ALL },
     { "awkward keys are kept apart and listed as they are", awkward_keys_are_kept_apart, WORLD_ALL },
-    { "what is put is there for another handle, with its lock", what_is_put_is_there_for_another, WORLD_KEPT },
+    { "what is put is there for another handle, with its lock", what_is_put_is_there_for_another,
+      WORLD_KEPT },
     { "a list is in byte order, below its prefix, behind its start", a_list_is_in_byte_order, WORLD_ALL },
     { "deleted keys are not listed, their versions are", deleted_keys_are_not_listed, WORLD_ALL },
     { "removing the marker brings the object back", removing_the_marker_brings_the_object_back, WORLD_ALL },
-    { "a removed version is gone for good, the one before is the latest", a_removed_version_is_gone_for_good, WORLD_ALL },
+    { "a removed version is gone for good, the one before is the latest", a_removed_version_is_gone_for_good,
+      WORLD_ALL },
     { "deleting what is not there is fine", deleting_what_is_not_there_is_fine, WORLD_ALL },
-    { "the caller's failure ends a list and comes back as it is", the_callers_failure_ends_a_list, WORLD_ALL },
+    { "the caller's failure ends a list and comes back as it is", the_callers_failure_ends_a_list,
+      WORLD_ALL },
     { "a list goes beyond one page", a_list_goes_beyond_one_page, WORLD_ALL },
-    { "a locked version can be hidden but not removed", a_locked_version_cannot_be_removed, WORLD_ALL },
-    { "a lock is extended but not shortened, weakened or dropped", a_lock_is_extended_but_not_shortened, WORLD_ALL },
-    { "a lock set later holds for that version alone", a_lock_is_set_on_one_version_later, WORLD_ALL },
-    { "a legal hold stays until it is lifted", a_legal_hold_stays_until_it_is_lifted, WORLD_ALL },
-    { "a lock that has ended holds nothing", a_lock_that_has_ended_holds_nothing, WORLD_ALL },
-    { "malformed locks are refused", malformed_locks_are_refused, WORLD_ALL },
-    { "a bucket without object lock refuses locks", a_bucket_without_object_lock_refuses_locks, WORLD_KEPT },
     { "the facts are read back", the_facts_are_read_back, WORLD_ALL },
     { "making a bucket again is fine if it fits", making_a_bucket_again_is_fine_if_it_fits, WORLD_KEPT },
     { "a bucket that is not there is not found", a_bucket_that_is_not_there_is_not_found, WORLD_KEPT },
 };
 
-struct trial {
-    const struct row *row;
-    struct world *world;
-    char name[128];
-};
-
-static void try_row(void **state)
-{
-    struct trial *t = *state;
-    if (t->world->why_not)
-        skip();
-    world_row_begins(t->world);
-    t->row->run(t->world);
-    world_row_ends(t->world);
-}
-
 int main(void)
 {
-    static const enum world_kind kinds[] = { WORLD_DIR, WORLD_MEM, WORLD_S3 };
-    static struct world worlds[ARRAY_LEN(kinds)];
-    static struct trial trials[ARRAY_LEN(kinds) * ARRAY_LEN(rows)];
-    static struct CMUnitTest tests[ARRAY_LEN(trials)];
-    size_t n = 0;
-    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
-        world_open(&worlds[k], kinds[k]);
-        if (worlds[k].why_not)
-            fprintf(stderr, "%s: %s\n", worlds[k].name, worlds[k].why_not);
-        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-            if (!(rows[i].where & kinds[k]))
-                continue;
-            trials[n] = (struct trial){ .row = &rows[i], .world = &worlds[k] };
-            snprintf(trials[n].name, sizeof(trials[n].name), "%s: %s", worlds[k].name, rows[i].name);
-            tests[n] = (struct CMUnitTest){ trials[n].name, try_row, NULL, NULL, &trials[n] };
-            n++;
-        }
-    }
-    int failed = _cmocka_run_group_tests("store", tests, n, NULL, NULL);
-    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
-        world_close(&worlds[k]);
-    return failed;
+    return world_run("store", rows, ARRAY_LEN(rows));
 }

@@ -182,7 +182,8 @@ const char *world_list(struct world *w, const char *prefix, const char *after)
 {
     struct err e = ERR_INIT;
     struct line l = { .w = w, .text = BUF_INIT(16 * 1024) };
-    assert_ok(store_list(w->store, world_key(w, prefix), after ? world_key(w, after) : NULL, add_to_line, &l, &e));
+    assert_ok(
+        store_list(w->store, world_key(w, prefix), after ? world_key(w, after) : NULL, add_to_line, &l, &e));
     const char *line = keep(&l.text);
     buf_done(&l.text);
     return line;
@@ -201,4 +202,48 @@ const char *world_list_versions(struct world *w, const char *prefix)
 struct store_lock lock_for(enum store_lock_mode mode, int64_t from_now_ms)
 {
     return (struct store_lock){ .mode = mode, .retain_until_ms = clock_wall_ms() + from_now_ms };
+}
+
+struct trial {
+    const struct world_row *row;
+    struct world *world;
+    char name[128];
+};
+
+static void try_row(void **state)
+{
+    struct trial *t = *state;
+    if (t->world->why_not)
+        skip();
+    world_row_begins(t->world);
+    t->row->run(t->world);
+    world_row_ends(t->world);
+}
+
+int world_run(const char *group, const struct world_row *rows, size_t count)
+{
+    static const enum world_kind kinds[] = { WORLD_DIR, WORLD_MEM, WORLD_S3 };
+    struct world worlds[ARRAY_LEN(kinds)];
+    struct trial *trials = mem_array(ARRAY_LEN(kinds) * count, sizeof(*trials));
+    struct CMUnitTest *tests = mem_array(ARRAY_LEN(kinds) * count, sizeof(*tests));
+    size_t n = 0;
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        world_open(&worlds[k], kinds[k]);
+        if (worlds[k].why_not)
+            fprintf(stderr, "%s: %s\n", worlds[k].name, worlds[k].why_not);
+        for (size_t i = 0; i < count; i++) {
+            if (!(rows[i].where & (int)kinds[k]))
+                continue;
+            trials[n] = (struct trial){ .row = &rows[i], .world = &worlds[k] };
+            snprintf(trials[n].name, sizeof(trials[n].name), "%s: %s", worlds[k].name, rows[i].name);
+            tests[n] = (struct CMUnitTest){ trials[n].name, try_row, NULL, NULL, &trials[n] };
+            n++;
+        }
+    }
+    int failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+        world_close(&worlds[k]);
+    free(tests);
+    free(trials);
+    return failed;
 }

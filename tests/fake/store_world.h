@@ -7,7 +7,13 @@
 #include "core/store/store.h"
 #include "tests/test.h"
 
-enum world_kind { WORLD_DIR = 1, WORLD_MEM = 2, WORLD_S3 = 4, WORLD_ALL = 7, WORLD_KEPT = WORLD_DIR | WORLD_S3 };
+enum world_kind {
+    WORLD_DIR = 1,
+    WORLD_MEM = 2,
+    WORLD_S3 = 4,
+    WORLD_ALL = 7,
+    WORLD_KEPT = WORLD_DIR | WORLD_S3
+};
 
 /* One place with a lockable bucket. Every row gets a prefix of its own, for locked objects stay. */
 struct world {
@@ -34,13 +40,23 @@ struct store *world_another(const struct world *w);
 const char *world_key(const struct world *w, const char *key);
 
 struct store_info world_put(struct world *w, const char *key, const char *text);
-struct store_info world_put_locked(struct world *w, const char *key, const char *text, struct store_lock lock);
+struct store_info world_put_locked(struct world *w, const char *key, const char *text,
+                                   struct store_lock lock);
 /* The text of the object; "(not found)" where there is none. In a buffer that the next call uses again. */
 const char *world_text(struct world *w, const char *key, const char *version);
 /* "a b c": the keys below the row's prefix, without it. In a buffer that the next call uses again. */
 const char *world_list(struct world *w, const char *prefix, const char *after);
 /* "b:2 a:gone a:1": keys and what each version holds. */
 const char *world_list_versions(struct world *w, const char *prefix);
+
+/* A row of a table that runs in each world of `where`. */
+struct world_row {
+    const char *name;
+    void (*run)(struct world *w);
+    int where; /* enum world_kind */
+};
+/* The whole main() of such a test: rows that cannot be tried are counted as skipped. */
+int world_run(const char *group, const struct world_row *rows, size_t count);
 
 struct store_lock lock_for(enum store_lock_mode mode, int64_t from_now_ms);
 

@@ -10,6 +10,7 @@ say() { printf '%s\n' "$*"; bad=1; }
 sources() { find base core kernels trainer scheduler runner tests bench -name '*.[ch]' 2>/dev/null | sort; }
 
 # 1. Includes: quoted ones by the folder table, <third-party> ones by the owner table.
+# shellcheck disable=SC2016 # awk's own dollars
 layers=$(sources | xargs awk -v table=$table '
     BEGIN {
         while ((getline line < table) > 0) {
@@ -67,8 +68,8 @@ forbid '\bgoto\b' 'use CLEANUP'
 forbid '\b(strcpy|strcat|sprintf|gets|strtok|atoi|atof|atol|system)\(' 'banned: unbounded or silent'
 forbid '^typedef struct' 'structs are not typedef'"'"'d'
 forbid '.{121,}' 'longer than 120 columns'
-long=$(find . -path ./build -prune -o -path ./.git -prune -o -type f \( -name '*.sh' -o -name '*.py' -o -name '*.md' -o -name '*.yaml' \) -print |
-    xargs grep -lE '[[:blank:]]+$' 2>/dev/null)
+long=$(find . -path ./build -prune -o -path ./.git -prune -o -type f \( -name '*.sh' -o -name '*.py' -o -name '*.md' -o -name '*.yaml' \) -print0 |
+    xargs -0 grep -lE '[[:blank:]]+$' 2>/dev/null)
 [ -n "$long" ] && say "$long  <- trailing blanks"
 
 [ $bad = 0 ] && echo "tidy: ok"

@@ -1,4 +1,4 @@
-/* How an attempt ended, what follows from that, and the two records that its supervisor and its rank 0 write. */
+/* How an attempt ended, what follows from that, and the records that its supervisor and its rank 0 write. */
 #include "core/job/attempt.h"
 #include "core/job/record.h"
 #include "tests/test.h"
@@ -148,9 +148,10 @@ static void attempt_comes_back(void **state)
     assert_string_equal(
         buf_text(&text),
         "{\"ended_ms\":1795342500128,\"exit_status\":137,\"job\":\"261122-k3m9qz\",\"launcher_pid\":4712,"
-        "\"launcher_start\":100,\"node\":\"n1\",\"number\":2,\"outcome\":\"rank_lost\",\"phase\":\"ended\",\"ranks\":4,"
-        "\"reason\":\"rank 1 was killed\",\"started_ms\":1795342500123,\"supervisor_pid\":4711,\"supervisor_start\":99,"
-        "\"token\":17}");
+        "\"launcher_start\":100,\"node\":\"n1\","
+        "\"number\":2,\"outcome\":\"rank_lost\",\"phase\":\"ended\",\"ranks\":4,"
+        "\"reason\":\"rank 1 was killed\",\"started_ms\":1795342500123,\"supervisor_pid\":4711,"
+        "\"supervisor_start\":99,\"token\":17}");
     assert_ok(attempt_from_text(text.data, text.len, &back, &e));
     assert_memory_equal(&a, &back, sizeof(a));
 }
@@ -177,7 +178,8 @@ static const struct change {
       "attempt record: 'token' must be an integer; it is missing" },
     { "attempt: no other member", "extra", "1", "attempt record: 'extra' is no member of it" },
     { "attempt: the first is number 1", "number", "0", "attempt record: 'number' must be at least 1, not 0" },
-    { "attempt: ranks have a limit", "ranks", "1025", "attempt record: 'ranks' must be from 0 to 1024, not 1025" },
+    { "attempt: ranks have a limit", "ranks", "1025",
+      "attempt record: 'ranks' must be from 0 to 1024, not 1025" },
     { "attempt: a phase there is", "phase", "\"over\"", "attempt record: 'phase' has no value 'over'" },
     { "attempt: an outcome goes with the end", "phase", "\"running\"",
       "attempt record: 'phase' running does not go with 'outcome' rank_lost" },
@@ -208,8 +210,17 @@ static void changed_attempt_is_corrupt(void **state)
 static struct pulse sample_pulse(void)
 {
     return (struct pulse){
-        .attempt = 1, .step = 20, .steps = 500, .epoch = 1, .epochs = 40, .checkpoint_step = -1, .time_ms = 17,
-        .loss = 0.1, .records_per_second = 1e6, .lr = 3e-3, .phase = "train",
+        .attempt = 1,
+        .step = 20,
+        .steps = 500,
+        .epoch = 1,
+        .epochs = 40,
+        .checkpoint_step = -1,
+        .time_ms = 17,
+        .loss = 0.1,
+        .records_per_second = 1e6,
+        .lr = 3e-3,
+        .phase = "train",
     };
 }
 
@@ -241,8 +252,9 @@ static void pulse_carries_a_loss_that_is_no_number(void **state)
 static void changed_pulse_is_corrupt(void **state)
 {
     (void)state;
-    static const char text[] = "{\"attempt\":1,\"checkpoint_step\":-2,\"epoch\":1,\"epochs\":40,\"loss\":0.5,\"lr\":1,"
-                               "\"phase\":\"train\",\"records_per_second\":1,\"step\":20,\"steps\":500,\"time_ms\":17}";
+    static const char text[] =
+        "{\"attempt\":1,\"checkpoint_step\":-2,\"epoch\":1,\"epochs\":40,\"loss\":0.5,\"lr\":1,"
+        "\"phase\":\"train\",\"records_per_second\":1,\"step\":20,\"steps\":500,\"time_ms\":17}";
     struct err e = ERR_INIT;
     struct pulse p;
     assert_int_equal(pulse_from_text(text, strlen(text), &p, &e), ERR_CORRUPT);
@@ -265,12 +277,15 @@ int main(void)
         tests[ARRAY_LEN(singles) + ARRAY_LEN(exit_rows) + ARRAY_LEN(retry_rows) + ARRAY_LEN(changes)];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(exit_rows); i++)
-        tests[n++] = (struct CMUnitTest){ exit_rows[i].name, exit_means_outcome, NULL, NULL, (void *)&exit_rows[i] };
+        tests[n++] =
+            (struct CMUnitTest){ exit_rows[i].name, exit_means_outcome, NULL, NULL, (void *)&exit_rows[i] };
     for (size_t i = 0; i < ARRAY_LEN(retry_rows); i++)
-        tests[n++] = (struct CMUnitTest){ retry_rows[i].name, outcome_is_followed, NULL, NULL, (void *)&retry_rows[i] };
+        tests[n++] = (struct CMUnitTest){ retry_rows[i].name, outcome_is_followed, NULL, NULL,
+                                          (void *)&retry_rows[i] };
     for (size_t i = 0; i < ARRAY_LEN(singles); i++)
         tests[n++] = singles[i];
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
-        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_attempt_is_corrupt, NULL, NULL, (void *)&changes[i] };
+        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_attempt_is_corrupt, NULL, NULL,
+                                          (void *)&changes[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,15 +60,20 @@ static const struct bad {
     size_t n;
     const char *want;
 } bads[] = {
-#define BAD(name_, text_, want_) { name_, text_, sizeof(text_) - 1, want_ }
+#define BAD(name_, text_, want_)                                                                             \
+    {                                                                                                        \
+        name_, text_, sizeof(text_) - 1, want_                                                               \
+    }
     BAD("an open quote at the end", "a,\"b", "field 2: its quote is not closed"),
     BAD("an open quote over lines", "\"a\nb\nc", "field 1: its quote is not closed"),
     BAD("a doubled quote closes nothing", "\"a\"\"", "field 1: its quote is not closed"),
     BAD("text behind a closing quote", "\"a\"b,c\n", "field 1: goes on behind its closing quote"),
-    BAD("a carriage return alone behind a closing quote", "\"a\"\rb\n", "field 1: goes on behind its closing quote"),
+    BAD("a carriage return alone behind a closing quote", "\"a\"\rb\n",
+        "field 1: goes on behind its closing quote"),
     BAD("a quote inside a plain field", "a,5\" pipe\n",
         "field 2: holds a quote, so it must be quoted itself and the quote doubled"),
-    BAD("a carriage return inside a plain field", "a\rb\n", "field 1: holds a carriage return that ends no line"),
+    BAD("a carriage return inside a plain field", "a\rb\n",
+        "field 1: holds a carriage return that ends no line"),
     BAD("a carriage return at the very end", "a,b\r", "field 2: holds a carriage return that ends no line"),
     BAD("a NUL in a plain field", "a,b\0c\n", "field 2: holds a NUL byte"),
     BAD("a NUL in a quoted field", "\"a\0\"\n", "field 1: holds a NUL byte"),
@@ -101,6 +106,7 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(goods); i++)
         tests[n++] = (struct CMUnitTest){ goods[i].name, text_is_cut, NULL, NULL, (void *)&goods[i] };
     for (size_t i = 0; i < ARRAY_LEN(bads); i++)
-        tests[n++] = (struct CMUnitTest){ bads[i].name, text_is_refused_and_left_alone, NULL, NULL, (void *)&bads[i] };
+        tests[n++] =
+            (struct CMUnitTest){ bads[i].name, text_is_refused_and_left_alone, NULL, NULL, (void *)&bads[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,12 +12,18 @@
 #define HASH_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define HASH_B "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
+/* clang-format off */
 static const char manifest[] =
-    "{\"basis\":\"contract\",\"bucket\":\"bank-data\",\"class\":\"personal\",\"columns\":[{\"kind\":\"numeric\",\"name\":"
-    "\"age\"},{\"kind\":\"category\",\"name\":\"class\"}],\"created_ms\":1795342500123,\"format\":\"csv\",\"name\":"
-    "\"german-credit\",\"owner\":\"risk\",\"shards\":[{\"bytes\":1000,\"key\":\"credit/v3/shard-0000.csv\",\"records\":25,"
-    "\"sha256\":\"" HASH_A "\",\"version\":\"v1\"},{\"bytes\":2000,\"key\":\"credit/v3/shard-0001.csv\",\"records\":50,"
-    "\"sha256\":\"" HASH_B "\",\"version\":\"v2\"}],\"source\":\"german-credit.csv\",\"version\":1}";
+    "{\"basis\":\"contract\",\"bucket\":\"bank-data\",\"class\":\"personal\","
+    "\"columns\":[{\"kind\":\"numeric\",\"name\":\"age\"},{\"kind\":\"category\",\"name\":\"class\"}],"
+    "\"created_ms\":1795342500123,\"format\":\"csv\",\"name\":\"german-credit\",\"owner\":\"risk\","
+    "\"shards\":["
+    "{\"bytes\":1000,\"key\":\"credit/v3/shard-0000.csv\",\"records\":25,"
+    "\"sha256\":\"" HASH_A "\",\"version\":\"v1\"},"
+    "{\"bytes\":2000,\"key\":\"credit/v3/shard-0001.csv\",\"records\":50,"
+    "\"sha256\":\"" HASH_B "\",\"version\":\"v2\"}],"
+    "\"source\":\"german-credit.csv\",\"version\":1}";
+/* clang-format on */
 
 static enum err_code read_text(const char *text, struct dataset *out, struct err *e)
 {
@@ -68,7 +74,8 @@ static void digest_is_that_of_the_bytes(void **state)
     (void)state;
     char digest[65];
     dataset_digest("abc", 3, digest);
-    assert_string_equal(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"); // FIPS 180-2 B.1
+    assert_string_equal(digest,
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"); // FIPS 180-2 B.1
 }
 
 /* ---- what is refused: one change each ---- */
@@ -77,18 +84,22 @@ static const struct change {
     const char *name, *from, *to; /* the first `from` in the manifest becomes `to` */
     const char *want;
 } changes[] = {
-    { "a member may not be missing", "\"owner\":\"risk\",", "", "dataset manifest: 'owner' must be text; it is missing" },
+    { "a member may not be missing", "\"owner\":\"risk\",", "",
+      "dataset manifest: 'owner' must be text; it is missing" },
     { "no other member", "\"owner\"", "\"x\":1,\"owner\"", "dataset manifest: 'x' is no member of it" },
     { "a member stands once", "\"owner\"", "\"owner\":\"a\",\"owner\"",
       "dataset manifest: line 1: duplicate object key" },
     { "one version of the format", "\"version\":1}", "\"version\":2}",
       "dataset manifest: 'version' must be 1, not 2" },
-    { "one format of shards", "\"csv\"", "\"parquet\"", "dataset manifest: 'format' must be csv, not 'parquet'" },
+    { "one format of shards", "\"csv\"", "\"parquet\"",
+      "dataset manifest: 'format' must be csv, not 'parquet'" },
     { "a class there is", "personal", "secret", "dataset manifest: 'class' has no value 'secret'" },
-    { "a dataset has a name", "german-credit\",\"owner", "\",\"owner", "dataset manifest: 'name' must not be empty" },
+    { "a dataset has a name", "german-credit\",\"owner", "\",\"owner",
+      "dataset manifest: 'name' must not be empty" },
     { "a column has a name", "\"name\":\"age\"", "\"name\":\"\"",
       "dataset manifest: columns[0]: 'name' must not be empty" },
-    { "a kind of column there is", "numeric", "date", "dataset manifest: columns[0]: 'kind' has no value 'date'" },
+    { "a kind of column there is", "numeric", "date",
+      "dataset manifest: columns[0]: 'kind' has no value 'date'" },
     { "columns differ", "\"age\"", "\"class\"", "dataset manifest: 'columns' names 'class' twice" },
     { "a column is an object", "{\"kind\":\"numeric\",\"name\":\"age\"}", "7",
       "dataset manifest: columns[0]: must be an object" },
@@ -109,13 +120,15 @@ static const struct change {
     { "a hash is lower-case hex", HASH_B, "00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff",
       "dataset manifest: shards[1]: 'sha256' must be 64 lower-case hex digits, not "
       "'00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff'" },
-    { "a hash is whole", HASH_A, "aa", "dataset manifest: shards[0]: 'sha256' must be 64 lower-case hex digits, not 'aa'" },
+    { "a hash is whole", HASH_A, "aa",
+      "dataset manifest: shards[0]: 'sha256' must be 64 lower-case hex digits, not 'aa'" },
     { "a shard has its version", "\"version\":\"v2\"", "\"version\":\"\"",
       "dataset manifest: shards[1]: 'version' must not be empty" },
-    { "a key ends with a name", "shard-0000.csv", "", 
+    { "a key ends with a name", "shard-0000.csv", "",
       "dataset manifest: shards[0]: 'bucket' and 'key' must be as s3://bank-data/credit/v3 names them" },
     { "a bucket is not a path", "bank-data", "bank/data",
-      "dataset manifest: shards[0]: 'bucket' and 'key' must be as s3://bank/data/credit/v3/shard-0000.csv names them" },
+      "dataset manifest: shards[0]: 'bucket' and 'key' must be as s3://bank/data/credit/v3/shard-0000.csv "
+      "names them" },
 };
 
 static char *changed(const struct change *c)
@@ -140,10 +153,14 @@ static void name_that_no_store_takes_is_corrupt(void **state)
 {
     (void)state;
     static const struct change names[] = {
-        { "", "credit/v3/shard-0000.csv", "/credit/v3/x", "" }, { "", "credit/v3/shard-0000.csv", "credit//x", "" },
-        { "", "credit/v3/shard-0000.csv", "credit/../x", "" },  { "", "credit/v3/shard-0000.csv", "credit/./x", "" },
-        { "", "credit/v3/shard-0000.csv", "", "" },             { "", "credit/v3/shard-0000.csv", "credit/\\u0001", "" },
-        { "", "bank-data", "Bank", "" },                        { "", "bank-data", "b", "" },
+        { "", "credit/v3/shard-0000.csv", "/credit/v3/x", "" },
+        { "", "credit/v3/shard-0000.csv", "credit//x", "" },
+        { "", "credit/v3/shard-0000.csv", "credit/../x", "" },
+        { "", "credit/v3/shard-0000.csv", "credit/./x", "" },
+        { "", "credit/v3/shard-0000.csv", "", "" },
+        { "", "credit/v3/shard-0000.csv", "credit/\\u0001", "" },
+        { "", "bank-data", "Bank", "" },
+        { "", "bank-data", "b", "" },
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         CLEANUP(freep) char *text = changed(&names[i]);
@@ -185,7 +202,11 @@ static void lists_have_their_sizes(void **state)
 static void write_many(size_t count, uint64_t records, struct buf *out)
 {
     struct dataset_column column = { .name = "a" };
-    struct dataset d = { .name = "d", .format = "csv", .bucket = "data", .columns = &column, .column_count = 1,
+    struct dataset d = { .name = "d",
+                         .format = "csv",
+                         .bucket = "data",
+                         .columns = &column,
+                         .column_count = 1,
                          .shard_count = count };
     struct err e = ERR_INIT;
     d.shards = mem_array(count, sizeof(d.shards[0]));
@@ -226,8 +247,9 @@ static void records_in_all_have_a_limit(void **state)
     assert_ok(dataset_from_text(most.data, most.len, &d, &e));
     write_many(1025, 1 << 30, &more);
     assert_int_equal(dataset_from_text(more.data, more.len, &none, &e), ERR_CORRUPT);
-    assert_string_equal(e.text, "dataset manifest: its shards hold 1100585369600 records; at most 1099511627776 are "
-                                "possible");
+    assert_string_equal(e.text,
+                        "dataset manifest: its shards hold 1100585369600 records; at most 1099511627776 are "
+                        "possible");
 }
 
 static void cut_manifest_is_corrupt(void **state)
@@ -278,8 +300,9 @@ static void missing_dataset_says_how_to_stage_it(void **state)
     struct err e = ERR_INIT;
     char digest[65] = "x";
     assert_int_equal(dataset_load(s, "nothing/here", &d, digest, &e), ERR_NOT_FOUND);
-    assert_string_equal(e.text, "no dataset is staged under 'nothing/here' (there is no manifest.json): `sovrun data stage "
-                                "FILE s3://BUCKET/nothing/here` stages one");
+    assert_string_equal(
+        e.text, "no dataset is staged under 'nothing/here' (there is no manifest.json): `sovrun data stage "
+                "FILE s3://BUCKET/nothing/here` stages one");
     assert_int_equal(d.created_ms, 77);
     assert_string_equal(digest, "x");
 }
@@ -292,8 +315,10 @@ static void shard_outside_the_prefix_is_corrupt(void **state)
         const struct change c = { "", "credit/v3/shard-0001.csv", keys[i], "" };
         CLEANUP(freep) char *text = changed(&c);
         CLEANUP(store_closep) struct store *s = store_with("credit/v3/manifest.json", text);
-        CLEANUP(freep) char *want = mem_printf("'credit/v3/manifest.json': dataset manifest: shards[1]: '%s' lies outside "
-                                               "'credit/v3/'", keys[i]);
+        CLEANUP(freep)
+        char *want = mem_printf("'credit/v3/manifest.json': dataset manifest: shards[1]: '%s' lies outside "
+                                "'credit/v3/'",
+                                keys[i]);
         struct dataset d;
         struct err e = ERR_INIT;
         char digest[65];
@@ -327,6 +352,7 @@ static void store_failure_is_not_a_missing_dataset(void **state)
     char digest[65];
     store_fault_at(s, 1, ERR_RETRY, false);
     assert_int_equal(dataset_load(s, "credit/v3", &d, digest, &e), ERR_RETRY);
+    assert_non_null(strstr(e.text, "load dataset 'credit/v3': "));
 }
 
 /* ---- the holdout ---- */
@@ -378,8 +404,10 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(singles); i++)
         tests[n++] = singles[i];
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
-        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_manifest_is_corrupt, NULL, NULL, (void *)&changes[i] };
+        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_manifest_is_corrupt, NULL, NULL,
+                                          (void *)&changes[i] };
     for (size_t i = 0; i < ARRAY_LEN(holdout_rows); i++)
-        tests[n++] = (struct CMUnitTest){ holdout_rows[i].name, share_is_held_out, NULL, NULL, (void *)&holdout_rows[i] };
+        tests[n++] = (struct CMUnitTest){ holdout_rows[i].name, share_is_held_out, NULL, NULL,
+                                          (void *)&holdout_rows[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

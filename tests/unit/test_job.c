@@ -72,7 +72,8 @@ static const struct row {
     { JOB_CANCELLED, JOB_CANCEL, NO, "a cancelled job cannot be cancelled" },
     { JOB_CANCELLED, JOB_STOPPED, NO, "a cancelled job cannot stop" },
 };
-_Static_assert(ARRAY_LEN(rows) == (size_t)JOB_STATE_COUNT * (size_t)JOB_EVENT_COUNT, "every pair has its row");
+_Static_assert(ARRAY_LEN(rows) == (size_t)JOB_STATE_COUNT * (size_t)JOB_EVENT_COUNT,
+               "every pair has its row");
 
 static void job_moves(void **state)
 {
@@ -97,7 +98,8 @@ static void no_pair_has_two_rows(void **state)
             assert_false(rows[i].from == rows[j].from && rows[i].event == rows[j].event);
 }
 
-/* A state is over exactly when nothing can happen in it any more; what is active is neither over nor queued. */
+/* A state is over exactly when nothing can happen in it any more; the active ones are neither over nor
+ * queued. */
 static void over_means_that_nothing_follows(void **state)
 {
     (void)state;
@@ -172,9 +174,9 @@ static void queue_is_by_priority_then_time(void **state)
     static const struct {
         int64_t priority, ms;
     } order[] = {
-        { INT64_MAX, 7 },         { 999, 1795342500123 }, { 1, 1795342500124 }, { 0, 0 },
-        { 0, 1795342500123 },     { 0, 1795342500124 },   { 0, INT64_MAX },     { -1, 1795342500122 },
-        { -100, 1795342500122 },  { -1000, 5 },
+        { INT64_MAX, 7 },        { 999, 1795342500123 }, { 1, 1795342500124 }, { 0, 0 },
+        { 0, 1795342500123 },    { 0, 1795342500124 },   { 0, INT64_MAX },     { -1, 1795342500122 },
+        { -100, 1795342500122 }, { -1000, 5 },
     };
     for (size_t i = 1; i < ARRAY_LEN(order); i++)
         assert_true(job_queue_score(order[i - 1].priority, order[i - 1].ms) <
@@ -191,13 +193,15 @@ static void event_is_canonical(void **state)
     CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
     CLEANUP(json_donep) json_t *data = json_pack("{s:s,s:i}", "node", "n1", "attempt", 2);
     assert_ok(job_event_text("scheduler", "job.placed", "261122-k3m9qz", 17, data, &text, &e));
-    assert_string_equal(buf_text(&text), "{\"actor\":\"scheduler\",\"data\":{\"attempt\":2,\"node\":\"n1\"},"
-                                         "\"event\":\"job.placed\",\"job\":\"261122-k3m9qz\",\"time_ms\":17}");
+    assert_string_equal(buf_text(&text),
+                        "{\"actor\":\"scheduler\",\"data\":{\"attempt\":2,\"node\":\"n1\"},"
+                        "\"event\":\"job.placed\",\"job\":\"261122-k3m9qz\",\"time_ms\":17}");
     assert_int_equal(data->refcount, 1);
     buf_reset(&text);
     assert_ok(job_event_text("scheduler", "started", "", 1, NULL, &text, &e));
-    assert_string_equal(buf_text(&text),
-                        "{\"actor\":\"scheduler\",\"data\":{},\"event\":\"started\",\"job\":\"\",\"time_ms\":1}");
+    assert_string_equal(
+        buf_text(&text),
+        "{\"actor\":\"scheduler\",\"data\":{},\"event\":\"started\",\"job\":\"\",\"time_ms\":1}");
 }
 
 static void event_refuses_what_has_no_canonical_form(void **state)
@@ -217,8 +221,9 @@ static void event_refuses_what_has_no_canonical_form(void **state)
 
 static struct job sample_job(void)
 {
-    static const char spec[] = "{name: a, data: {train: s3://data/x, target: t, positive: p}, checkpoint: {to: "
-                               "s3://models/x}}";
+    static const char spec[] =
+        "{name: a, data: {train: s3://data/x, target: t, positive: p}, checkpoint: {to: "
+        "s3://models/x}}";
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     struct err e = ERR_INIT;
     struct job j;
@@ -305,9 +310,11 @@ static const struct change {
     { "record: a number is a number", "slots", "\"2\"", "job record: 'slots' must be an integer, not text" },
     { "record: no negative count", "attempts", "-1", "job record: 'attempts' must be at least 0, not -1" },
     { "record: a state there is", "state", "\"paused\"", "job record: 'state' has no value 'paused'" },
-    { "record: an id", "id", "\"../../etc\"", "job record: 'id' must look like 261122-k3m9qz, not '../../etc'" },
+    { "record: an id", "id", "\"../../etc\"",
+      "job record: 'id' must look like 261122-k3m9qz, not '../../etc'" },
     { "record: a user", "user", "\"\"", "job record: 'user' must not be empty" },
-    { "record: text that fits", "node", "\"0123456789012345678901234567890123456789012345678901234567890123\"",
+    { "record: text that fits", "node",
+      "\"0123456789012345678901234567890123456789012345678901234567890123\"",
       "job record: 'node' must be at most 63 bytes, not 64" },
     { "record: a digest is hex", "dataset_digest", "\"ABC\"",
       "job record: 'dataset_digest' must be 64 lower-case hex digits, not 'ABC'" },
@@ -315,7 +322,8 @@ static const struct change {
       "\"0000000000000000000000000000000000000000000000000000000000000000\"",
       "job record: 'spec_digest' is not the digest of 'spec'" },
     { "record: the spec is one", "spec", "{}", "job record: job spec: name: must be given" },
-    { "record: no more retries than attempts", "retries", "4", "job record: 'retries' must be at most 'attempts'" },
+    { "record: no more retries than attempts", "retries", "4",
+      "job record: 'retries' must be at most 'attempts'" },
     { "record: an outcome there is", "outcome", "\"bored\"", "job record: 'outcome' has no value 'bored'" },
     { "record: a result is an object", "result", "[]", "job record: 'result' must be an object or null" },
 };
@@ -371,6 +379,7 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(id_rows); i++)
         tests[n++] = (struct CMUnitTest){ id_rows[i].name, id_is_checked, NULL, NULL, (void *)&id_rows[i] };
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
-        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_record_is_corrupt, NULL, NULL, (void *)&changes[i] };
+        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_record_is_corrupt, NULL, NULL,
+                                          (void *)&changes[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,37 +1,39 @@
-/* The job spec: what people may write, what they are told otherwise, and the form that is stored and hashed. */
+/* The job spec: what people may write, what they are told otherwise, and the form that is stored. */
 #include "core/job/job_spec.h"
 #include "core/job/record.h"
 #include "core/store/store.h"
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Lines 1 to 3: all that must be given. */
-#define MINIMAL \
-    "name: a\n" \
-    "data: { train: s3://bank-data/credit/v3, target: class, positive: bad }\n" \
+#define MINIMAL                                                                                              \
+    "name: a\n"                                                                                              \
+    "data: { train: s3://bank-data/credit/v3, target: class, positive: bad }\n"                              \
     "checkpoint: { to: s3://models/credit }\n"
 
-static const char full[] = "name: credit-risk-nightly\n"
-                           "queue: research\n"
-                           "task: train\n"
-                           "priority: -7\n"
-                           "model: { kind: mlp, hidden: [64, 32], dropout: 0.1 }\n"
-                           "data:\n"
-                           "  train: s3://bank-data/german-credit/v3\n"
-                           "  holdout: 0.2\n"
-                           "  format: csv\n"
-                           "  target: class\n"
-                           "  positive: bad\n"
-                           "  missing: [\"?\", \"\"]\n"
-                           "resources: { ranks: 2, device: auto, cpus_per_rank: 3, gpus_per_rank: 0, time_limit: 2h }\n"
-                           "train: { epochs: 40, batch: 64, lr: 3e-3, schedule: cosine, warmup: 20, weight_decay: 0.01,\n"
-                           "         beta1: 0.8, beta2: 0.99, epsilon: 1e-9, clip: 1.5, seed: 12, leaves: 16,\n"
-                           "         reduce: fast, precision: fp32 }\n"
-                           "checkpoint: { to: s3://bank-models/credit, every: 300 steps, keep: 5, lock: compliance,\n"
-                           "              retain: 30d, key: demo }\n"
-                           "retry: { max: 4, backoff: 15s }\n";
+static const char full[] =
+    "name: credit-risk-nightly\n"
+    "queue: research\n"
+    "task: train\n"
+    "priority: -7\n"
+    "model: { kind: mlp, hidden: [64, 32], dropout: 0.1 }\n"
+    "data:\n"
+    "  train: s3://bank-data/german-credit/v3\n"
+    "  holdout: 0.2\n"
+    "  format: csv\n"
+    "  target: class\n"
+    "  positive: bad\n"
+    "  missing: [\"?\", \"\"]\n"
+    "resources: { ranks: 2, device: auto, cpus_per_rank: 3, gpus_per_rank: 0, time_limit: 2h }\n"
+    "train: { epochs: 40, batch: 64, lr: 3e-3, schedule: cosine, warmup: 20, weight_decay: 0.01,\n"
+    "         beta1: 0.8, beta2: 0.99, epsilon: 1e-9, clip: 1.5, seed: 12, leaves: 16,\n"
+    "         reduce: fast, precision: fp32 }\n"
+    "checkpoint: { to: s3://bank-models/credit, every: 300 steps, keep: 5, lock: compliance,\n"
+    "              retain: 30d, key: demo }\n"
+    "retry: { max: 4, backoff: 15s }\n";
 
 static enum err_code spec_of(const char *text, struct job_spec *out, struct err *e)
 {
@@ -54,10 +56,13 @@ static json_t *json_of(const char *text)
 static const struct refusal {
     const char *name, *text, *want;
 } refusals[] = {
-    { "a job has a name", "data: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x }\n",
+    { "a job has a name",
+      "data: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x }\n",
       "job.yaml: name: must be given" },
-    { "a job has data", "name: a\ncheckpoint: { to: s3://models/x }\n", "job.yaml: data.train: must be given" },
-    { "a job says what to predict", "name: a\ndata: { train: s3://data/x, positive: p }\ncheckpoint: { to: s3://models/x }\n",
+    { "a job has data", "name: a\ncheckpoint: { to: s3://models/x }\n",
+      "job.yaml: data.train: must be given" },
+    { "a job says what to predict",
+      "name: a\ndata: { train: s3://data/x, positive: p }\ncheckpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.target: must be given" },
     { "a job says which value is the positive one",
       "name: a\ndata: { train: s3://data/x, target: t }\ncheckpoint: { to: s3://models/x }\n",
@@ -72,7 +77,8 @@ static const struct refusal {
       "job.yaml:4: train.lr: must be from 1e-12 to 100, not '0'" },
     { "dropout leaves something", MINIMAL "model: { dropout: 1 }\n",
       "job.yaml:4: model.dropout: must be from 0 to 0.95, not '1'" },
-    { "priority has its range", MINIMAL "priority: 101\n", "job.yaml:4: priority: must be from -100 to 100, not '101'" },
+    { "priority has its range", MINIMAL "priority: 101\n",
+      "job.yaml:4: priority: must be from -100 to 100, not '101'" },
     { "a layer has units", MINIMAL "model: { hidden: [64, 0] }\n",
       "job.yaml:4: model.hidden[1]: must be from 1 to 16384, not '0'" },
     { "layers are limited", MINIMAL "model: { hidden: [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] }\n",
@@ -91,10 +97,12 @@ static const struct refusal {
       "job.yaml: train.batch: must be a multiple of train.leaves (128), not 64" },
     { "a GPU is not promised", MINIMAL "resources: { gpus_per_rank: 1 }\n",
       "job.yaml:4: resources.gpus_per_rank: must be 0: this version trains on the CPU" },
-    { "data is in the store or in a file", "name: a\ndata: { train: /tmp/x.csv, target: t, positive: p }\n"
+    { "data is in the store or in a file",
+      "name: a\ndata: { train: /tmp/x.csv, target: t, positive: p }\n"
       "checkpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.train: must start with s3:// (a staged dataset) or file:// (a file to stage)" },
-    { "a file has a name", "name: a\ndata: { train: 'file://', target: t, positive: p }\ncheckpoint: { to: s3://models/x }\n",
+    { "a file has a name",
+      "name: a\ndata: { train: 'file://', target: t, positive: p }\ncheckpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.train: must name a file, as in file://data.csv" },
     { "a dataset is a folder, not a bucket",
       "name: a\ndata: { train: s3://bank, target: t, positive: p }\ncheckpoint: { to: s3://models/x }\n",
@@ -103,26 +111,38 @@ static const struct refusal {
       "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint:\n  to: file://x\n",
       "job.yaml:4: checkpoint.to: must start with s3://, as in s3://models/credit" },
     { "a missing value cannot be the positive one",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: '?', missing: [x, '?'] }\ncheckpoint: { to: s3://models/x }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: '?', missing: [x, '?'] }\n"
+      "checkpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.positive: '?' is also listed in data.missing" },
     { "a missing value is listed once",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p, missing: ['', x, ''] }\ncheckpoint: { to: s3://models/x }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p, missing: ['', x, ''] }\n"
+      "checkpoint: { to: s3://models/x }\n",
       "job.yaml:2: data.missing: '' is listed twice" },
+    { "a missing value is listed once, side by side too",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p, missing: [y, x, x] }\n"
+      "checkpoint: { to: s3://models/x }\n",
+      "job.yaml:2: data.missing: 'x' is listed twice" },
     { "retention needs a lock",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x, retain: 30d }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+      "checkpoint: { to: s3://models/x, retain: 30d }\n",
       "job.yaml:3: checkpoint.retain: needs checkpoint.lock: governance or compliance" },
     { "a lock needs retention",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x, lock: compliance }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+      "checkpoint: { to: s3://models/x, lock: compliance }\n",
       "job.yaml:3: checkpoint.lock: needs checkpoint.retain: how long the lock holds, as in 30d" },
     { "a misspelt lock is named with the nearest known one",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x, lock: complience }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+      "checkpoint: { to: s3://models/x, lock: complience }\n",
       "job.yaml:3: checkpoint.lock: must be none, governance or compliance, not 'complience'; did you mean "
       "'compliance'?" },
     { "an interval counts steps, not time",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x, every: 10 minutes }\n",
-      "job.yaml:3: checkpoint.every: must be from 1 to 1000000000 steps, as in '200 steps', not '10 minutes'" },
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+      "checkpoint: { to: s3://models/x, every: 10 minutes }\n",
+      "job.yaml:3: checkpoint.every: must be from 1 to 1000000000 steps, as in '200 steps', "
+      "not '10 minutes'" },
     { "an interval is at least a step",
-      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\ncheckpoint: { to: s3://models/x, every: 0 steps }\n",
+      "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+      "checkpoint: { to: s3://models/x, every: 0 steps }\n",
       "job.yaml:3: checkpoint.every: must be from 1 to 1000000000 steps, as in '200 steps', not '0 steps'" },
     { "a duration has its unit", MINIMAL "retry: { backoff: 10 }\n",
       "job.yaml:4: retry.backoff: must be a duration from 0s to 10m, not '10'" },
@@ -173,7 +193,7 @@ static void little_is_enough(void **state)
     struct job_spec s;
     assert_ok(spec_of(MINIMAL, &s, &e));
     assert_string_equal(s.queue, "default");
-    assert_string_equal(s.checkpoint.key, "default");
+    assert_string_equal(s.checkpoint.key, "demo");
     assert_int_equal(s.train.leaves, 8);
     assert_int_equal(s.train.batch, 64);
     assert_int_equal(s.checkpoint.every_steps, 200);
@@ -188,10 +208,30 @@ static void interval_may_leave_its_unit_out(void **state)
     struct err e = ERR_INIT;
     struct job_spec s;
     assert_ok(spec_of("name: a\ndata: { train: file://x.csv, target: t, positive: p }\n"
-                      "checkpoint: { to: s3://models/x, every: 7 }\n", &s, &e));
+                      "checkpoint: { to: s3://models/x, every: 7 }\n",
+                      &s, &e));
     assert_int_equal(s.checkpoint.every_steps, 7);
     CLEANUP(json_donep) json_t *j = job_spec_to_json(&s);
     assert_string_equal(json_text_or(json_object_get(j, "checkpoint"), "every", ""), "7 steps");
+}
+
+static void prefix_leaves_room_for_keys_behind_it(void **state)
+{
+    (void)state;
+    for (int n = 768; n <= 769; n++) {
+        struct err e = ERR_INIT;
+        struct job_spec s;
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
+                 "checkpoint: { to: s3://models/%0*d }\n",
+                 n, 0);
+        assert_int_equal(spec_of(text, &s, &e), n == 768 ? OK : ERR_USAGE);
+        assert_string_equal(e.text, n == 768
+                                        ? ""
+                                        : "job.yaml:3: checkpoint.to: must be at most 768 bytes behind the "
+                                          "bucket, not 769");
+    }
 }
 
 static void refused_spec_leaves_the_output_alone(void **state)
@@ -228,15 +268,19 @@ static void canonical_form_is_known(void **state)
     assert_ok(json_canonical(j, &text, &e));
     assert_string_equal(
         buf_text(&text),
-        "{\"checkpoint\":{\"every\":\"300 steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
-        "\"to\":\"s3://bank-models/credit\"},\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
-        "\"positive\":\"bad\",\"target\":\"class\",\"train\":\"s3://bank-data/german-credit/v3\"},\"model\":{\"dropout\":"
-        "\"0.1\",\"hidden\":[64,32],\"kind\":\"mlp\"},\"name\":\"credit-risk-nightly\",\"priority\":-7,\"queue\":"
-        "\"research\",\"resources\":{\"cpus_per_rank\":3,\"device\":\"auto\",\"gpus_per_rank\":0,\"ranks\":2,"
-        "\"time_limit\":\"2h\"},\"retry\":{\"backoff\":\"15s\",\"max\":4},\"task\":\"train\",\"train\":{\"batch\":64,"
-        "\"beta1\":\"0.8\",\"beta2\":\"0.99\",\"clip\":\"1.5\",\"epochs\":40,\"epsilon\":\"1e-09\",\"leaves\":16,"
-        "\"lr\":\"0.003\",\"precision\":\"fp32\",\"reduce\":\"fast\",\"schedule\":\"cosine\",\"seed\":12,\"warmup\":20,"
-        "\"weight_decay\":\"0.01\"}}");
+        "{\"checkpoint\":{"
+        "\"every\":\"300 steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
+        "\"to\":\"s3://bank-models/credit\"},"
+        "\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
+        "\"positive\":\"bad\",\"target\":\"class\",\"train\":\"s3://bank-data/german-credit/v3\"},"
+        "\"model\":{\"dropout\":\"0.1\",\"hidden\":[64,32],\"kind\":\"mlp\"},"
+        "\"name\":\"credit-risk-nightly\",\"priority\":-7,\"queue\":\"research\","
+        "\"resources\":{\"cpus_per_rank\":3,\"device\":\"auto\",\"gpus_per_rank\":0,\"ranks\":2,"
+        "\"time_limit\":\"2h\"},"
+        "\"retry\":{\"backoff\":\"15s\",\"max\":4},\"task\":\"train\","
+        "\"train\":{\"batch\":64,\"beta1\":\"0.8\",\"beta2\":\"0.99\",\"clip\":\"1.5\",\"epochs\":40,"
+        "\"epsilon\":\"1e-09\",\"leaves\":16,\"lr\":\"0.003\",\"precision\":\"fp32\","
+        "\"reduce\":\"fast\",\"schedule\":\"cosine\",\"seed\":12,\"warmup\":20,\"weight_decay\":\"0.01\"}}");
 }
 
 /* The digest is the SHA-256 of the text above, as any tool computes it: it never changes. */
@@ -274,17 +318,22 @@ static const struct change {
 } changes[] = {
     { "a setting may not be missing", "train", "lr", NULL, "job spec: 'train.lr' is missing" },
     { "a section may not be missing", "", "retry", NULL, "job spec: 'retry' is missing" },
-    { "a setting may not be unknown", "train", "lrr", "\"1\"", "job spec:1: train.lrr: no such setting; did you mean 'lr'?" },
-    { "a fraction may not be a JSON number", "train", "lr", "0.003", "job spec: 'train.lr' is not in its canonical form" },
-    { "a fraction has one form", "train", "lr", "\"3e-3\"", "job spec: 'train.lr' is not in its canonical form" },
+    { "a setting may not be unknown", "train", "lrr", "\"1\"",
+      "job spec: train.lrr: no such setting; did you mean 'lr'?" },
+    { "a fraction may not be a JSON number", "train", "lr", "0.003",
+      "job spec: 'train.lr' is not in its canonical form" },
+    { "a fraction has one form", "train", "lr", "\"3e-3\"",
+      "job spec: 'train.lr' is not in its canonical form" },
     { "a fraction is a number", "train", "lr", "\"fast\"",
-      "job spec:1: train.lr: must be a number from 1e-12 to 100, not the quoted text 'fast'" },
-    { "a number keeps its range", "priority", "", "1000", "job spec:1: priority: must be from -100 to 100, not '1000'" },
+      "job spec: train.lr: must be a number from 1e-12 to 100, not the quoted text 'fast'" },
+    { "a number keeps its range", "priority", "", "1000",
+      "job spec: priority: must be from -100 to 100, not '1000'" },
     { "leaves stay a power of two", "train", "leaves", "3",
-      "job spec:1: train.leaves: must be a power of two (1, 2, 4, ... 1024), not 3" },
+      "job spec: train.leaves: must be a power of two (1, 2, 4, ... 1024), not 3" },
     { "a duration has one form", "checkpoint", "retain", "\"720h\"",
       "job spec: 'checkpoint.retain' is not in its canonical form" },
-    { "a section is an object", "train", "", "[]", "job spec:1: train: must be a section of settings, not a list" },
+    { "a section is an object", "train", "", "[]",
+      "job spec: train: must be a section of settings, not a list" },
 };
 
 static void changed_json_is_corrupt(void **state)
@@ -332,6 +381,7 @@ int main(void)
         cmocka_unit_test(full_spec_is_read),
         cmocka_unit_test(little_is_enough),
         cmocka_unit_test(interval_may_leave_its_unit_out),
+        cmocka_unit_test(prefix_leaves_room_for_keys_behind_it),
         cmocka_unit_test(refused_spec_leaves_the_output_alone),
         cmocka_unit_test(spec_comes_back_from_json),
         cmocka_unit_test(canonical_form_is_known),
@@ -345,8 +395,10 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(singles); i++)
         tests[n++] = singles[i];
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
-        tests[n++] = (struct CMUnitTest){ refusals[i].name, bad_spec_is_refused, NULL, NULL, (void *)&refusals[i] };
+        tests[n++] =
+            (struct CMUnitTest){ refusals[i].name, bad_spec_is_refused, NULL, NULL, (void *)&refusals[i] };
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
-        tests[n++] = (struct CMUnitTest){ changes[i].name, changed_json_is_corrupt, NULL, NULL, (void *)&changes[i] };
+        tests[n++] =
+            (struct CMUnitTest){ changes[i].name, changed_json_is_corrupt, NULL, NULL, (void *)&changes[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

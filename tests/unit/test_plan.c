@@ -217,8 +217,9 @@ static void plan_too_small_names_the_dataset(void **state)
     struct plan p = { .seed = 77 };
     struct err e = ERR_INIT;
     assert_int_equal(plan_for_dataset(&d, 0, 1, 0, 8, &p, &e), ERR_USAGE);
-    assert_string_equal(e.text, "plan epoch 0 of dataset 'tiny': 7 training records cannot be dealt to 8 leaves: lower "
-                                "train.leaves");
+    assert_string_equal(
+        e.text, "plan epoch 0 of dataset 'tiny': 7 training records cannot be dealt to 8 leaves: lower "
+                "train.leaves");
     assert_int_equal(p.seed, 77);
 }
 
@@ -236,15 +237,16 @@ static void senseless_plans_are_refused(void **state)
         uint32_t leaves;
         enum err_code want;
     } cases[] = {
-        { some, 2, 0, 16, OK },        { some, 2, 0, 17, ERR_USAGE }, { some, 2, 0, 0, ERR_USAGE },
-        { some, 2, -1, 1, ERR_USAGE }, { some, 0, 0, 1, ERR_USAGE },  { NULL, 0, 0, 1, ERR_USAGE },
-        { none, 2, 0, 1, ERR_USAGE },  { huge, 1, 0, 1, OK },         { huge, 2, 0, 1, ERR_LIMIT },
+        { some, 2, 0, 16, OK },        { some, 2, 0, 17, ERR_USAGE },   { some, 2, 0, 0, ERR_USAGE },
+        { some, 2, -1, 1, ERR_USAGE }, { some, 0, 0, 1, ERR_USAGE },    { NULL, 0, 0, 1, ERR_USAGE },
+        { none, 2, 0, 1, ERR_USAGE },  { huge, 1, 0, 1, OK },           { huge, 2, 0, 1, ERR_LIMIT },
         { wrap, 2, 0, 1, ERR_LIMIT },  { some, 2, 0, 1025, ERR_LIMIT }, { some, 65537, 0, 1, ERR_LIMIT },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP(plan_done) struct plan p = { .segments = NULL };
         struct err e = ERR_INIT;
-        assert_int_equal(plan_make(cases[i].records, cases[i].shards, 1, cases[i].epoch, cases[i].leaves, &p, &e),
+        assert_int_equal(plan_make(cases[i].records, cases[i].shards, 1, cases[i].epoch, cases[i].leaves, &p,
+                                   &e),
                          cases[i].want);
     }
 }

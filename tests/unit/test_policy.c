@@ -43,8 +43,8 @@ static struct world strict_world(void)
 static struct policy_decision ask(const struct world *w)
 {
     struct policy_decision d = { .rule = "before", .reason = "before" };
-    policy_admit(&w->policy, &w->spec, w->dataset_known ? &w->dataset : NULL, (enum keys_provider)w->provider, w->buckets,
-                 w->bucket_count, &d);
+    policy_admit(&w->policy, &w->spec, w->dataset_known ? &w->dataset : NULL, (enum keys_provider)w->provider,
+                 w->buckets, w->bucket_count, &d);
     return d;
 }
 
@@ -169,37 +169,46 @@ static const struct row {
     { "without a list, the cluster's buckets are allowed", any_cluster_bucket, NULL, NULL },
     { "keys in files are allowed where the policy does not mind", keys_in_files_allowed, NULL, NULL },
     { "a file of the client is not in the store", file_on_the_client, "data_staged",
-      "data.train is 'file://credit.csv', which is not in the store: stage it (`sovrun data stage`), or let `sovrun "
+      "data.train is 'file://credit.csv', which is not in the store: stage it (`sovrun data stage`), or let "
+      "`sovrun "
       "submit` do so" },
     { "a bucket that the cluster does not name is denied for data", foreign_data_bucket, "bucket",
       "data.train: bucket 'elsewhere' is none of this cluster's: name one of its stores' buckets" },
     { "a bucket that the cluster does not name is denied for models", foreign_model_bucket, "bucket",
       "checkpoint.to: bucket 'elsewhere' is none of this cluster's: name one of its stores' buckets" },
-    { "being on the policy's list does not make a bucket the cluster's", foreign_bucket_that_the_policy_lists, "bucket",
+    { "being on the policy's list does not make a bucket the cluster's", foreign_bucket_that_the_policy_lists,
+      "bucket",
       "checkpoint.to: bucket 'elsewhere' is none of this cluster's: name one of its stores' buckets" },
     { "a bucket's name is compared whole", bucket_with_a_known_beginning, "bucket",
       "checkpoint.to: bucket 'models-2' is none of this cluster's: name one of its stores' buckets" },
     { "a cluster without buckets allows none", no_cluster_bucket, "bucket",
       "data.train: bucket 'bank-data' is none of this cluster's: name one of its stores' buckets" },
     { "a bucket that the policy does not list is denied", unlisted_bucket, "bucket",
-      "checkpoint.to: bucket 'scratch' is not among the policy's buckets: use one of them, or have it added" },
+      "checkpoint.to: bucket 'scratch' is not among the policy's buckets: use one of them, or have it "
+      "added" },
     { "what names no bucket is denied", no_bucket_at_all, "bucket",
       "checkpoint.to: '' is no object URI: s3://BUCKET/KEY is one" },
     { "a manifest cannot point at another bucket", shards_elsewhere, "data_bucket",
-      "dataset 'german-credit' in bucket 'bank-data' says that its shards lie in bucket 'scratch': stage it where it is "
+      "dataset 'german-credit' in bucket 'bank-data' says that its shards lie in bucket 'scratch': stage it "
+      "where it is "
       "used" },
     { "a class that the cluster may not hold is denied", other_class, "data_class",
-      "dataset 'german-credit' holds pseudonymized data, which this cluster may not train on: use a cluster that may, or "
+      "dataset 'german-credit' holds pseudonymized data, which this cluster may not train on: use a cluster "
+      "that may, or "
       "data of a class that its policy lists" },
     { "an empty list of classes allows none", no_class, "data_class",
-      "dataset 'german-credit' holds personal data, which this cluster may not train on: use a cluster that may, or data "
+      "dataset 'german-credit' holds personal data, which this cluster may not train on: use a cluster that "
+      "may, or data "
       "of a class that its policy lists" },
     { "keys in files are denied where a KMS is required", keys_in_files, "kms_required",
-      "the cluster's key provider is 'file', but the policy requires a KMS or an HSM: configure one under keys.provider" },
+      "the cluster's key provider is 'file', but the policy requires a KMS or an HSM: configure one under "
+      "keys.provider" },
     { "no lock is denied where one is required", no_lock, "lock_min",
-      "checkpoint.lock is none, but the policy requires at least governance: set checkpoint.lock: governance" },
+      "checkpoint.lock is none, but the policy requires at least governance: set checkpoint.lock: "
+      "governance" },
     { "a weaker lock is denied", weaker_lock, "lock_min",
-      "checkpoint.lock is governance, but the policy requires at least compliance: set checkpoint.lock: compliance" },
+      "checkpoint.lock is governance, but the policy requires at least compliance: set checkpoint.lock: "
+      "compliance" },
     { "short retention is denied", short_retention, "retain_min",
       "checkpoint.retain is 36h, but the policy requires at least 30d: set checkpoint.retain: 30d" },
     { "retention short by a millisecond is short", retention_short_by_a_hair, "retain_min",
@@ -250,8 +259,10 @@ static void settings_are_read(void **state)
     (void)state;
     struct policy p;
     struct err e = ERR_INIT;
-    assert_ok(policy_of("kms_required: true\ndata_classes: [personal]\nlock_min: compliance\nretain_min: 30d\n"
-                        "buckets: [bank-data, models]\n", &p, &e));
+    assert_ok(
+        policy_of("kms_required: true\ndata_classes: [personal]\nlock_min: compliance\nretain_min: 30d\n"
+                  "buckets: [bank-data, models]\n",
+                  &p, &e));
     assert_true(p.kms_required);
     assert_int_equal(p.data_class_count, 1);
     assert_int_equal(p.data_classes[0], CLASS_PERSONAL);

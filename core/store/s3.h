@@ -1,0 +1,87 @@
+/*
+ * s3.h - inside the s3 backend: its handle, and one signed call. Private to core/store and its tests.
+ *
+ * store_s3.c turns the operations on objects into calls, s3_parts.c puts in parts, s3_bucket.c opens, makes
+ * and describes the bucket; s3_call.c signs a call, sends it and turns its answer into an error where it is
+ * one.
+ */
+#ifndef CORE_STORE_S3_H
+#define CORE_STORE_S3_H
+
+#include "core/http/http.h"
+#include "core/store/s3_sign.h"
+#include "core/store/s3_xml.h"
+#include "core/store/store_ops.h"
+
+struct s3_options {
+    size_t part_bytes;         /* larger puts go in parts of so much */
+    int page_keys;             /* entries a page of a list */
+    const struct clock *clock; /* for signatures and pauses */
+};
+extern const struct s3_options s3_options_default;
+
+struct store_s3 {
+    struct store base;
+    struct http_client *http;
+    struct secret *access_key, *secret_key, *session_token; /* the last may be NULL */
+    char host[384];                                         /* as in the Host header */
+    char bucket[STORE_BUCKET_BYTES], region[64];
+    bool path_style, tls;
+    int64_t skew_ms; /* the server's clock minus ours, once it has complained */
+    struct s3_options options;
+};
+
+extern const struct store_ops store_s3_ops;
+enum err_code s3_bucket_facts(struct store *base, struct store_facts *out, struct err *e);
+
+/* The backend bare, without retries. */
+enum err_code s3_open(const struct store_place *place, const struct store_credentials *credentials,
+                      const struct s3_options *options, struct store **out, struct err *e);
+
+enum { S3_CALL_HEADERS_MAX = 12, S3_ANSWER_BYTES_MAX = 16 << 20 };
+
+struct s3_call {
+    const char *method;
+    const char *key; /* NULL: the bucket itself */
+    struct s3_param params[S3_PARAMS_MAX];
+    size_t param_count;
+    struct http_header headers[S3_CALL_HEADERS_MAX]; /* beside those of the signature */
+    size_t header_count;
+    const void *body;
+    size_t body_bytes;
+};
+void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
+void s3_header(struct s3_call *call, const char *name, const char *value);
+
+/* Sends it; the answer's status is 2xx or else there is an error whose text holds S3's own code, message and
+ * request id. e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave none. */
+enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                    char out_code[64], struct err *e);
+
+/* The same, tried a few times where that may help: for the steps of a put, which as a whole is costly to
+ * repeat. */
+enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                          char out_code[64], struct err *e);
+
+/* "Sun, 22 Nov 2026 14:12:30 GMT" -> ms. */
+enum err_code s3_parse_date(const char *text, int64_t *out_ms, struct err *e);
+/* S3 keeps whole seconds; a lock is never shorter than asked. */
+int64_t s3_round_up(int64_t ms);
+const char *s3_format_until(int64_t ms, char out[CLOCK_TEXT_BYTES]);
+
+/* Adds the headers that lock a new object; their texts live in `texts`. */
+struct s3_lock_texts {
+    char until[CLOCK_TEXT_BYTES];
+};
+void s3_lock_headers(struct s3_call *call, const struct store_lock *lock, struct s3_lock_texts *texts);
+
+/* A put in parts; what was begun is aborted where it fails. The lock is set by the caller, afterwards: some
+ * stores drop it here. */
+enum err_code s3_put_parts(struct store_s3 *s, const char *key, const void *data, size_t n,
+                           const struct store_put_options *options, char out_version[STORE_VERSION_BYTES],
+                           struct err *e);
+
+/* x-amz-version-id, "null" where the bucket has no versions. */
+enum err_code s3_version_of(const struct http_response *r, char out[STORE_VERSION_BYTES], struct err *e);
+
+#endif

@@ -1,0 +1,271 @@
+#include "core/store/s3.h"
+
+#include "base/text.h"
+#include "core/crypto/crypto.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    TARGET_BYTES_MAX = 8 * 1024,
+    AUTHORIZATION_BYTES_MAX = 2 * 1024,
+    CALL_MS = 30000,           /* for a call without a body worth speaking of */
+    BYTES_A_MS_AT_LEAST = 1024 /* about 1 MiB/s: a store slower than that counts as hung */
+};
+
+void s3_param(struct s3_call *call, const char *name, const char *value)
+{
+    invariant(call->param_count < ARRAY_LEN(call->params));
+    call->params[call->param_count++] = (struct s3_param){ name, value };
+}
+
+void s3_header(struct s3_call *call, const char *name, const char *value)
+{
+    invariant(call->header_count < ARRAY_LEN(call->headers));
+    call->headers[call->header_count++] = (struct http_header){ name, value };
+}
+
+enum err_code s3_parse_date(const char *text, int64_t *out_ms, struct err *e)
+{
+    struct tm tm = { .tm_sec = 0 };
+    const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm); /* programs here keep the C locale */
+    if (!end || *end)
+        return err_set(e, ERR_CORRUPT, "'%.40s' is no HTTP date", text);
+    *out_ms = (int64_t)timegm(&tm) * 1000;
+    return OK;
+}
+
+int64_t s3_round_up(int64_t ms)
+{
+    return (ms + 999) / 1000 * 1000;
+}
+
+const char *s3_format_until(int64_t ms, char out[CLOCK_TEXT_BYTES])
+{
+    return clock_format(s3_round_up(ms), out);
+}
+
+void s3_lock_headers(struct s3_call *call, const struct store_lock *lock, struct s3_lock_texts *texts)
+{
+    if (lock->mode != STORE_LOCK_NONE) {
+        s3_header(call, "x-amz-object-lock-mode",
+                  lock->mode == STORE_LOCK_COMPLIANCE ? "COMPLIANCE" : "GOVERNANCE");
+        s3_header(call, "x-amz-object-lock-retain-until-date",
+                  s3_format_until(lock->retain_until_ms, texts->until));
+    }
+    if (lock->legal_hold)
+        s3_header(call, "x-amz-object-lock-legal-hold", "ON");
+}
+
+enum err_code s3_version_of(const struct http_response *r, char out[STORE_VERSION_BYTES], struct err *e)
+{
+    char version[STORE_VERSION_BYTES];
+    const char *given = http_header(r, "x-amz-version-id", version, sizeof(version));
+    return text_copy(out, STORE_VERSION_BYTES, given ? given : "null", "the version id", e);
+}
+
+/* ---- signing ---- */
+
+/* What one try sends: everything that its header texts point into. */
+struct signed_call {
+    struct http_header headers[S3_CALL_HEADERS_MAX + 6];
+    size_t count;
+    char date[CLOCK_TEXT_BYTES], payload_hash[SHA256_HEX_BYTES];
+    struct buf path, query, authorization, target;
+};
+
+static void signed_call_done(struct signed_call *c)
+{
+    buf_done(&c->path);
+    buf_done(&c->query);
+    buf_done(&c->authorization);
+    buf_done(&c->target);
+}
+
+static void add(struct signed_call *c, const char *name, const char *value)
+{
+    c->headers[c->count++] = (struct http_header){ name, value };
+}
+
+static void build_path(const struct store_s3 *s, const struct s3_call *call, struct buf *out)
+{
+    buf_add_byte(out, '/');
+    if (s->path_style)
+        buf_add_text(out, s->bucket);
+    if (s->path_style && call->key)
+        buf_add_byte(out, '/');
+    if (call->key)
+        http_encode(call->key, true, out);
+}
+
+/* Over TLS the payload's hash is left out: hashing costs more than everything else, and TLS guards the bytes.
+ */
+static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c)
+{
+    if (s->tls)
+        snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", S3_UNSIGNED_PAYLOAD);
+    else
+        sha256_hex(call->body_bytes ? call->body : "", call->body_bytes, c->payload_hash);
+}
+
+static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c,
+                               struct err *e)
+{
+    int64_t now_ms = s->options.clock->wall_ms(s->options.clock) + s->skew_ms;
+    build_path(s, call, &c->path);
+    if (s3_query(call->params, call->param_count, &c->query, e))
+        return e->code;
+    choose_payload_hash(s, call, c);
+    clock_format_s3(now_ms, c->date);
+    for (size_t i = 0; i < call->header_count; i++)
+        add(c, call->headers[i].name, call->headers[i].value);
+    add(c, "host", s->host);
+    add(c, "x-amz-date", c->date);
+    add(c, "x-amz-content-sha256", c->payload_hash);
+    if (s->session_token)
+        add(c, "x-amz-security-token", secret_bytes(s->session_token));
+    struct s3_signing signing = {
+        .access_key = s->access_key,
+        .secret_key = s->secret_key,
+        .region = s->region,
+        .service = "s3",
+        .time_ms = now_ms,
+        .method = call->method,
+        .path = buf_text(&c->path),
+        .query = buf_text(&c->query),
+        .headers = c->headers,
+        .header_count = c->count,
+        .payload_hash = c->payload_hash,
+    };
+    if (s3_sign(&signing, &c->authorization, e))
+        return e->code;
+    add(c, "authorization", buf_text(&c->authorization));
+    buf_addf(&c->target, "%s%s%s", buf_text(&c->path), c->query.len ? "?" : "", buf_text(&c->query));
+    if (buf_check(&c->path, "the path", e))
+        return e->code;
+    return buf_check(&c->target, "the path and query", e);
+}
+
+static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                               struct err *e)
+{
+    CLEANUP(signed_call_done)
+    struct signed_call c = {
+        .path = BUF_INIT(TARGET_BYTES_MAX),
+        .query = BUF_INIT(TARGET_BYTES_MAX),
+        .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
+        .target = BUF_INIT(TARGET_BYTES_MAX),
+    };
+    if (sign_call(s, call, &c, e))
+        return e->code;
+    struct http_request q = {
+        .method = call->method,
+        .target = buf_text(&c.target),
+        .headers = c.headers,
+        .header_count = c.count,
+        .body = call->body,
+        .body_bytes = call->body_bytes,
+        .timeout_ms = CALL_MS + (int64_t)(MAX(call->body_bytes, r->body.max) / BYTES_A_MS_AT_LEAST),
+    };
+    return http_do(s->http, &q, r, e);
+}
+
+/* ---- answers ---- */
+
+/* What S3's own codes mean where the status alone would mislead. */
+static const struct {
+    const char *code;
+    enum err_code meaning;
+} s3_codes[] = {
+    { "AccessDenied", ERR_DENIED },
+    { "BadDigest", ERR_RETRY }, /* the bytes were damaged on the way */
+    { "XAmzContentSHA256Mismatch", ERR_RETRY },
+    { "XAmzContentChecksumMismatch", ERR_RETRY },
+    { "IncompleteBody", ERR_RETRY },
+    { "RequestTimeout", ERR_RETRY },
+    { "SlowDown", ERR_RETRY },
+    { "ServiceUnavailable", ERR_RETRY },
+    { "InternalError", ERR_RETRY },
+    { "OperationAborted", ERR_RETRY }, /* somebody changes the same bucket at the same time */
+    { "NoSuchKey", ERR_NOT_FOUND },
+    { "NoSuchBucket", ERR_NOT_FOUND },
+    { "NoSuchVersion", ERR_NOT_FOUND },
+    { "ExpiredToken", ERR_DENIED },
+    { "InvalidToken", ERR_DENIED },
+    { "PermanentRedirect", ERR_DENIED },
+    { "AuthorizationHeaderMalformed", ERR_DENIED }, /* the bucket is in another region */
+    { "QuotaExceeded", ERR_LIMIT },
+    { "EntityTooLarge", ERR_LIMIT },
+};
+
+static enum err_code meaning_of(const char *code, int status)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s3_codes); i++)
+        if (strcmp(code, s3_codes[i].code) == 0)
+            return s3_codes[i].meaning;
+    enum err_code meaning = http_code_of_status(status);
+    return meaning ? meaning : ERR_CORRUPT; /* an <Error> under 200: what follows decides nothing */
+}
+
+static enum err_code refuse(const struct store_s3 *s, const struct http_response *r,
+                            const struct s3_error *said, struct err *e)
+{
+    char id[128];
+    const char *request_id =
+        said->request_id[0] ? said->request_id : http_header(r, "x-amz-request-id", id, sizeof(id));
+    enum err_code code = meaning_of(said->code, r->status);
+    IGNORE(err_set(e, code, "%s says HTTP %d%s%s%s%s (request %s)", s->host, r->status,
+                   said->code[0] ? " " : "", said->code, said->message[0] ? ": " : "", said->message,
+                   request_id ? request_id : "without id"));
+    e->cause = r->status;
+    return code;
+}
+
+/* The server's clock, where it says that ours is off by too much. */
+static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const struct s3_error *said)
+{
+    struct err ignored = ERR_INIT;
+    char date[64];
+    int64_t theirs = 0;
+    if (strcmp(said->code, "RequestTimeTooSkewed") != 0 || !http_header(r, "date", date, sizeof(date)) ||
+        s3_parse_date(date, &theirs, &ignored))
+        return false;
+    s->skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
+    return true;
+}
+
+enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                    char out_code[64], struct err *e)
+{
+    struct s3_error said = { .code = "" };
+    if (out_code)
+        out_code[0] = '\0';
+    for (int clock_tries = 0;; clock_tries++) {
+        if (send_once(s, call, r, e))
+            return e->code;
+        bool fine = r->status >= 200 && r->status <= 299;
+        if (fine)
+            return OK;
+        s3_xml_error(r->body.data, r->body.len, &said);
+        if (clock_tries > 0 || !adopt_clock(s, r, &said))
+            break;
+    }
+    if (out_code)
+        memcpy(out_code, said.code, sizeof(said.code));
+    return refuse(s, r, &said, e);
+}
+
+enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                          char out_code[64], struct err *e)
+{
+    enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };
+    for (int failures = 1;; failures++) {
+        enum err_code code = s3_do(s, call, r, out_code, e);
+        if (code != ERR_RETRY || failures == TRIES)
+            return code;
+        err_clear(e);
+        s->options.clock->sleep_ms(s->options.clock, store_backoff_ms(BASE_MS, MS_MAX, failures));
+    }
+}

@@ -1,0 +1,148 @@
+#include "core/store/s3_sign.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "core/crypto/crypto.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CANONICAL_BYTES_MAX = 64 * 1024, DATE_BYTES = 8, KEY_BYTES_MAX = 256 };
+static const char algorithm[] = "AWS4-HMAC-SHA256";
+
+/* ---- query ---- */
+
+struct pair {
+    struct buf name, value;
+};
+
+static int pair_order(const void *a, const void *b)
+{
+    const struct pair *x = a, *y = b;
+    int order = strcmp(buf_text(&x->name), buf_text(&y->name));
+    return order ? order : strcmp(buf_text(&x->value), buf_text(&y->value));
+}
+
+enum err_code s3_query(const struct s3_param *params, size_t count, struct buf *out, struct err *e)
+{
+    struct pair pairs[S3_PARAMS_MAX];
+    if (count > S3_PARAMS_MAX)
+        return err_set(e, ERR_LIMIT, "a query of %zu parameters; %d are the most", count, S3_PARAMS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        pairs[i] = (struct pair){ BUF_INIT(CANONICAL_BYTES_MAX), BUF_INIT(CANONICAL_BYTES_MAX) };
+        http_encode(params[i].name, false, &pairs[i].name);
+        http_encode(params[i].value, false, &pairs[i].value);
+    }
+    qsort(pairs, count, sizeof(pairs[0]), pair_order);
+    for (size_t i = 0; i < count; i++) {
+        buf_addf(out, "%s%s=%s", i ? "&" : "", buf_text(&pairs[i].name), buf_text(&pairs[i].value));
+        buf_done(&pairs[i].name);
+        buf_done(&pairs[i].value);
+    }
+    return buf_check(out, "the query", e);
+}
+
+/* ---- canonical request ---- */
+
+static int header_order(const void *a, const void *b)
+{
+    return strcasecmp(((const struct http_header *)a)->name, ((const struct http_header *)b)->name);
+}
+
+static void add_lower(struct buf *out, const char *text)
+{
+    for (; *text; text++)
+        buf_add_byte(out, (uint8_t)(*text >= 'A' && *text <= 'Z' ? *text + ('a' - 'A') : *text));
+}
+
+/* Without spaces at the ends, and one where there are several. */
+static void add_folded(struct buf *out, const char *value)
+{
+    value += strspn(value, " ");
+    for (; *value; value++) {
+        bool space_follows = value[0] == ' ' && (value[1] == ' ' || value[1] == '\0');
+        if (!space_follows)
+            buf_add_byte(out, (uint8_t)*value);
+    }
+}
+
+static void add_names(struct buf *out, const struct http_header *sorted, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buf_add_byte(out, ';');
+        add_lower(out, sorted[i].name);
+    }
+}
+
+static void canonical_request(const struct s3_signing *q, const struct http_header *sorted, struct buf *out)
+{
+    buf_addf(out, "%s\n%s\n%s\n", q->method, q->path, q->query);
+    for (size_t i = 0; i < q->header_count; i++) {
+        add_lower(out, sorted[i].name);
+        buf_add_byte(out, ':');
+        add_folded(out, sorted[i].value);
+        buf_add_byte(out, '\n');
+    }
+    buf_add_byte(out, '\n');
+    add_names(out, sorted, q->header_count);
+    buf_addf(out, "\n%s", q->payload_hash);
+}
+
+/* ---- the signature ---- */
+
+/* HMAC chain: secret, then date, region, service and "aws4_request". */
+static void signing_key(const struct s3_signing *q, const char *date, uint8_t out[SHA256_BYTES])
+{
+    uint8_t first[4 + KEY_BYTES_MAX] = { 'A', 'W', 'S', '4' };
+    size_t n = secret_len(q->secret_key);
+    memcpy(first + 4, secret_bytes(q->secret_key), n);
+    hmac_sha256(first, 4 + n, date, DATE_BYTES, out);
+    explicit_bzero(first, sizeof(first));
+    const char *steps[] = { q->region, q->service, "aws4_request" };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        uint8_t next[SHA256_BYTES];
+        hmac_sha256(out, SHA256_BYTES, steps[i], strlen(steps[i]), next);
+        memcpy(out, next, sizeof(next));
+        explicit_bzero(next, sizeof(next));
+    }
+}
+
+static void sign_text(const struct s3_signing *q, const char *date, const struct buf *text,
+                      char out[SHA256_HEX_BYTES])
+{
+    uint8_t key[SHA256_BYTES], mac[SHA256_BYTES];
+    signing_key(q, date, key);
+    hmac_sha256(key, sizeof(key), text->data, text->len, mac);
+    explicit_bzero(key, sizeof(key));
+    hex_encode(mac, sizeof(mac), out);
+}
+
+enum err_code s3_sign(const struct s3_signing *q, struct buf *out, struct err *e)
+{
+    struct http_header sorted[S3_SIGNED_HEADERS_MAX];
+    CLEANUP(buf_done) struct buf canonical = BUF_INIT(CANONICAL_BYTES_MAX);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
+    char time[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES], signature[SHA256_HEX_BYTES];
+    if (q->header_count > S3_SIGNED_HEADERS_MAX)
+        return err_set(e, ERR_LIMIT, "%zu headers to sign; %d are the most", q->header_count,
+                       S3_SIGNED_HEADERS_MAX);
+    if (secret_len(q->secret_key) > KEY_BYTES_MAX)
+        return err_set(e, ERR_USAGE, "the secret key is longer than %d bytes", KEY_BYTES_MAX);
+    memcpy(sorted, q->headers, q->header_count * sizeof(sorted[0]));
+    qsort(sorted, q->header_count, sizeof(sorted[0]), header_order);
+    clock_format_s3(q->time_ms, time);
+    canonical_request(q, sorted, &canonical);
+    sha256_hex(canonical.data, canonical.len, hash);
+    buf_addf(&text, "%s\n%s\n%.8s/%s/%s/aws4_request\n%s", algorithm, time, time, q->region, q->service,
+             hash);
+    if (buf_check(&canonical, "the request to sign", e) || buf_check(&text, "the text to sign", e))
+        return e->code;
+    sign_text(q, time, &text, signature);
+    buf_addf(out, "%s Credential=%.*s/%.8s/%s/%s/aws4_request, SignedHeaders=", algorithm,
+             (int)secret_len(q->access_key), (const char *)secret_bytes(q->access_key), time, q->region,
+             q->service);
+    add_names(out, sorted, q->header_count);
+    buf_addf(out, ", Signature=%s", signature);
+    return buf_check(out, "the signature", e);
+}

@@ -1,0 +1,69 @@
+/*
+ * launch.h - mpirun and its ranks as one thing to start, feed, ask and kill.
+ *
+ * Secrets go to rank 0 through a pipe that becomes its standard input; arguments and environment name nothing
+ * but the program and Open MPI's settings. mpirun dies with us (PR_SET_PDEATHSIG), the ranks with mpirun (the
+ * trainer sees to that itself). What Open MPI leaves behind when it is killed (session folders, 4 MiB of
+ * shared memory a rank) goes into a scratch folder that we remove; an earlier attempt's, whose supervisor
+ * could not, is removed by the next.
+ *
+ * Measured on Open MPI 4.1.4: SIGTERM to mpirun gives the ranks one second, whatever they do; SIGUSR1 it
+ * would forward, with a line of noise. So the ranks, its direct children on this host, are signalled one by
+ * one. odls_base_sigkill_timeout 0: when a rank dies, mpirun ends after 0.03 s and not 2 s; the others are
+ * blocked in a collective and have nothing to tidy up.
+ */
+#ifndef RUNNER_ATTEMPT_LAUNCH_H
+#define RUNNER_ATTEMPT_LAUNCH_H
+
+#include "base/buf.h"
+#include "base/proc.h"
+#include "core/cluster/attempt_doc.h"
+#include "core/job/job.h"
+
+enum { LAUNCH_ARGS_MAX = 48, LAUNCH_ENV_MAX = 16, LAUNCH_RANKS_MAX = SPEC_LEAVES_MAX };
+
+/* The command and the environment as they will be started. Pure but for what `env_get` reads. */
+struct launch_command {
+    const char
+        *argv[LAUNCH_ARGS_MAX]; /* NULL-terminated; inside points to cluster, program, scratch and ranks */
+    const char *env[LAUNCH_ENV_MAX]; /* NULL-terminated; owned */
+    char ranks[16];
+};
+void launch_command_make(const struct cluster_launch *config, int64_t ranks, const char *program,
+                         const char *scratch, char *(*env_get)(const char *name), bool as_root,
+                         struct launch_command *out);
+void launch_command_done(struct launch_command *c);
+
+/* The trainer: as configured, or sovrun-trainer beside our own program. ERR_NOT_FOUND where it cannot be run.
+ * The caller frees. */
+enum err_code launch_find_trainer(const struct cluster_launch *config, char **out, struct err *e);
+
+/* A fresh folder of ours for this attempt, those of the job's earlier attempts removed. The caller frees. */
+enum err_code launch_scratch_make(const char *job, int64_t attempt, const char *fallback_dir, char **out,
+                                  struct err *e);
+void launch_scratch_remove(const char *path); /* NULL is fine */
+
+struct launch {
+    struct proc_id mpirun; /* pid 0: not started, or waited for */
+    int ended_fd;          /* pidfd: readable when mpirun has ended */
+    int output_fd;         /* standard output and errors of all ranks; never blocks */
+    int input_fd;          /* to rank 0; -1 when all is written or nobody reads */
+    struct buf input;      /* wiped as soon as it is not needed */
+    size_t fed;            /* so much of it is written */
+};
+#define LAUNCH_INIT                                                                                          \
+    {                                                                                                        \
+        .ended_fd = -1, .output_fd = -1, .input_fd = -1, .input = BUF_INIT(ATTEMPT_DOC_BYTES_MAX)            \
+    }
+
+/* `input` is taken over, whatever comes of it. */
+enum err_code launch_start(struct launch *l, const struct launch_command *command, struct buf *input,
+                           struct err *e);
+void launch_done(struct launch *l); /* closes and wipes; whatever runs is not touched */
+
+void launch_feed(struct launch *l); /* writes what the pipe takes; a reader that is gone ends it */
+
+/* To each rank that there is by now; returns how many. */
+size_t launch_signal_ranks(const struct launch *l, int signal);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * models.h - a job's checkpoints and its model in the store, for the `model` commands.
+ *
+ * Where they lie is told by the job (checkpoint.to, asked of the scheduler) or by --prefix, so that they can
+ * be read while no scheduler is up. Only manifests signed by this cluster count.
+ */
+#ifndef RUNNER_CLI_MODELS_H
+#define RUNNER_CLI_MODELS_H
+
+#include "core/artifact/artifact.h"
+#include "runner/cli/cli.h"
+
+enum { MODELS_MAX = 4096 };
+
+struct models {
+    struct cluster *cluster; /* owned */
+    struct store *store;     /* owned */
+    struct artifact_trust trust;
+    char job[64], name[64]; /* name: the job's; "" where it is not known */
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
+};
+/* `prefix_uri` NULL: ask the scheduler. */
+enum err_code models_open(const struct cli *c, const char *job, const char *prefix_uri, struct models *out,
+                          struct err *e);
+void models_done(struct models *m);
+
+/* Called for each manifest, newest first. `a` NULL: it does not verify, and `why` says why. */
+typedef enum err_code models_each_fn(void *context, const char *key, const struct artifact *a,
+                                     const char *why, struct err *e);
+enum err_code models_each(const struct models *m, enum artifact_kind kind, models_each_fn *each,
+                          void *context, struct err *e);
+
+/* The data key of an artifact. The caller frees. */
+enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out,
+                            struct err *e);
+
+/* The file of a finished model; or one made of a checkpoint's parameters, in the same form. */
+enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out,
+                                struct err *e);
+enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out,
+                                     struct err *e);
+
+#endif

@@ -1,0 +1,258 @@
+#include "runner/attempt/launch.h"
+
+#include "tests/test.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- the command ---- */
+
+static char *our_env(const char *name)
+{
+    static const char *const env[][2] = {
+        { "PATH", "/opt/bin:/usr/bin" },
+        { "HOME", "/root" },
+        { "AWS_SECRET_ACCESS_KEY", "topsecret" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(env); i++)
+        if (strcmp(env[i][0], name) == 0)
+            return (char *)env[i][1];
+    return NULL;
+}
+
+static char *no_env(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+static void join(const char *const *list, struct buf *out)
+{
+    for (size_t i = 0; list[i]; i++)
+        buf_addf(out, "%s%s", i ? " " : "", list[i]);
+}
+
+static void assert_list(const char *const *list, const char *want)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
+    join(list, &text);
+    assert_string_equal(buf_text(&text), want);
+}
+
+static void the_command_is_stated_in_full(void **state)
+{
+    const struct cluster_launch config = { .mpirun = "mpirun",
+                                           .transport = "self,vader",
+                                           .oversubscribe = false };
+    CLEANUP(launch_command_done) struct launch_command c;
+    (void)state;
+    launch_command_make(&config, 2, "/bin/sovrun-trainer", "/dev/shm/x", our_env, false, &c);
+    assert_list(c.argv,
+                "mpirun -np 2 --bind-to none --mca pml ob1 --mca btl self,vader "
+                "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
+                "--mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
+                "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 /bin/sovrun-trainer");
+    assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root LC_ALL=C");
+}
+
+static void root_and_oversubscription_have_their_switches(void **state)
+{
+    const struct cluster_launch config = { .mpirun = "/opt/mpirun",
+                                           .transport = "self,tcp",
+                                           .oversubscribe = true };
+    CLEANUP(launch_command_done) struct launch_command c;
+    (void)state;
+    launch_command_make(&config, 8, "/t", "/s", no_env, true, &c);
+    assert_string_equal(c.argv[0], "/opt/mpirun");
+    assert_string_equal(c.argv[2], "8");
+    assert_string_equal(c.argv[3], "--oversubscribe");
+    assert_list(c.env, "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C OMPI_ALLOW_RUN_AS_ROOT=1 "
+                       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
+}
+
+static void a_trainer_that_is_not_there_is_told_of(void **state)
+{
+    const struct cluster_launch config = { .trainer = "/nowhere/trainer" };
+    CLEANUP(freep) char *path = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_int_equal(launch_find_trainer(&config, &path, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, "/nowhere/trainer"));
+}
+
+/* ---- feeding ---- */
+
+static void start_shell(struct launch *l, const char *script, struct buf *input)
+{
+    const struct launch_command command = { .argv = { "/bin/sh", "-c", script },
+                                            .env = { "PATH=/usr/bin:/bin" } };
+    struct err e = ERR_INIT;
+    assert_ok(launch_start(l, &command, input, &e));
+}
+
+static void fill(struct buf *b, size_t n)
+{
+    memset(buf_reserve(b, n), 'a', n);
+    buf_commit(b, n);
+}
+
+static void more_than_a_pipe_holds_is_fed_in_turns(void **state)
+{
+    enum { BYTES = 3 << 20 };
+    CLEANUP(launch_done) struct launch l = LAUNCH_INIT;
+    struct buf input = BUF_INIT(BYTES);
+    char said[64] = "";
+    int turns = 0, status;
+    struct err e = ERR_INIT;
+    (void)state;
+    fill(&input, BYTES);
+    start_shell(&l, "wc -c", &input);
+    assert_null(input.data); /* taken over */
+    while (l.input_fd >= 0) {
+        struct pollfd room = { .fd = l.input_fd, .events = POLLOUT };
+        assert_int_equal(poll(&room, 1, 10000), 1);
+        launch_feed(&l);
+        turns++;
+    }
+    assert_true(turns > 1);
+    assert_null(l.input.data); /* wiped */
+    assert_ok(proc_wait(l.mpirun, &status, &e));
+    assert_int_equal(status, 0);
+    assert_true(read(l.output_fd, said, sizeof(said) - 1) > 0);
+    assert_string_equal(said, "3145728\n");
+}
+
+static void a_reader_that_is_gone_ends_the_feeding(void **state)
+{
+    enum { BYTES = 1 << 20 };
+    CLEANUP(launch_done) struct launch l = LAUNCH_INIT;
+    struct buf input = BUF_INIT(BYTES);
+    int status;
+    struct err e = ERR_INIT;
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    fill(&input, BYTES);
+    start_shell(&l, "exit 3", &input);
+    assert_ok(proc_wait(l.mpirun, &status, &e));
+    assert_int_equal(status, 3);
+    launch_feed(&l);
+    assert_int_equal(l.input_fd, -1);
+    assert_null(l.input.data);
+}
+
+static void a_launcher_that_is_not_there_leaves_nothing_open(void **state)
+{
+    const struct launch_command command = { .argv = { "/nowhere/mpirun" }, .env = { "PATH=/bin" } };
+    CLEANUP(launch_done) struct launch l = LAUNCH_INIT;
+    struct buf input = BUF_INIT(16);
+    struct err e = ERR_INIT;
+    (void)state;
+    buf_add_text(&input, "secret");
+    assert_int_equal(launch_start(&l, &command, &input, &e), ERR_NOT_FOUND);
+    assert_null(input.data);
+    assert_null(l.input.data);
+    assert_int_equal(l.input_fd, -1);
+    assert_int_equal(l.output_fd, -1);
+}
+
+static void ranks_are_the_children_of_mpirun(void **state)
+{
+    CLEANUP(launch_done) struct launch l = LAUNCH_INIT;
+    struct buf input = BUF_INIT(16);
+    int status;
+    struct err e = ERR_INIT;
+    (void)state;
+    start_shell(&l, "sleep 100 & sleep 100 & sleep 100 & wait; exit 7", &input);
+    while (launch_signal_ranks(&l, 0) < 3)
+        ;
+    assert_int_equal(launch_signal_ranks(&l, SIGTERM), 3);
+    assert_ok(proc_wait(l.mpirun, &status, &e));
+    assert_int_equal(status, 7);
+}
+
+/* ---- scratch ---- */
+
+#define JOB "261122-scrtch"
+
+static size_t count_scratch(void)
+{
+    CLEANUP(freep) char *pattern = mem_printf("/dev/shm/sovrun.%u." JOB ".*", (unsigned)geteuid());
+    glob_t found = { .gl_pathc = 0 };
+    glob(pattern, 0, NULL, &found);
+    size_t count = found.gl_pathc;
+    globfree(&found);
+    return count;
+}
+
+static void scratch_is_private_and_goes_with_all_that_is_in_it(void **state)
+{
+    CLEANUP(freep) char *path = NULL;
+    struct stat st;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_ok(launch_scratch_make(JOB, 1, "build", &path, &e));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    CLEANUP(freep) char *deep = path_join(path, "a/b");
+    CLEANUP(freep) char *file = path_join(deep, "segment");
+    assert_ok(dir_make(deep, 0700, &e));
+    assert_ok(file_write(file, "x", 1, 0600, &e));
+    launch_scratch_remove(path);
+    assert_false(file_exists(path));
+}
+
+static void what_an_earlier_attempt_left_is_removed(void **state)
+{
+    CLEANUP(freep) char *first = NULL;
+    CLEANUP(freep) char *second = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_ok(launch_scratch_make(JOB, 1, "build", &first, &e));
+    assert_ok(launch_scratch_make(JOB, 2, "build", &second, &e));
+    assert_false(file_exists(first));
+    assert_int_equal(count_scratch(), 1);
+    launch_scratch_remove(second);
+    assert_int_equal(count_scratch(), 0);
+}
+
+static void a_link_in_the_scratch_is_not_followed(void **state)
+{
+    CLEANUP(freep) char *path = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_ok(dir_make("build/test-launch-kept", 0700, &e));
+    assert_ok(file_write("build/test-launch-kept/file", "x", 1, 0600, &e));
+    assert_ok(launch_scratch_make(JOB, 1, "build", &path, &e));
+    CLEANUP(freep) char *link = path_join(path, "link");
+    CLEANUP(freep) char *target = realpath("build/test-launch-kept", NULL);
+    assert_int_equal(symlink(target, link), 0);
+    launch_scratch_remove(path);
+    assert_true(file_exists("build/test-launch-kept/file"));
+    unlink("build/test-launch-kept/file");
+    rmdir("build/test-launch-kept");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_is_stated_in_full),
+        cmocka_unit_test(root_and_oversubscription_have_their_switches),
+        cmocka_unit_test(a_trainer_that_is_not_there_is_told_of),
+        cmocka_unit_test(more_than_a_pipe_holds_is_fed_in_turns),
+        cmocka_unit_test(a_reader_that_is_gone_ends_the_feeding),
+        cmocka_unit_test(a_launcher_that_is_not_there_leaves_nothing_open),
+        cmocka_unit_test(ranks_are_the_children_of_mpirun),
+        cmocka_unit_test(scratch_is_private_and_goes_with_all_that_is_in_it),
+        cmocka_unit_test(what_an_earlier_attempt_left_is_removed),
+        cmocka_unit_test(a_link_in_the_scratch_is_not_followed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,426 @@
+#include "core/cluster/cluster.h"
+
+#include "tests/test.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Each test gets an empty folder below build/ as its state. */
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st, (void)kind, (void)where;
+    return remove(path);
+}
+
+static int make_folder(void **state)
+{
+    struct err e = ERR_INIT;
+    char *folder = mem_text("build/test-cluster-XXXXXX");
+    if (dir_make("build", 0755, &e) || !mkdtemp(folder))
+        return -1;
+    *state = folder;
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    nftw(*state, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(*state);
+    return 0;
+}
+
+static void write_text(const char *home, const char *name, const char *text, mode_t mode)
+{
+    CLEANUP(freep) char *path = path_join(home, name);
+    struct err e = ERR_INIT;
+    assert_ok(file_write(path, text, strlen(text), mode, &e));
+}
+
+/* ---- an embedded home ---- */
+
+static mode_t mode_of(const char *home, const char *name)
+{
+    CLEANUP(freep) char *path = path_join(home, name);
+    struct stat st;
+    if (stat(path, &st) != 0)
+        fail_msg("there is no '%s'", path);
+    return st.st_mode & 07777;
+}
+
+static void a_new_home_has_all_that_a_cluster_needs(void **state)
+{
+    CLEANUP(freep) char *home = path_join(*state, "home");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(home, &e));
+    assert_int_equal(mode_of(home, "."), 0700);
+    static const char *const folders[] = { "keys", "store", "redis", "run", "log", "attempts" };
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        assert_int_equal(mode_of(home, folders[i]), 0700);
+    assert_int_equal(mode_of(home, "sovrun.yaml"), 0600);
+    assert_int_equal(mode_of(home, "keys/demo.v1.key"), 0600);
+    assert_int_equal(mode_of(home, "keys/signing.pem"), 0600);
+    assert_int_equal(mode_of(home, "keys/signing.pub.pem"), 0644);
+    assert_int_equal(mode_of(home, "run/token"), 0600);
+    assert_ok(cluster_load(home, NULL, &c, &e));
+    assert_string_equal(c->name, "embedded");
+    assert_true(c->state.embedded && c->launch.oversubscribe);
+    assert_int_equal(c->node_count, 1);
+    assert_true(c->nodes[0].slots >= 8);
+    assert_int_equal(c->queue_count, 2);
+}
+
+static void its_paths_are_absolute(void **state)
+{
+    CLEANUP(freep) char *home = path_join(*state, "./home//");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(home, &e));
+    assert_ok(cluster_load(home, NULL, &c, &e));
+    const char *paths[] = { c->home,     c->api.socket,  c->api.token_file,
+                            c->keys.dir, c->signing_key, c->stores[0].root };
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        assert_int_equal(paths[i][0], '/');
+    assert_int_equal(strncmp(c->state.address, "unix:/", 6), 0);
+    assert_int_not_equal(c->home[strlen(c->home) - 1], '/');
+    assert_string_equal(c->launch.mpirun, "mpirun"); /* looked up on PATH */
+    assert_string_equal(c->state.password_file, ""); /* none stays none */
+}
+
+static void what_it_names_can_be_opened(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    CLEANUP(keys_closep) struct keys *keys = NULL;
+    CLEANUP(signer_done) struct signer signer = { 0 };
+    CLEANUP(secret_freep) struct secret *password = NULL;
+    uint8_t public_key[SIGN_PUBLIC_BYTES];
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    static const char *const buckets[] = { "data", "models", "evidence" };
+    for (size_t i = 0; i < ARRAY_LEN(buckets); i++) {
+        CLEANUP(store_closep) struct store *s = NULL;
+        struct store_facts facts;
+        assert_ok(cluster_open_store(c, buckets[i], &s, &e));
+        assert_ok(store_facts(s, &facts, &e));
+        assert_true(facts.versioned && facts.lockable);
+        assert_string_equal(facts.location, "local");
+    }
+    assert_ok(cluster_open_keys(c, &keys, &e));
+    assert_true(keys_has(keys, "demo"));
+    assert_ok(cluster_signer(c, &signer, &e));
+    assert_ok(cluster_public_key(c, public_key, &e));
+    assert_memory_equal(public_key, signer.public_key, SIGN_PUBLIC_BYTES);
+    assert_ok(cluster_state_password(c, &password, &e));
+    assert_null(password);
+}
+
+static void read_file(const char *home, const char *name, struct buf *out)
+{
+    CLEANUP(freep) char *path = path_join(home, name);
+    struct err e = ERR_INIT;
+    buf_reset(out);
+    assert_ok(file_read(path, out, &e));
+}
+
+static void making_it_again_changes_nothing(void **state)
+{
+    static const char *const files[] = { "sovrun.yaml", "keys/demo.v1.key", "keys/signing.pem",
+                                         "keys/signing.pub.pem", "run/token" };
+    struct buf before[ARRAY_LEN(files)];
+    CLEANUP(buf_done) struct buf after = BUF_INIT(65536);
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        before[i] = (struct buf)BUF_INIT(65536);
+        read_file(*state, files[i], &before[i]);
+        assert_true(before[i].len > 0);
+    }
+    assert_ok(cluster_init_home(*state, &e));
+    assert_int_equal(e.code, OK);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        read_file(*state, files[i], &after);
+        assert_int_equal(after.len, before[i].len);
+        assert_memory_equal(after.data, before[i].data, after.len);
+        buf_done(&before[i]);
+    }
+}
+
+static void what_is_missing_is_made_again(void **state)
+{
+    CLEANUP(freep) char *public_key = path_join(*state, "keys/signing.pub.pem");
+    CLEANUP(freep) char *token = path_join(*state, "run/token");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    CLEANUP(signer_done) struct signer signer = { 0 };
+    uint8_t read_back[SIGN_PUBLIC_BYTES];
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(file_remove(public_key, &e));
+    assert_ok(file_remove(token, &e));
+    assert_ok(cluster_init_home(*state, &e));
+    assert_int_equal(mode_of(*state, "run/token"), 0600);
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    assert_ok(cluster_signer(c, &signer, &e));
+    assert_ok(cluster_public_key(c, read_back, &e));
+    assert_memory_equal(read_back, signer.public_key, SIGN_PUBLIC_BYTES);
+}
+
+static void no_secret_stands_in_the_configuration(void **state)
+{
+    CLEANUP(buf_done) struct buf config = BUF_INIT(65536);
+    CLEANUP(buf_done) struct buf secret = BUF_INIT(65536);
+    static const char *const files[] = { "keys/demo.v1.key", "run/token" };
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    read_file(*state, "sovrun.yaml", &config);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        read_file(*state, files[i], &secret);
+        secret.data[16] = '\0';
+        assert_null(strstr(buf_text(&config), buf_text(&secret)));
+    }
+}
+
+static void a_home_too_long_for_sockets_is_refused_with_what_to_do(void **state)
+{
+    char name[101];
+    memset(name, 'h', 100);
+    name[100] = '\0';
+    CLEANUP(freep) char *home = path_join(*state, name);
+    struct err e = ERR_INIT;
+    assert_int_equal(cluster_init_home(home, &e), ERR_USAGE);
+    assert_non_null(strstr(e.text, "at most 107; choose a shorter home folder"));
+    assert_false(file_exists(home));
+}
+
+static void the_longest_home_that_fits_is_taken(void **state)
+{
+    enum { SOCKET_PATH_MAX = 107 };
+    char here[512], name[128];
+    struct err e = ERR_INIT;
+    assert_non_null(getcwd(here, sizeof(here)));
+    size_t base = strlen(here) + 1 + strlen(*state) + 1, rest = base + strlen("/run/redis.sock");
+    assert_true(rest < SOCKET_PATH_MAX);
+    size_t n = SOCKET_PATH_MAX - rest;
+    memset(name, 'h', n + 1);
+    name[n + 1] = '\0';
+    CLEANUP(freep) char *too_long = path_join(*state, name);
+    assert_int_equal(cluster_init_home(too_long, &e), ERR_USAGE);
+    name[n] = '\0';
+    CLEANUP(freep) char *fits = path_join(*state, name);
+    assert_ok(cluster_init_home(fits, &e));
+}
+
+static void a_home_that_is_none_says_how_to_make_one(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_int_equal(cluster_load(*state, NULL, &c, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, "sovrun up --home"));
+    assert_null(c);
+}
+
+/* ---- the configuration ---- */
+
+#define HEAD "name: c\nregion: eu-1\n"
+#define STORES "stores:\n  - { root: store, buckets: [data, evidence] }\n"
+#define NODES "nodes: [{ name: n1, slots: 4 }]\n"
+
+static const struct row {
+    const char *name;
+    const char *text;
+    const char *error; /* NULL: taken */
+} rows[] = {
+    { "the least that is one", HEAD STORES NODES, NULL },
+    { "no name", "region: eu-1\n" STORES NODES, "name: must be given" },
+    { "no stores", HEAD NODES, "default_data_bucket: bucket 'data' belongs to none of the stores" },
+    { "no nodes", HEAD STORES, "nodes: at least one node is needed" },
+    { "an unknown setting", HEAD STORES NODES "lunch: {}\n",
+      ":6: lunch: no such setting; did you mean 'launch'?" },
+    { "a bucket in two stores",
+      HEAD "stores:\n  - { buckets: [data, evidence] }\n  - { buckets: [data] }\n" NODES,
+      ":5: stores[1].buckets: bucket 'data' is named twice" },
+    { "a bucket twice in one store", HEAD "stores:\n  - { buckets: [data, evidence, data] }\n" NODES,
+      "stores[0].buckets: bucket 'data' is named twice" },
+    { "a store without buckets", HEAD "stores:\n  - { root: store }\n" NODES, "needs at least one bucket" },
+    { "a store in memory", HEAD "stores:\n  - { kind: mem, buckets: [data, evidence] }\n" NODES,
+      "stores[0]: kind 'mem' lives in one process only" },
+    { "a store in another region",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", region: us-1, credentials_file: c, buckets: "
+           "[data, evidence] }\n" NODES,
+      "stores[0]: region 'us-1' is not the cluster's ('eu-1')" },
+    { "s3 without an endpoint",
+      HEAD "stores:\n  - { kind: s3, credentials_file: c, buckets: [data, evidence] }\n" NODES,
+      "an s3 store needs 'endpoint'" },
+    { "s3 without credentials",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", buckets: [data, evidence] }\n" NODES,
+      "an s3 store needs 'credentials_file'" },
+    { "a ledger in no bucket", HEAD STORES NODES "ledger: { bucket: audit }\n",
+      ":6: ledger.bucket: bucket 'audit' belongs to none of the stores" },
+    { "a lock without a time", HEAD STORES NODES "ledger: { lock: compliance }\n",
+      "a lock needs a time to retain" },
+    { "a node twice", HEAD STORES "nodes: [{ name: n1 }, { name: n1 }]\n",
+      "nodes[1].name: 'n1' is named twice" },
+    { "a queue twice", HEAD STORES NODES "queues: [{ name: q }, { name: q }]\n",
+      "queues[1].name: 'q' is named twice" },
+    { "a node without slots", HEAD STORES "nodes: [{ name: n1, slots: 0 }]\n", "slots: must be from 1" },
+    { "a lease too short", HEAD STORES NODES "timing: { attempt_lease: 10ms }\n",
+      "timing.attempt_lease: must be" },
+    { "a socket too long",
+      HEAD STORES NODES "api: { socket: "
+                        "/a/path/of/a/socket/that/is/longer/than/any/unix/system/would/take/it/in/its/"
+                        "address/since/bsd/four/point/two/x.sock }\n",
+      "api.socket: '/a/path" },
+};
+
+static void configuration(void **state)
+{
+    const struct row *r = *state;
+    char folder[] = "build/test-cluster-XXXXXX";
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(dir_make("build", 0755, &e));
+    assert_non_null(mkdtemp(folder));
+    write_text(folder, "sovrun.yaml", r->text, 0600);
+    enum err_code code = cluster_load(folder, NULL, &c, &e);
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (r->error) {
+        assert_int_equal(code, ERR_USAGE);
+        if (!strstr(e.text, r->error))
+            fail_msg("'%s' lacks '%s'", e.text, r->error);
+        return;
+    }
+    if (code)
+        fail_msg("%s", e.text);
+    assert_string_equal(c->queues[0].name, "default");
+    assert_int_equal(c->timing.attempt_lease_ms, 10000);
+    assert_string_equal(c->stores[0].region, "eu-1");
+}
+
+static void another_file_is_read_where_it_is_given(void **state)
+{
+    CLEANUP(freep) char *file = path_join(*state, "other.yaml");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    write_text(*state, "other.yaml", HEAD STORES NODES "policy: { kms_required: true }\n", 0600);
+    assert_ok(cluster_load(*state, file, &c, &e));
+    assert_string_equal(c->region, "eu-1");
+    assert_true(c->keys.kms_required); /* what the policy says reaches the keys */
+}
+
+/* ---- stores and credentials ---- */
+
+#define S3                                                                                                   \
+    "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: s3.yaml, path_style: true, "       \
+    "buckets: [data, evidence] }\n"
+
+static struct cluster *load(const char *home, const char *text)
+{
+    struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    write_text(home, "sovrun.yaml", text, 0600);
+    assert_ok(cluster_load(home, NULL, &c, &e));
+    return c;
+}
+
+static void a_bucket_of_nobody_is_denied(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD STORES NODES);
+    CLEANUP(store_closep) struct store *s = NULL;
+    struct store_place place;
+    struct err e = ERR_INIT;
+    assert_int_equal(cluster_place(c, "other", &place, &e), ERR_DENIED);
+    assert_string_equal(e.text, "bucket 'other' belongs to none of the cluster's stores");
+    assert_int_equal(cluster_open_store(c, "other", &s, &e), ERR_DENIED);
+}
+
+static void a_place_says_all_that_a_rank_needs(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
+    struct store_place place;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_place(c, "evidence", &place, &e));
+    assert_int_equal(place.kind, STORE_S3);
+    assert_string_equal(place.bucket, "evidence");
+    assert_string_equal(place.endpoint, "https://s3");
+    assert_string_equal(place.region, "eu-1");
+    assert_true(place.path_style);
+}
+
+static void credentials_come_from_their_file(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
+    CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+    struct err e = ERR_INIT;
+    write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: \"s/e+c\"\n", 0600);
+    assert_ok(cluster_credentials(c, "data", &k, &e));
+    assert_string_equal(secret_bytes(k.access_key), "AKIA");
+    assert_string_equal(secret_bytes(k.secret_key), "s/e+c");
+    assert_null(k.session_token);
+}
+
+static void credentials_that_others_can_read_are_denied(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
+    CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+    struct err e = ERR_INIT;
+    write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: topsecret\n", 0644);
+    assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_DENIED);
+    assert_null(strstr(e.text, "topsecret"));
+}
+
+static void bad_credentials_are_refused_and_not_quoted(void **state)
+{
+    static const char *const texts[] = {
+        "topsecret",
+        "access_key: AKIA\nsecret_key: [topsecret]\n",
+        "access_key: AKIA\nsecret_key: {a: topsecret}\n",
+        "access_key: AKIA\ntopsecret: x\n",
+        "access_key: AKIA\nsecret_key: \"topsecret\n",
+        "access_key: AKIA\nsecret_key: *topsecret\n",
+        "access_key: topsecret\n",
+    };
+    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+        struct err e = ERR_INIT;
+        write_text(*state, "s3.yaml", texts[i], 0600);
+        assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_USAGE);
+        assert_null(strstr(e.text, "topsecret"));
+        assert_non_null(strstr(e.text, "must be YAML with access_key, secret_key"));
+    }
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    static const struct CMUnitTest own[] = {
+        WITH_FOLDER(a_new_home_has_all_that_a_cluster_needs),
+        WITH_FOLDER(its_paths_are_absolute),
+        WITH_FOLDER(what_it_names_can_be_opened),
+        WITH_FOLDER(making_it_again_changes_nothing),
+        WITH_FOLDER(what_is_missing_is_made_again),
+        WITH_FOLDER(no_secret_stands_in_the_configuration),
+        WITH_FOLDER(a_home_too_long_for_sockets_is_refused_with_what_to_do),
+        WITH_FOLDER(the_longest_home_that_fits_is_taken),
+        WITH_FOLDER(a_home_that_is_none_says_how_to_make_one),
+        WITH_FOLDER(another_file_is_read_where_it_is_given),
+        WITH_FOLDER(a_bucket_of_nobody_is_denied),
+        WITH_FOLDER(a_place_says_all_that_a_rank_needs),
+        WITH_FOLDER(credentials_come_from_their_file),
+        WITH_FOLDER(credentials_that_others_can_read_are_denied),
+        WITH_FOLDER(bad_credentials_are_refused_and_not_quoted),
+    };
+    static struct CMUnitTest tests[ARRAY_LEN(own) + ARRAY_LEN(rows)];
+    memcpy(tests, own, sizeof(own));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        tests[ARRAY_LEN(own) + i] =
+            (struct CMUnitTest){ rows[i].name, configuration, NULL, NULL, (void *)&rows[i] };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
