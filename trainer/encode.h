@@ -22,8 +22,9 @@
 #include "core/json/json.h"
 
 enum { ENCODE_VALUES_MAX = 10000, ENCODE_VALUE_BYTES_MAX = 1024, ENCODE_BYTES_MAX = 4 << 20 };
-#define ENCODE_FAR_MAX 1e12 /* scales from the mean: beyond, floats would not hold what a model makes of it  \
-                             */
+#define ENCODE_FAR_MAX                                                                                       \
+    1e12 /* scales from the mean: beyond, floats would not hold what a model makes of it                     \
+          */
 
 struct encode_column {
     char name[DATASET_NAME_BYTES];
