@@ -199,18 +199,18 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
         IGNORE(search(p, skip, found.key, &found.at, rejected, context, e));
     if (comm_agree(comm, e) || comm_broadcast(comm, &found, sizeof(found), 0, e))
         return err_wrap(e, "looking for checkpoints");
-    *out_found = found.key[0] != '\0';
-    *out_skipped = found.at;
-    if (!*out_found)
-        return OK;
-    trust_signer(p->signer, &trust);
     struct artifact a = { 0 };
-    IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
-    if (comm_agree(comm, e)) {
-        artifact_done(&a);
-        return e->code;
+    if (found.key[0]) {
+        trust_signer(p->signer, &trust);
+        IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
+        if (comm_agree(comm, e)) {
+            artifact_done(&a);
+            return e->code;
+        }
     }
     *out = a;
+    *out_found = found.key[0] != '\0';
+    *out_skipped = found.at;
     return OK;
 }
 
