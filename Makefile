@@ -18,6 +18,7 @@ OPT_release := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
 OPT_tsan  := -O1 -fsanitize=thread
+OPT_fuzz  := -O1 -fsanitize=fuzzer-no-link,address,undefined -DFUZZ_ENGINE
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
            -Wvla -Wundef -Wformat=2 $(if $(filter 1,$(STRICT)),-Werror)
 # The loops of numbers are worth more of the compiler's time; it may not reorder a sum at any level.
@@ -124,6 +125,16 @@ check: ## what CI runs: everything
 	@$(MAKE) --no-print-directory DEPS=0 asan
 	@$(MAKE) --no-print-directory DEPS=0 ubsan
 	@$(MAKE) --no-print-directory DEPS=0 tsan
+
+T    ?= conf
+SECS ?= 60
+fuzz: ## look for new inputs: make fuzz T=conf SECS=60 (clang; finds go to build/fuzz/found)
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang DEPS=0 build/fuzz/fuzz_$(T)
+	@mkdir -p build/fuzz/found/$(T)
+	@build/fuzz/fuzz_$(T) -max_total_time=$(SECS) -artifact_prefix=build/fuzz/found/ build/fuzz/found/$(T) tests/fuzz/corpus/$(T)
+
+build/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libsovrun.a
+	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $< $(B)/libsovrun.a $(PKG_LIBS)
 
 clean: ## remove build/
 	rm -rf build

@@ -1,6 +1,6 @@
 #include "base/err.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -21,10 +21,6 @@ bool text_ends(const char *text, const char *suffix);
 /* Copy into a fixed array; ERR_LIMIT names `what` when it does not fit. */
 enum err_code text_copy(char *out, size_t out_bytes, const char *text, const char *what, struct err *e);
 
-/* Copy as much as fits; of a longer text the middle gives way to " ... ", since a message's front says where and its end says
- * why. Never cuts a UTF-8 sequence. */
-void text_fit(char *out, size_t out_bytes, const char *text);
-
 /* 1 to max bytes of a-z 0-9 - _ . that start with a letter or digit: job names, queue names, key names. */
 bool text_is_name(const char *text, size_t max);
 

@@ -53,6 +53,8 @@ struct audit_thread;
 /* Opens what it needs by itself, and again until it can. All borrowed. */
 struct audit_thread *audit_start(const struct cluster *cluster, const struct lead *lead,
                                  const struct clock *clock);
+/* We lead now: what waits in the outbox is recorded at once. */
+void audit_wake(struct audit_thread *t);
 /* Drains once more where the last batch went well, then ends. NULL is fine. */
 void audit_stop(struct audit_thread *t);
 

@@ -15,6 +15,7 @@ struct audit_thread {
     const struct lead *lead;
     const struct clock *clock;
     int quit_fd; /* readable: end */
+    int wake_fd; /* readable: look again, we may lead */
     pthread_t thread;
     /* Below: the thread's own. */
     struct state *state;
@@ -106,12 +107,17 @@ static int turn(struct audit_thread *t)
 /* True where it is time to end. */
 static bool wait_for_events(const struct audit_thread *t, int wait_ms)
 {
-    struct pollfd fds[2] = { { .fd = t->quit_fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
+    struct pollfd fds[3] = { { .fd = t->quit_fd, .events = POLLIN },
+                             { .fd = -1, .events = POLLIN },
+                             { .fd = t->wake_fd, .events = POLLIN } };
+    eventfd_t ignored;
 
     /* While the store is away new events do not hurry us. */
     if (t->watch && t->backoff_ms == 0 && lead_token(t->lead))
         fds[1].fd = state_watch_fd(t->watch);
     poll(fds, ARRAY_LEN(fds), wait_ms);
+    if (fds[2].revents)
+        (void)eventfd_read(t->wake_fd, &ignored);
     if (!fds[0].revents && fds[1].revents)
         poll(fds, 1, AUDIT_GATHER_MS);
     return fds[0].revents != 0;
@@ -138,9 +144,15 @@ struct audit_thread *audit_start(const struct cluster *cluster, const struct lea
     t->lead = lead;
     t->clock = clock;
     t->quit_fd = eventfd(0, EFD_CLOEXEC);
-    invariant(t->quit_fd >= 0);
+    t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    invariant(t->quit_fd >= 0 && t->wake_fd >= 0);
     invariant(pthread_create(&t->thread, NULL, run, t) == 0);
     return t;
+}
+
+void audit_wake(struct audit_thread *t)
+{
+    invariant(eventfd_write(t->wake_fd, 1) == 0);
 }
 
 void audit_stop(struct audit_thread *t)
@@ -150,5 +162,6 @@ void audit_stop(struct audit_thread *t)
     invariant(eventfd_write(t->quit_fd, 1) == 0);
     pthread_join(t->thread, NULL);
     close(t->quit_fd);
+    close(t->wake_fd);
     free(t);
 }

@@ -186,8 +186,12 @@ static enum err_code read_watch(struct daemon *d, struct err *e)
 
 static enum err_code turn(struct daemon *d, struct err *e)
 {
+    const int64_t before = lead_token(&d->core.lead);
+
     if (reach_state(d, e) || read_watch(d, e) || core_turn(&d->core, e))
         return e->code;
+    if (lead_token(&d->core.lead) != before)
+        audit_wake(d->audit);
     return OK;
 }
 

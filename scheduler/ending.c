@@ -1,6 +1,6 @@
 #include "scheduler/ending.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "base/num.h"
 #include "core/crypto/crypto.h"
 #include "scheduler/text_json.h"
@@ -49,8 +49,8 @@ void ending_reason(const struct ending *end, enum job_event event, bool has_resu
         return;
     }
     CLEANUP(buf_done) struct buf text = BUF_INIT(2 * JOB_REASON_BYTES);
-    buf_addf(&text, "attempt %" PRId64 ": %s%s%s", a->number, attempt_outcome_names[a->outcome], a->reason[0] ? ": " : "",
-             a->reason);
+    buf_addf(&text, "attempt %" PRId64 ": %s%s%s", a->number, attempt_outcome_names[a->outcome],
+             a->reason[0] ? ": " : "", a->reason);
     if (event == JOB_RETRY)
         buf_addf(&text, "; next try in %s", format_duration(retry->delay_ms, delay));
     else if (rule->max > 0 && end->job->retries >= rule->max)

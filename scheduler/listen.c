@@ -83,7 +83,7 @@ static enum err_code tcp_address(const char *text, union address *out, socklen_t
 {
     const char *colon = strrchr(text, ':');
     char host[64];
-    uint16_t port;
+    uint16_t port = 0;
 
     memset(out, 0, sizeof(*out));
     if (!colon || colon == text || (size_t)(colon - text) >= sizeof(host))
@@ -123,7 +123,7 @@ static enum err_code port_of(int fd, uint16_t *out, struct err *e)
 
 enum err_code listen_tcp(const char *address, int *out_fd, uint16_t *out_port, struct err *e)
 {
-    union address a;
+    union address a = { .any = { .sa_family = AF_UNSPEC } };
     socklen_t bytes = 0;
     const int on = 1;
 

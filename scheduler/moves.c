@@ -1,6 +1,6 @@
 #include "scheduler/moves.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "scheduler/text_json.h"
 
 #include <inttypes.h>
@@ -142,7 +142,11 @@ static enum err_code prepare(const struct moves *m, const struct move *mv, struc
         json_object_set_new(data, "attempt", json_integer(j->attempts));
     if (mv->reason)
         json_object_set_new(data, "reason", text_json(j->reason));
-    snprintf(event, sizeof(event), "job.%s", job_event_names[mv->event]);
+    /* An active job is not cancelled yet: it may even finish before it hears of it. */
+    if (j->state == JOB_STOPPING)
+        snprintf(event, sizeof(event), "job.stopping");
+    else
+        snprintf(event, sizeof(event), "job.%s", job_event_names[mv->event]);
     if (moves_put(m, tx, j, e) || moves_event(m, tx, mv->actor, event, j->id, data, e))
         return e->code;
     return OK;
@@ -153,7 +157,7 @@ enum err_code moves_apply(const struct moves *m, const struct move *mv, struct j
     for (int i = 0; i < MOVES_TRIES_MAX; i++) {
         CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
         CLEANUP(job_done) struct job j = { .result = NULL };
-        int64_t version;
+        int64_t version = 0;
 
         if (moves_read(m->state, mv->job, &j, &version, e) || prepare(m, mv, &j, version, tx, e))
             return e->code;

@@ -70,7 +70,7 @@ static enum err_code read_chunk(const struct api *a, const char *id, int64_t att
 static enum err_code look(struct api *a, struct state *s, const struct request *q, int64_t wanted,
                           int64_t offset, struct reply *r, struct err *e)
 {
-    struct following f;
+    struct following f = { .attempt = 0 };
 
     if (find_attempt(s, q->id, wanted, &f, e))
         return e->code;

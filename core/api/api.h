@@ -4,19 +4,21 @@
  *     POST /v1/jobs                  {"file","spec","set":[...],"key"}   201 {"job":{...}}
  *                                    key: repeats give the same job
  *     GET  /v1/jobs?state=&limit=    {"jobs":[...]}                      newest first
- *     GET  /v1/jobs/ID               {"job","attempts","pulse","lease"}
+ *     GET  /v1/jobs/ID               {"job","attempts","pulse","lease","seen"}
  *     GET  /v1/jobs/ID/watch?seen=N&wait_ms=M
- *                                    the same, when something changed since `seen` (member "seen") or
- *                                    the time is up
+ *                                    the same, when its "seen" is another than N or the time is up
  *     POST /v1/jobs/ID/cancel        {"job"}
- *     GET  /v1/jobs/ID/why           {"state","reason","ahead","needs","free"}
+ *     GET  /v1/jobs/ID/why           {"state","reason","ahead","ahead_jobs","needs","free","free_total",
+ *                                    "backoff_ms"}
  *     GET  /v1/jobs/ID/logs?attempt=N&offset=B&wait_ms=M
- *                                    text; header x-sovrun-next: offset, x-sovrun-over: true at the end
- *     GET  /v1/health                {"cluster","leader","since_ms","version"}
+ *                                    text; headers x-sovrun-attempt, x-sovrun-next: offset,
+ *                                    x-sovrun-over: true at the end
+ *     GET  /v1/health                {"cluster","region","leader","since_ms","version"}
  *     GET  /v1/queues  /v1/nodes     {"queues":[...]} {"nodes":[...]}
  *
  * Errors are {"error":{"code","text"}} with `code` an err_name(); HTTP status by api_status_of(). On the
- * Unix socket the caller is known by its uid; over TCP by `authorization: Bearer TOKEN`.
+ * Unix socket the caller is known by its uid; over TCP by `authorization: Bearer TOKEN`. Examples:
+ * docs/FORMATS.md.
  */
 #ifndef CORE_API_API_H
 #define CORE_API_API_H

@@ -195,7 +195,8 @@ void dataset_content_digest(const struct dataset *d, char out_hex[65])
     /* Names carry their length, so that nothing can be read in two ways. */
     buf_addf(&text, "sovrun-dataset-content-v1\n%s\n%zu\n%zu\n", d->format, d->column_count, d->shard_count);
     for (size_t i = 0; i < d->column_count; i++)
-        buf_addf(&text, "%s %zu:%s\n", column_kind_names[d->columns[i].kind], strlen(d->columns[i].name), d->columns[i].name);
+        buf_addf(&text, "%s %zu:%s\n", column_kind_names[d->columns[i].kind], strlen(d->columns[i].name),
+                 d->columns[i].name);
     for (size_t i = 0; i < d->shard_count; i++)
         buf_addf(&text, "%" PRIu64 " %s\n", d->shards[i].records, d->shards[i].sha256);
     invariant(!text.full);

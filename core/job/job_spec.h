@@ -1,5 +1,5 @@
 /*
- * job_spec.h - what a user asks for: the job spec (DESIGN 5), as a plain struct with one table of fields.
+ * job_spec.h - what a user asks for: the job spec, as a plain struct with one table of fields.
  *
  * The table (job_spec_fields) is the truth: defaults, ranges and help are read from it by the parser, by
  * `sovrun config explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power

@@ -7,7 +7,8 @@
  *     z:NAME     zset     an ordered set
  *     s:NAME     stream   entries with one field, d; never deleted, so that ids never come back
  *     l:NAME     hash     o = owner, t = newest token, u = held until (ms of TIME); without TTL, so tokens
- * outlive the claim floor      string   the largest version ever deleted
+ *                         outlive the claim
+ *     floor      string   the largest version ever deleted
  *
  * hiredis serves as the reader of replies alone. The socket is ours: each call has one deadline for all its
  * reads and writes, a closed peer is no SIGPIPE, a watch reads without blocking, and the buffer that held the

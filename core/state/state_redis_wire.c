@@ -362,7 +362,8 @@ enum err_code wire_open(struct wire *w, const struct state_config *config, const
 
     if (is_unix ? connect_unix(config->address + strlen("unix:"), deadline_ms, &made.fd, e)
                 : connect_tcp(config->address, deadline_ms, &made.fd, e))
-        return err_wrap(e, "the Redis at %s does not answer (is it up? `sovrun up` starts an embedded one)", config->address);
+        return err_wrap(e, "the Redis at %s does not answer (is it up? `sovrun up` starts an embedded one)",
+                        config->address);
     made.reader = redisReaderCreate();
     invariant(made.reader != NULL);
     if ((password && authenticate(&made, password, deadline_ms, e)) ||

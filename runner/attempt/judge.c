@@ -1,6 +1,6 @@
 #include "runner/attempt/judge.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "base/num.h"
 
 #include <inttypes.h>

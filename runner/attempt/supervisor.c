@@ -1,6 +1,6 @@
 #include "runner/attempt/supervisor.h"
 
-#include "base/text.h"
+#include "base/fit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"

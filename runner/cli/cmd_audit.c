@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "core/job/job.h"
 #include "core/ledger/ledger.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/client.h"
@@ -13,7 +14,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { HEAD_BYTES_MAX = 4096, TAIL_DEFAULT = 20, TAIL_MAX = 100000, FOLLOW_MS = 1000 };
+enum { WAITING_MAX = 10000, HEAD_BYTES_MAX = 4096, TAIL_DEFAULT = 20, TAIL_MAX = 100000, FOLLOW_MS = 1000 };
 static const char head_key[] = "ledger/head"; /* in the state, written by the scheduler */
 
 struct audit {
@@ -64,24 +65,39 @@ static enum err_code read_head(struct state *s, struct ledger_head *out, struct 
     return OK;
 }
 
-/* *out_known false, and why: the state is away, or has none. */
-static enum err_code expected_head(const struct cluster *c, struct ledger_head *out, bool *out_known,
-                                   char why[256], struct err *e)
-{
-    CLEANUP(state_closep) struct state *s = NULL;
+/* What the state knows of the ledger. */
+struct beside {
+    bool answers, has_head;
+    struct ledger_head head;
+    int64_t waiting; /* events in the outbox: on their way */
+};
 
-    *out_known = cluster_open_state(c, &s, e) == OK && read_head(s, out, e) == OK;
-    if (*out_known)
-        return OK;
-    if (e->code != ERR_RETRY && e->code != ERR_NOT_FOUND && e->code != ERR_IO)
-        return e->code;
-    snprintf(why, 256, "%s",
-             e->code == ERR_NOT_FOUND && s ? "the state knows no head yet" : "the state does not answer");
-    err_clear(e);
+static enum err_code count_entry(void *context, const char *id, const void *data, size_t n, struct err *e)
+{
+    (void)id, (void)data, (void)n, (void)e;
+    ++*(int64_t *)context;
     return OK;
 }
 
-static json_t *report_json(const struct ledger_report *r, bool end_known)
+/* A state that is away is no failure: the ledger proves itself, but for its end. */
+static enum err_code ask_state(const struct cluster *c, struct beside *out, struct err *e)
+{
+    CLEANUP(state_closep) struct state *s = NULL;
+    struct beside b = { .waiting = 0 };
+
+    if (cluster_open_state(c, &s, e) == OK && read_head(s, &b.head, e) == OK)
+        b.has_head = true;
+    if (e->code != OK && e->code != ERR_RETRY && e->code != ERR_NOT_FOUND && e->code != ERR_IO)
+        return e->code;
+    b.answers = s && (b.has_head || e->code == ERR_NOT_FOUND);
+    err_clear(e);
+    if (b.answers && state_read(s, JOB_OUTBOX, NULL, WAITING_MAX, count_entry, &b.waiting, e))
+        return e->code;
+    *out = b;
+    return OK;
+}
+
+static json_t *report_json(const struct ledger_report *r, const struct beside *b)
 {
     json_t *last = r->last.seq ? json_pack("{s:I,s:s,s:I}", "seq", (json_int_t)r->last.seq, "hash",
                                            r->last.hash, "token", (json_int_t)r->last.token)
@@ -89,12 +105,13 @@ static json_t *report_json(const struct ledger_report *r, bool end_known)
     json_t *bad =
         r->ok ? json_null()
               : json_pack("{s:I,s:s,s:s}", "seq", (json_int_t)r->bad_seq, "key", r->bad_key, "why", r->why);
-    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:o,s:o}", "ok", (int)r->ok, "records", (json_int_t)r->records,
+    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:b,s:I,s:o,s:o}", "ok", (int)r->ok, "records", (json_int_t)r->records,
                      "segments", (json_int_t)r->segments, "heads", (json_int_t)r->heads, "superseded",
-                     (json_int_t)r->superseded, "end_known", (int)end_known, "last", last, "bad", bad);
+                     (json_int_t)r->superseded, "end_known", (int)b->has_head, "waiting", (json_int_t)b->waiting, "last",
+                     last, "bad", bad);
 }
 
-static enum err_code tell(const struct ledger_report *r, bool end_known, const char *why, struct err *e)
+static enum err_code tell(const struct ledger_report *r, const struct beside *b, struct err *e)
 {
     if (!r->ok)
         return print_line(e, "BAD: %s%s%s", r->why, r->bad_key[0] ? "\n  object: " : "", r->bad_key);
@@ -103,29 +120,34 @@ static enum err_code tell(const struct ledger_report *r, bool end_known, const c
                    " %.16s",
                    r->records, r->segments, r->last.seq, r->last.hash))
         return e->code;
-    if (!end_known && r->records)
-        cli_say("%s, so whether records are missing at the end cannot be told", why);
+    if (!b->has_head)
+        cli_say("%s, so whether records are missing at the end cannot be told",
+                b->answers ? "the state knows no head yet" : "the state does not answer");
+    if (b->waiting)
+        cli_say("%" PRId64 " events are on their way to the ledger", b->waiting);
     return OK;
 }
 
 static enum err_code verify_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
 {
     CLEANUP(audit_done) struct audit audit = { .store = NULL };
-    struct ledger_head head = { .seq = 0 };
     struct ledger_report report;
-    bool known = false;
-    char why[256] = "";
+    struct beside beside;
     (void)a;
     (void)settings;
 
     /* The state first: the ledger may only be ahead of it. */
-    if (audit_open(c, &audit, e) || expected_head(audit.cluster, &head, &known, why, e) ||
-        prove(&audit, known ? &head : NULL, NULL, NULL, &report, e))
+    if (audit_open(c, &audit, e) || ask_state(audit.cluster, &beside, e) ||
+        prove(&audit, beside.has_head ? &beside.head : NULL, NULL, NULL, &report, e))
         return e->code;
+    if (report.ok && report.records == 0 && !beside.answers)
+        return err_set(e, ERR_RETRY,
+                       "the ledger is empty and the state does not answer: nothing is proved; start the services "
+                       "(`sovrun up`) and ask again");
     c->status = report.ok ? CLI_DONE : CLI_FAILED;
     if (!c->json)
-        return tell(&report, known, why, e);
-    CLEANUP(json_donep) json_t *doc = report_json(&report, known);
+        return tell(&report, &beside, e);
+    CLEANUP(json_donep) json_t *doc = report_json(&report, &beside);
     return print_json(doc, e);
 }
 
@@ -203,7 +225,7 @@ static enum err_code show_record(const json_t *record, struct err *e)
 static enum err_code take_newest(const struct audit *a, struct tail *t, struct err *e)
 {
     struct ledger_report report;
-    t->ring = mem_array(t->max, sizeof(*t->ring));
+    t->ring = mem_array(t->max, sizeof(json_t *));
     if (prove(a, NULL, keep, t, &report, e))
         return e->code;
     if (!report.ok)

@@ -105,7 +105,7 @@ static enum err_code check_run(struct cli *c, const struct arguments *a, const v
     const struct check_settings *s = settings;
     const char *file = a->list[0];
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
-    enum config_kind kind;
+    enum config_kind kind = CONFIG_JOB;
 
     if (conf_parse_file(file, &doc, e))
         return e->code;

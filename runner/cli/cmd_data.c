@@ -14,23 +14,31 @@
 
 enum { CATALOGUE_MAX = 10000 };
 
-/* An address of a dataset, with the store that holds it. Its prefix has no slash at its end. */
-static enum err_code open_uri(const struct cli *c, const char *uri, bool prefix_needed,
-                              char bucket[STORE_BUCKET_BYTES], char prefix[STORE_KEY_BYTES],
-                              struct store **out, struct err *e)
-{
-    CLEANUP(cluster_freep) struct cluster *cluster = NULL;
+/* The address of a dataset, with the store that holds it. */
+struct place {
+    struct cluster *cluster;                                  /* owned */
+    struct store *store;                                      /* owned */
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES]; /* no slash at its end */
+};
 
-    if (store_uri_parse(uri, bucket, prefix, e))
+static void place_done(struct place *p)
+{
+    store_close(p->store);
+    cluster_free(p->cluster);
+}
+
+static enum err_code place_open(const struct cli *c, const char *uri, struct place *out, struct err *e)
+{
+    if (store_uri_parse(uri, out->bucket, out->prefix, e))
         return e->code;
-    for (size_t n = strlen(prefix); n > 0 && prefix[n - 1] == '/'; n--)
-        prefix[n - 1] = '\0';
-    if (prefix_needed && !prefix[0])
+    for (size_t n = strlen(out->prefix); n > 0 && out->prefix[n - 1] == '/'; n--)
+        out->prefix[n - 1] = '\0';
+    if (!out->prefix[0])
         return err_set(e, ERR_USAGE, "'%s' must name a place in the bucket, as in s3://%s/NAME/v1", uri,
-                       bucket);
-    if (cli_cluster(c, &cluster, e))
+                       out->bucket);
+    if (cli_cluster(c, &out->cluster, e))
         return e->code;
-    return cluster_open_store(cluster, bucket, out, e);
+    return cluster_open_store(out->cluster, out->bucket, &out->store, e);
 }
 
 /* ---- stage ---- */
@@ -101,27 +109,26 @@ static enum err_code tell_staged(struct cli *c, const char *bucket, const char *
 static enum err_code stage_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
 {
     const struct stage_settings *s = settings;
-    CLEANUP(store_closep) struct store *store = NULL;
+    CLEANUP(place_done) struct place p = { .store = NULL };
     CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
-    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
     const char *path = a->list[0] + (text_starts(a->list[0], "file://") ? strlen("file://") : 0);
     struct progress progress = follow_progress(c);
-    struct stage_options o;
-    struct stage_result r;
+    struct stage_options o = { .name = NULL };
+    struct stage_result r = { .already = false };
 
-    if (stage_options_of(s, &o, e) || open_uri(c, a->list[1], true, bucket, prefix, &store, e))
+    if (stage_options_of(s, &o, e) || place_open(c, a->list[1], &p, e) ||
+        stage_check_policy(&p.cluster->policy, p.bucket, o.data_class, e))
         return e->code;
     o.progress = &progress;
-    enum err_code code =
-        stage_survey(path, &o, &facts, e) || stage_file(path, &facts, store, bucket, prefix, &o, &r, e)
-            ? e->code
-            : OK;
+    enum err_code code = stage_survey(path, &o, &facts, e);
+    if (code == OK)
+        code = stage_file(path, &facts, p.store, p.bucket, p.prefix, &o, &r, e);
     progress_clear(&progress);
     if (code)
         return code;
     if (!s->data_class)
         cli_say("classed as personal, the strictest; --class says otherwise");
-    return tell_staged(c, bucket, prefix, &r, &o, e);
+    return tell_staged(c, p.bucket, p.prefix, &r, &o, e);
 }
 
 static const struct opt stage_rows[] = {
@@ -290,19 +297,18 @@ static void note_bad(void *context, const struct dataset_shard *shard, const cha
 
 static enum err_code verify_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
 {
-    CLEANUP(store_closep) struct store *store = NULL;
+    CLEANUP(place_done) struct place p = { .store = NULL };
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(json_donep) json_t *bad = json_array();
     struct progress progress = follow_progress(c);
     struct findings f = { bad, !c->json, &progress };
-    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[65];
+    char digest[65];
     size_t count = 0;
     (void)settings;
 
-    if (open_uri(c, a->list[0], true, bucket, prefix, &store, e) ||
-        dataset_load(store, prefix, &d, digest, e))
+    if (place_open(c, a->list[0], &p, e) || dataset_load(p.store, p.prefix, &d, digest, e))
         return e->code;
-    enum err_code code = stage_verify(store, &d, &progress, note_bad, &f, &count, e);
+    enum err_code code = stage_verify(p.store, &d, &progress, note_bad, &f, &count, e);
     progress_clear(&progress);
     if (code)
         return code;

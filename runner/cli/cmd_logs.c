@@ -76,6 +76,20 @@ static enum err_code bear(int64_t *io_away_since, struct err *e)
     return OK;
 }
 
+/* One attempt's log as far as it goes now; *out_over: there will be no more of it. */
+static enum err_code follow_one(struct api_client *api, const char *job, int64_t attempt, int64_t attempts,
+                                int64_t *io_offset, bool *out_over, struct err *e)
+{
+    *out_over = false;
+    if (attempt < 1 || attempt > attempts)
+        return OK;
+    if (copy_log(api, job, attempt, LOG_WAIT_MS, io_offset, out_over, e) != ERR_NOT_FOUND)
+        return e->code;
+    err_clear(e); /* not written yet; or never, where a later attempt runs already */
+    *out_over = attempt < attempts;
+    return OK;
+}
+
 /* `only`: this attempt and no later one; 0: from the current one on until the job is over. */
 static enum err_code follow_logs(struct api_client *api, const char *job, int64_t only, struct err *e)
 {
@@ -83,30 +97,22 @@ static enum err_code follow_logs(struct api_client *api, const char *job, int64_
 
     while (!stop_asked()) { /* ends with the job, a signal, or a scheduler that stays away */
         bool job_over = false, log_over = false;
-        if (job_facts(api, job, &attempts, &job_over, e)) {
+        if (job_facts(api, job, &attempts, &job_over, e) == OK && attempt == 0)
+            attempt = attempts;
+        if (e->code || follow_one(api, job, attempt, attempts, &offset, &log_over, e)) {
             if (bear(&away_since, e))
                 return e->code;
             continue;
         }
-        if (attempt == 0)
-            attempt = attempts;
-        if (attempt > 0 && attempt <= attempts) {
-            if (copy_log(api, job, attempt, LOG_WAIT_MS, &offset, &log_over, e) && e->code != ERR_NOT_FOUND) {
-                if (bear(&away_since, e))
-                    return e->code;
-                continue;
-            }
-            err_clear(e); /* not written yet, or never: the job's end will tell */
-        }
         away_since = 0;
-        if ((log_over && only) || (job_over && (log_over || attempt >= attempts)))
+        if ((only && log_over) || (job_over && attempt >= attempts))
             return OK;
-        if (log_over && attempt < ATTEMPT_MAX) {
+        if (log_over) {
             attempt++;
             offset = 0;
-        }
-        if (attempt > attempts || !log_over)
+        } else {
             wait_a_little();
+        }
     }
     return OK;
 }

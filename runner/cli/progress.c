@@ -80,17 +80,20 @@ static void add_pulse(const struct progress_view *v, struct buf *out)
     int64_t eta_ms = progress_eta_ms(v);
     bool training = strcmp(v->phase, "train") == 0 || strcmp(v->phase, "checkpoint") == 0;
 
+    /* What matters most comes first: a narrow terminal cuts the rest. */
     if (v->steps > 0)
-        buf_addf(out, "  step %" PRId64 "/%" PRId64 " (%" PRId64 "%%)  epoch %" PRId64 "/%" PRId64, v->step,
-                 v->steps, 100 * v->step / v->steps, v->epoch, v->epochs);
+        buf_addf(out, "  step %" PRId64 "/%" PRId64 " (%" PRId64 "%%)", v->step, v->steps,
+                 100 * v->step / v->steps);
     if (v->step > 0 && isfinite(v->loss))
         buf_addf(out, "  loss %.4f", v->loss);
+    if (training && eta_ms >= 0 && is_state(v, "running"))
+        buf_addf(out, "  ETA %s", format_duration(eta_ms / 1000 * 1000, duration));
+    if (v->steps > 0)
+        buf_addf(out, "  epoch %" PRId64 "/%" PRId64, v->epoch, v->epochs);
     if (v->records_per_second > 0)
         buf_addf(out, "  %s records/s", progress_count(v->records_per_second, number));
     if (v->checkpoint_step > 0)
         buf_addf(out, "  checkpoint %" PRId64, v->checkpoint_step);
-    if (training && eta_ms >= 0 && is_state(v, "running"))
-        buf_addf(out, "  ETA %s", format_duration(eta_ms / 1000 * 1000, duration));
     if (!training && v->phase[0])
         buf_addf(out, "  %s", v->phase);
 }

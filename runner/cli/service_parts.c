@@ -96,6 +96,21 @@ enum err_code service_start(const char *const *argv, const char *log, const char
     return OK;
 }
 
+bool service_noted(const char *pid_file, struct proc_id *out)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
+    struct err ignored = ERR_INIT;
+    struct proc_id id = { 0 };
+    char *end;
+
+    if (file_read(pid_file, &text, &ignored))
+        return false;
+    id.pid = (pid_t)strtol(buf_text(&text), &end, 10);
+    id.start_ticks = strtoull(end, NULL, 10);
+    *out = id;
+    return id.pid > 1 && proc_alive(id);
+}
+
 static bool wait_gone(struct proc_id id, int64_t within_ms)
 {
     int64_t until = clock_mono_ms() + within_ms;
@@ -189,7 +204,7 @@ static size_t read_command_line(const char *pid, struct buf *text, const char **
     struct err ignored = ERR_INIT;
     size_t count = 0;
 
-    snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+    snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
     buf_reset(text);
     if (file_read(path, text, &ignored))
         return 0;

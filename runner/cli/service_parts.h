@@ -19,6 +19,9 @@ enum err_code service_lock(const char *path, bool shared, int64_t timeout_ms, in
 enum err_code service_start(const char *const *argv, const char *log, const char *pid_file,
                             struct proc_id *out, struct err *e);
 
+/* The process that a pid file names; false: none, or it is gone. */
+bool service_noted(const char *pid_file, struct proc_id *out);
+
 /* SIGTERM, at most so long, then SIGKILL. *out_killed: it took that. */
 void service_end(struct proc_id id, int64_t within_ms, bool *out_killed);
 

@@ -67,7 +67,7 @@ static enum err_code wait_for_answer(const struct cluster *c, const char *what, 
         if (id.pid && !proc_alive(id))
             return failed_to_start(what, log, e);
         if (clock_mono_ms() >= until)
-            return err_wrap(e, "%s does not answer", what);
+            return err_wrap(e, "%s (process %d) does not answer; `sovrun down` ends it", what, (int)id.pid);
         err_clear(e);
         clock_real.sleep_ms(&clock_real, LOOK_MS);
     }
@@ -88,7 +88,8 @@ static enum err_code start_redis(const struct cluster *c, struct service_fact *o
     const char *argv[] = { "redis-server", conf, NULL };
     struct proc_id id;
 
-    out->started = !service_listener(redis_socket(c), &id);
+    /* One that runs and does not listen (yet) must not get a second one beside it on the same files. */
+    out->started = !service_listener(redis_socket(c), &id) && !service_noted(pid_file, &id);
     if (out->started) {
         if (service_redis_write_conf(c, e))
             return e->code;
@@ -145,7 +146,7 @@ static enum err_code start_scheduler(const struct cli *cli, const struct cluster
     CLEANUP(freep) char *config = cli->config ? realpath(cli->config, NULL) : NULL;
     struct proc_id id;
 
-    out->started = !service_listener(c->api.socket, &id);
+    out->started = !service_listener(c->api.socket, &id) && !service_noted(pid_file, &id);
     if (out->started) {
         if (find_scheduler(&program, e))
             return e->code;
@@ -159,11 +160,10 @@ static enum err_code start_scheduler(const struct cli *cli, const struct cluster
 
 static enum err_code load(const struct cli *cli, bool make, struct cluster **out, struct err *e)
 {
-    if (make && !cli->config && cluster_init_home(cli->home, e))
-        return e->code;
-    if (cli_cluster(cli, out, e))
-        return e->code;
-    return check_embedded(*out, e);
+    enum err_code code = make && !cli->config ? cluster_init_home(cli->home, e) : OK;
+    if (code == OK)
+        code = cli_cluster(cli, out, e);
+    return code ? code : check_embedded(*out, e);
 }
 
 static enum err_code make_folders(const struct cluster *c, struct err *e)
@@ -251,17 +251,10 @@ static bool end_listener(const char *socket, int64_t *io_killed)
 static bool end_by_pid_file(const struct cluster *c, const char *name, int64_t *io_killed)
 {
     CLEANUP(freep) char *path = in_home(c, name);
-    CLEANUP(buf_done) struct buf text = BUF_INIT(256);
     struct err ignored = ERR_INIT;
-    struct proc_id id = { 0 };
-    bool killed = false;
-    char *end;
+    struct proc_id id;
+    bool killed = false, there = service_noted(path, &id);
 
-    if (file_read(path, &text, &ignored) == OK) {
-        id.pid = (pid_t)strtol(buf_text(&text), &end, 10);
-        id.start_ticks = strtoull(end, NULL, 10);
-    }
-    bool there = id.pid > 1 && proc_alive(id);
     if (there)
         service_end(id, SERVICES_END_MS_MAX, &killed);
     *io_killed += killed;

@@ -14,6 +14,7 @@
 #define RUNNER_CLI_STAGE_H
 
 #include "core/job/dataset.h"
+#include "core/policy/policy.h"
 #include "runner/cli/options.h"
 #include "runner/cli/progress.h"
 
@@ -53,6 +54,10 @@ struct stage_result {
 enum err_code stage_file(const char *path, const struct csv_facts *facts, struct store *store,
                          const char *bucket, const char *prefix, const struct stage_options *o,
                          struct stage_result *out, struct err *e);
+
+/* May this cluster hold it? ERR_DENIED names the rule. */
+enum err_code stage_check_policy(const struct policy *policy, const char *bucket, enum data_class data_class,
+                                 struct err *e);
 
 /* Called for each shard that is not as the manifest says. */
 typedef void stage_bad_fn(void *context, const struct dataset_shard *shard, const char *why);

@@ -95,7 +95,8 @@ static enum err_code stage_into(const struct cluster *cluster, const char *path,
         o.missing[o.missing_count++] = spec->data.missing[i];
     if (stage_survey(path, &o, &facts, e))
         return err_wrap(e, "data.train");
-    if (check_target(path, &facts, spec->data.target, e))
+    if (check_target(path, &facts, spec->data.target, e) ||
+        stage_check_policy(&cluster->policy, cluster->default_data_bucket, o.data_class, e))
         return e->code;
     if (stage_prefix(path, &facts, &o, prefix, e) ||
         cluster_open_store(cluster, cluster->default_data_bucket, &store, e) ||

@@ -260,6 +260,22 @@ static void a_queued_job_is_cancelled_at_once(void **state)
     sched_check_sets(w);
 }
 
+static void a_job_cancelled_in_its_backoff_waits_for_nothing(void **state)
+{
+    struct sched_world *w = *state;
+    struct err e = ERR_INIT;
+    char id[JOB_ID_BYTES];
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    attempt_ends(w, id, OUTCOME_RANK_LOST);
+    assert_ok(sched_cancel(w, id, &e));
+    CLEANUP(job_done) struct job j = sched_job(w, id);
+    assert_int_equal(j.state, JOB_CANCELLED);
+    assert_int_equal(j.not_before_ms, 0);
+    assert_true(j.ended_ms > 0);
+}
+
 static void a_starting_job_stops_when_its_supervisor_says_so(void **state)
 {
     struct sched_world *w = *state;
@@ -277,7 +293,7 @@ static void a_starting_job_stops_when_its_supervisor_says_so(void **state)
     assert_true(supervisor_ends(w, &s, OUTCOME_STOPPED));
     sched_turn(w);
     assert_string_equal(sched_state_name(w, id), "cancelled");
-    assert_string_equal(sched_events(w, id, events), "submitted placed cancelled stopped");
+    assert_string_equal(sched_events(w, id, events), "submitted placed stopping stopped");
     assert_int_equal(fleet_free(&w->core.fleet), 4);
 }
 
@@ -342,7 +358,7 @@ static void a_job_that_was_done_before_it_heard_has_succeeded(void **state)
     assert_true(supervisor_ends(w, &s, OUTCOME_SUCCEEDED));
     sched_turn(w);
     assert_string_equal(sched_state_name(w, id), "succeeded");
-    assert_string_equal(sched_events(w, id, events), "submitted placed started cancelled finished");
+    assert_string_equal(sched_events(w, id, events), "submitted placed started stopping finished");
 }
 
 static void a_job_that_is_over_cannot_be_cancelled(void **state)
@@ -380,11 +396,90 @@ static void a_supervisor_that_does_not_stop_is_stopped_by_force(void **state)
     assert_false(supervisor_ends(w, &s, OUTCOME_SUCCEEDED));
 }
 
+/* ---- moves that meet ---- */
+
+struct meeting {
+    struct sched_world *world;
+    const char *id;
+    int calls, cancel_at; /* 0: at each call the record is written again */
+};
+
+/* While our move is being made somebody else makes one. */
+static enum err_code meet(void *context, struct job *j, json_t *data, struct state_tx *tx, struct err *e)
+{
+    struct meeting *m = context;
+    CLEANUP(state_tx_freep) struct state_tx *other = state_tx_new();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
+    char key[JOB_KEY_BYTES];
+
+    (void)j, (void)data, (void)tx;
+    if (++m->calls == m->cancel_at)
+        return sched_cancel(m->world, m->id, e);
+    if (m->cancel_at)
+        return OK;
+    job_key(m->id, key);
+    if (state_get(m->world->state, key, &text, NULL, e))
+        return e->code;
+    state_tx_put(other, key, text.data, text.len);
+    return state_commit(m->world->state, other, e);
+}
+
+static void of_two_moves_at_once_the_second_sees_the_first(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES], events[512];
+    struct meeting m = { .world = w, .id = id, .cancel_at = 1 };
+    const struct move mv = {
+        .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 1, .edit = meet, .context = &m
+    };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.text, "a stopping job cannot be retried"));
+    assert_string_equal(sched_state_name(w, id), "stopping");
+    assert_string_equal(sched_events(w, id, events), "submitted placed stopping");
+}
+
+static void a_move_that_is_always_too_late_gives_up(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES];
+    struct meeting m = { .world = w, .id = id };
+    const struct move mv = {
+        .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 1, .edit = meet, .context = &m
+    };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_int_equal(m.calls, MOVES_TRIES_MAX);
+    assert_string_equal(sched_state_name(w, id), "starting");
+}
+
+static void a_move_of_another_attempt_is_refused(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES];
+    const struct move mv = { .job = id, .event = JOB_RETRY, .actor = "scheduler", .attempt = 2 };
+    struct err e = ERR_INIT;
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    assert_int_equal(moves_apply(&w->core.moves, &mv, NULL, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.text, "is at attempt 1, not 2"));
+}
+
 #define LIFE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        LIFE(of_two_moves_at_once_the_second_sees_the_first),
+        LIFE(a_move_that_is_always_too_late_gives_up),
+        LIFE(a_move_of_another_attempt_is_refused),
         LIFE(a_job_is_placed_started_and_finished),
         LIFE(placing_writes_the_plan_and_a_note_of_the_supervisor),
         LIFE(a_job_faster_than_our_eyes_has_started_all_the_same),
@@ -397,6 +492,7 @@ int main(void)
         LIFE(a_stop_by_the_service_is_tried_again_at_once_and_costs_no_retry),
         LIFE(an_ended_attempt_may_not_keep_its_lease),
         LIFE(a_queued_job_is_cancelled_at_once),
+        LIFE(a_job_cancelled_in_its_backoff_waits_for_nothing),
         LIFE(a_starting_job_stops_when_its_supervisor_says_so),
         LIFE(a_starting_job_whose_supervisor_died_is_cancelled),
         LIFE(a_running_job_is_told_and_stops),

@@ -293,6 +293,22 @@ static void on_another_host_numbers_mean_nothing(void **state)
     assert_false(w->launcher.starts[0].killed); /* whoever has that number here is somebody else */
 }
 
+static void on_another_host_a_supervisor_that_never_spoke_did_not_start(void **state)
+{
+    struct sched_world *w = *state;
+    char id[JOB_ID_BYTES];
+
+    sched_submit(w, "default", 1, id);
+    sched_turn(w);
+    sched_crash(w);
+    snprintf(w->launcher.base.host, sizeof(w->launcher.base.host), "host-2");
+    sched_up(w);
+    sched_pass(w, SIGHT_START_MS + 1000);
+    CLEANUP(job_done) struct job j = sched_job(w, id);
+    assert_int_equal(j.state, JOB_QUEUED);
+    assert_int_equal(j.retries, 1); /* it was launched, says the note: a failure like any other */
+}
+
 static void a_scheduler_that_died_before_it_launched_costs_the_job_no_retry(void **state)
 {
     struct sched_world *w = *state;
@@ -436,6 +452,7 @@ int main(void)
         LIFE(a_restart_in_every_state_changes_nothing),
         LIFE(a_new_scheduler_knows_the_old_ones_supervisors),
         LIFE(on_another_host_numbers_mean_nothing),
+        LIFE(on_another_host_a_supervisor_that_never_spoke_did_not_start),
         LIFE(a_scheduler_that_died_before_it_launched_costs_the_job_no_retry),
         LIFE(only_one_of_two_schedulers_decides),
         LIFE(a_leader_that_slept_past_its_lease_is_refused),

@@ -61,7 +61,11 @@ static enum err_code fault_now(struct state *s, int64_t *out_wall_ms, struct err
 static enum err_code fault_commit(struct state *s, const struct state_tx *tx, struct err *e)
 {
     struct state *inner = of(s)->inner;
+    void (*before)(void *context) = of(s)->before_commit;
 
+    of(s)->before_commit = NULL;
+    if (before)
+        before(of(s)->context);
     if (!fails(s))
         return inner->ops->commit(inner, tx, e);
     if (of(s)->torn && inner->ops->commit(inner, tx, e))

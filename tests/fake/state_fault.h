@@ -14,6 +14,8 @@ struct state_fault {
     struct state *inner; /* borrowed */
     int64_t calls, fail_from, times;
     bool torn;
+    void (*before_commit)(void *context); /* NULL: none; called once, so that somebody else is faster */
+    void *context;
 };
 
 void state_fault_init(struct state_fault *f, struct state *inner);

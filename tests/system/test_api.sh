@@ -10,6 +10,7 @@ dir=$(mktemp -d "$PWD/$B/test/api-XXXXXX") || exit 1
 home=$dir/h
 scheduler=
 count=0 failed=0
+# shellcheck disable=SC2317 # the trap calls it
 clean() {
     [ -n "$scheduler" ] && kill -9 "$scheduler" 2>/dev/null
     for pid in $(pgrep -f "attempt --home $home "); do kill -9 "$pid"; done
@@ -167,8 +168,12 @@ check "while the job runs on" 0 $?
 start_scheduler
 check "cancelling stops it" 200 "$(status POST "/v1/jobs/$long/cancel")"
 check "it is cancelled" cancelled "$(wait_for_state "$long" cancelled failed succeeded)"
-for _ in $(seq 50); do kill -0 "$supervisor" 2>/dev/null && [ "$(cut -d' ' -f3 "/proc/$supervisor/stat")" != Z ] || break; sleep 0.1; done
-check "and nothing of it is left" "" "$(ps -o pid=,stat= -s "$supervisor" | awk '$2 !~ /Z/')"
+left() { ps -o pid=,stat= -s "$supervisor" | awk '$2 !~ /Z/'; }
+for _ in $(seq 50); do
+    [ -z "$(left)" ] && break
+    sleep 0.1
+done
+check "and nothing of it is left" "" "$(left)"
 
 # ---- the state goes away ----
 tests/redis.sh stop "$dir/redis"

@@ -20,7 +20,9 @@ static const struct store_lock no_lock = { .mode = STORE_LOCK_NONE };
 
 static void describe(struct artifact *a, int64_t step)
 {
-    *a = (struct artifact){ .kind = ARTIFACT_CHECKPOINT, .step = step, .attempt = 1, .token = 7, .created_ms = 1 };
+    *a = (struct artifact){
+        .kind = ARTIFACT_CHECKPOINT, .step = step, .attempt = 1, .token = 7, .created_ms = 1
+    };
     strncpy(a->cluster, "eu-1", sizeof(a->cluster) - 1);
     strncpy(a->region, "eu", sizeof(a->region) - 1);
     strncpy(a->job, "261122-k3m9qz", sizeof(a->job) - 1);
@@ -39,7 +41,8 @@ static void commit(struct setup *s, struct artifact *a, int64_t step)
     struct err e = ERR_INIT;
     describe(a, step);
     for (size_t i = 0; i < 2; i++)
-        assert_ok(artifact_put_part(s->store, s->data_key, a, i, parts[i], sizeof(parts[i]), &no_lock, &a->parts[i], &e));
+        assert_ok(artifact_put_part(s->store, s->data_key, a, i, parts[i], sizeof(parts[i]), &no_lock,
+                                    &a->parts[i], &e));
     assert_ok(artifact_commit(s->store, &s->signer, a, &no_lock, &e));
 }
 
@@ -78,7 +81,8 @@ static void a_committed_artifact_loads_and_verifies(void **state)
     CLEANUP(artifact_done) struct artifact a = { 0 };
     CLEANUP(buf_done) struct buf plain = BUF_INIT(4096);
 
-    assert_string_equal(s->artifact.manifest_key, "credit/261122-k3m9qz/checkpoint/000000000120-0001-0000000000007.json");
+    assert_string_equal(s->artifact.manifest_key,
+                        "credit/261122-k3m9qz/checkpoint/000000000120-0001-0000000000007.json");
     assert_ok(artifact_load(s->store, s->artifact.manifest_key, &s->trust, &a, &e));
     assert_int_equal(a.step, 120);
     assert_int_equal(a.part_count, 2);
@@ -112,7 +116,9 @@ static void a_failing_list_is_an_error_not_an_empty_list(void **state)
     struct store *faulty = store_fault_new(s->store);
 
     store_fault_at(faulty, 1, ERR_RETRY, false);
-    assert_int_equal(artifact_list(faulty, "credit", "261122-k3m9qz", ARTIFACT_CHECKPOINT, 10, &keys, &count, &e), ERR_RETRY);
+    assert_int_equal(artifact_list(faulty, "credit", "261122-k3m9qz", ARTIFACT_CHECKPOINT, 10, &keys, &count,
+                                   &e),
+                     ERR_RETRY);
     assert_int_equal(count, 99);
     store_close(faulty);
 }
@@ -191,7 +197,8 @@ static void a_part_swapped_for_the_other_is_refused_even_with_its_hash(void **st
     assert_ok(store_get(s->store, s->artifact.parts[0].key, NULL, 0, UINT64_MAX, &sealed, NULL, &e));
     s->artifact.parts[1].sealed_bytes = sealed.len;
     sha256_hex(sealed.data, sealed.len, s->artifact.parts[1].sha256);
-    assert_int_equal(verify_with_part(s, sealed.data, sealed.len, &e), ERR_CORRUPT); /* the seal is bound to its place */
+    assert_int_equal(verify_with_part(s, sealed.data, sealed.len, &e),
+                     ERR_CORRUPT); /* the seal is bound to its place */
 }
 
 static void a_missing_part_is_corrupt(void **state)
@@ -214,7 +221,8 @@ static void a_weaker_lock_than_recorded_is_noticed(void **state)
 {
     struct setup *s = *state;
     struct err e = ERR_INIT;
-    s->artifact.parts[0].lock = (struct store_lock){ .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = INT64_MAX / 2 };
+    s->artifact.parts[0].lock =
+        (struct store_lock){ .mode = STORE_LOCK_COMPLIANCE, .retain_until_ms = INT64_MAX / 2 };
     assert_int_equal(artifact_verify(s->store, s->data_key, &s->artifact, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "weaker"));
 }
@@ -228,8 +236,10 @@ static void dsse_signs_the_type_with_the_payload(void **state)
     assert_ok(dsse_sign(&s->signer, "text/a", "hello", 5, &envelope, &e));
     assert_ok(dsse_open(envelope.data, envelope.len, "text/a", s->trust.public_key, 1, &payload, &e));
     assert_string_equal(buf_text(&payload), "hello");
-    assert_int_equal(dsse_open(envelope.data, envelope.len, "text/b", s->trust.public_key, 1, &payload, &e), ERR_CORRUPT);
-    assert_int_equal(dsse_open(envelope.data, envelope.len, "text/a", s->trust.public_key, 0, &payload, &e), ERR_CORRUPT);
+    assert_int_equal(dsse_open(envelope.data, envelope.len, "text/b", s->trust.public_key, 1, &payload, &e),
+                     ERR_CORRUPT);
+    assert_int_equal(dsse_open(envelope.data, envelope.len, "text/a", s->trust.public_key, 0, &payload, &e),
+                     ERR_CORRUPT);
 }
 
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -103,9 +103,28 @@ static void a_service_is_started_noted_and_ended(void **state)
     snprintf(want, sizeof(want), "%d %llu\n", (int)id.pid, (unsigned long long)id.start_ticks);
     assert_string_equal(buf_text(&noted), want);
     assert_int_equal(getsid(id.pid), id.pid); /* it outlives our terminal */
+    assert_true(service_noted(pid_file, &id));
     service_end(id, 10000, &killed);
     assert_false(killed);
     assert_false(proc_alive(id));
+    assert_false(service_noted(pid_file, &id));
+}
+
+static void a_pid_file_of_a_reused_number_is_nobody(void **state)
+{
+    CLEANUP(freep) char *path = in_folder(*state, "pid");
+    static const char *const texts[] = { "", "x", "1", "0 0\n", "-1 5\n", "999999999 1\n" };
+    char self[64];
+    struct proc_id id;
+    struct err e = ERR_INIT;
+    assert_false(service_noted(path, &id)); /* no file */
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_ok(file_write(path, texts[i], strlen(texts[i]), 0600, &e));
+        assert_false(service_noted(path, &id));
+    }
+    int n = snprintf(self, sizeof(self), "%d 1\n", (int)getpid()); /* our number, another start */
+    assert_ok(file_write(path, self, (size_t)n, 0600, &e));
+    assert_false(service_noted(path, &id));
 }
 
 static void who_does_not_listen_to_sigterm_is_killed(void **state)
@@ -285,6 +304,7 @@ int main(int argc, char **argv)
         SCENE_TEST(the_process_behind_a_socket_is_known),
         cmocka_unit_test(a_path_that_is_too_long_is_nobody),
         SCENE_TEST(a_service_is_started_noted_and_ended),
+        SCENE_TEST(a_pid_file_of_a_reused_number_is_nobody),
         SCENE_TEST(who_does_not_listen_to_sigterm_is_killed),
         SCENE_TEST(last_words_are_the_last_line_that_says_something),
         SCENE_TEST(supervisors_of_this_home_are_found),

@@ -491,6 +491,37 @@ static void the_place_follows_from_name_content_and_reading(void **state)
     assert_string_not_equal(one, other);
 }
 
+/* ---- what may be held here ---- */
+
+static void policy_is_asked_before_anything_is_stored(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t classes, buckets; /* how many of the lists below count */
+        enum data_class data_class;
+        const char *bucket, *want; /* want NULL: allowed */
+    } rows[] = {
+        { "a class on the list, any bucket", 2, 0, CLASS_INTERNAL, "data", NULL },
+        { "a class that is not on the list", 2, 0, CLASS_PERSONAL, "data", "may not hold personal data" },
+        { "no class at all", 0, 0, CLASS_PUBLIC, "data", "may not hold public data" },
+        { "a bucket on the list", 2, 1, CLASS_PUBLIC, "data", NULL },
+        { "a bucket that is not", 2, 1, CLASS_PUBLIC, "other", "policy.buckets" },
+    };
+    CLEANUP(freep) struct policy *p = mem_new(sizeof(*p));
+    (void)state;
+    p->data_classes[0] = CLASS_PUBLIC;
+    p->data_classes[1] = CLASS_INTERNAL;
+    snprintf(p->buckets[0], sizeof(p->buckets[0]), "data");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err e = ERR_INIT;
+        p->data_class_count = rows[i].classes;
+        p->bucket_count = rows[i].buckets;
+        enum err_code code = stage_check_policy(p, rows[i].bucket, rows[i].data_class, &e);
+        if (code != (rows[i].want ? ERR_DENIED : OK) || (rows[i].want && !strstr(e.text, rows[i].want)))
+            fail_msg("%s: %s: %s", rows[i].name, err_name(code), e.text);
+    }
+}
+
 #define SCENE_TEST(f) cmocka_unit_test_setup_teardown(f, scene_open, scene_close)
 
 int main(void)
@@ -514,6 +545,7 @@ int main(void)
         SCENE_TEST(a_file_that_changes_meanwhile_is_refused),
         SCENE_TEST(a_failing_store_leaves_no_manifest),
         cmocka_unit_test(the_place_follows_from_name_content_and_reading),
+        cmocka_unit_test(policy_is_asked_before_anything_is_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Data as the trainer reads it: encoding, shards checked by hash, and positions that are a pure function of the step. */
+/* Data as the trainer reads it: encoding, shards checked by hash, and positions that are a pure function of
+ * the step. */
 #include "tests/test.h"
 
 #include "base/mem.h"
@@ -28,7 +29,10 @@ static void put_shard(struct setup *s, size_t i)
 
     buf_add_text(&text, "class,id,\"ki\"\"nd\"\n");
     for (size_t r = 0; r < RECORDS; r++)
-        buf_addf(&text, "%s,%zu,%s\n", r % 3 ? "good" : "bad", i * RECORDS + r, r % 5 == 4 ? "?" : r % 2 ? "x, y" : "z");
+        buf_addf(&text, "%s,%zu,%s\n", r % 3 ? "good" : "bad", i * RECORDS + r,
+                 r % 5 == 4 ? "?"
+                 : r % 2    ? "x, y"
+                            : "z");
     /* A value with a comma must be quoted. */
     CLEANUP(buf_done) struct buf quoted = BUF_INIT(1 << 20);
     for (size_t at = 0; at < text.len; at++)
@@ -54,7 +58,8 @@ static void fit(struct setup *s)
         CLEANUP(table_done) struct table t = { 0 };
         CLEANUP(buf_done) struct buf text = BUF_INIT(1 << 20);
         assert_ok(shards_read(s->shards, i, &t, &e));
-        assert_ok(encode_survey(&s->d, &s->spec, i, &t, t.rows - dataset_holdout(t.rows, s->spec.holdout), &text, &e));
+        assert_ok(encode_survey(&s->d, &s->spec, i, &t, t.rows - dataset_holdout(t.rows, s->spec.holdout),
+                                &text, &e));
         assert_ok(json_parse(text.data, text.len, "survey", &surveys[i], &e));
     }
     assert_ok(encode_fit(&s->d, &s->spec, surveys, &s->encoding, &e));
@@ -70,7 +75,9 @@ static int setup(void **state)
     struct store_place place = { .kind = STORE_MEM, .bucket = "data", .region = "eu" };
 
     assert_ok(store_open(&place, NULL, &s->store, &e));
-    s->spec = (struct spec_data){ .holdout = 0.2, .target = "class", .positive = "bad", .missing = { "?" }, .missing_count = 1 };
+    s->spec = (struct spec_data){
+        .holdout = 0.2, .target = "class", .positive = "bad", .missing = { "?" }, .missing_count = 1
+    };
     s->d.column_count = 3;
     s->d.columns = mem_array(3, sizeof(*s->d.columns));
     s->d.columns[0] = (struct dataset_column){ "id", COLUMN_NUMERIC };
@@ -174,9 +181,11 @@ static struct loader *open_loader(struct setup *s, size_t first, size_t count, s
 {
     struct err e = ERR_INIT;
     struct loader *l = NULL;
-    struct loader_config config = {
-        .seed = 3, .leaves = LEAVES, .own = { first, count }, .leaf_batch = leaf_batch, .holdout = s->spec.holdout
-    };
+    struct loader_config config = { .seed = 3,
+                                    .leaves = LEAVES,
+                                    .own = { first, count },
+                                    .leaf_batch = leaf_batch,
+                                    .holdout = s->spec.holdout };
     assert_ok(loader_open(&config, &s->d, s->shards, s->encoding.width, &l, &e));
     return l;
 }
@@ -222,7 +231,8 @@ static void a_step_is_the_same_from_any_start_and_on_any_rank(void **state)
     assert_ok(loader_step(half, 9, &part, &e)); /* as after a restart: straight to step 9 */
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(part[i].n, all[4 + i].n);
-        assert_memory_equal(part[i].features, all[4 + i].features, part[i].n * s->encoding.width * sizeof(float));
+        assert_memory_equal(part[i].features, all[4 + i].features,
+                            part[i].n * s->encoding.width * sizeof(float));
     }
 }
 
@@ -296,7 +306,8 @@ static const struct text_case {
 } text_cases[] = {
     { "a missing column is named", "id,class\n1,good\n", 1, ERR_USAGE, "column 'ki\"nd'" },
     { "a ragged line is named", "id,\"ki\"\"nd\",class\n1,z,good\n2,z\n", 2, ERR_USAGE, "line 3: 2 fields" },
-    { "more records than stated", "id,\"ki\"\"nd\",class\n1,z,good\n2,z,good\n", 1, ERR_CORRUPT, "more records" },
+    { "more records than stated", "id,\"ki\"\"nd\",class\n1,z,good\n2,z,good\n", 1, ERR_CORRUPT,
+      "more records" },
     { "fewer records than stated", "id,\"ki\"\"nd\",class\n1,z,good\n", 2, ERR_CORRUPT, "1 records" },
     { "an unclosed quote", "id,\"ki\"\"nd\",class\n1,\"z,good\n", 1, ERR_USAGE, "line 2" },
     { "an empty shard", "", 0, ERR_USAGE, "missing" },
@@ -335,8 +346,10 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
         tests[n++] = fixed[i];
     for (size_t i = 0; i < ARRAY_LEN(row_cases); i++)
-        tests[n++] = (struct CMUnitTest){ row_cases[i].name, rows_are_encoded, NULL, NULL, (void *)&row_cases[i] };
+        tests[n++] =
+            (struct CMUnitTest){ row_cases[i].name, rows_are_encoded, NULL, NULL, (void *)&row_cases[i] };
     for (size_t i = 0; i < ARRAY_LEN(text_cases); i++)
-        tests[n++] = (struct CMUnitTest){ text_cases[i].name, malformed_shards_are_refused, NULL, NULL, (void *)&text_cases[i] };
+        tests[n++] = (struct CMUnitTest){ text_cases[i].name, malformed_shards_are_refused, NULL, NULL,
+                                          (void *)&text_cases[i] };
     return _cmocka_run_group_tests("loader", tests, n, NULL, NULL);
 }

@@ -13,7 +13,12 @@ static void write_two(struct buf *out)
 {
     struct err e = ERR_INIT;
     struct tensor t[2] = {
-        { .name = "layers.0.weight", .type = TENSOR_F32, .dims = { 2, 3 }, .dim_count = 2, .data = weights, .bytes = 24 },
+        { .name = "layers.0.weight",
+          .type = TENSOR_F32,
+          .dims = { 2, 3 },
+          .dim_count = 2,
+          .data = weights,
+          .bytes = 24 },
         { .name = "a", .type = TENSOR_I64, .dims = { 1 }, .dim_count = 1, .data = steps, .bytes = 8 },
     };
     CLEANUP(json_donep) json_t *metadata = json_pack("{s:s}", "format", "test");
@@ -30,12 +35,14 @@ static void what_is_written_reads_back(void **state)
     write_two(&file);
     assert_ok(tensors_read(file.data, file.len, &t, &e));
     assert_int_equal(t.count, 2);
-    assert_string_equal(t.list[0].name, "layers.0.weight"); /* file order is the order given, not the alphabet */
+    assert_string_equal(t.list[0].name,
+                        "layers.0.weight"); /* file order is the order given, not the alphabet */
     const struct tensor *w = tensors_find(&t, "layers.0.weight");
     assert_int_equal(w->dim_count, 2);
     assert_int_equal(w->dims[1], 3);
     assert_memory_equal(w->data, weights, sizeof(weights));
-    assert_int_equal((uintptr_t)w->data % 8, (uintptr_t)file.data % 8); /* data starts 8-aligned in the file */
+    assert_int_equal((uintptr_t)w->data % 8,
+                     (uintptr_t)file.data % 8); /* data starts 8-aligned in the file */
     assert_string_equal(json_text_or(t.metadata, "format", ""), "test");
     assert_null(tensors_find(&t, "b"));
 }
@@ -57,20 +64,28 @@ static const struct row {
     size_t data_bytes;
     const char *why;
 } rows[] = {
-    { "a hole between tensors", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "hole" },
+    { "a hole between tensors", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
+      "hole" },
     { "tensors that overlap",
-      "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],"
+      "\"data_offsets\":[1,3]}}",
       3, "overlaps" },
-    { "bytes behind the last", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 2, "behind the last" },
-    { "a shape that is not the length", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "differ" },
+    { "bytes behind the last", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 2,
+      "behind the last" },
+    { "a shape that is not the length", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+      "differ" },
     { "a shape that overflows",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, "differ" },
-    { "a negative dimension", "{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,0]}}", 0, "natural" },
-    { "offsets beyond the file", "{\"a\":{\"dtype\":\"U8\",\"shape\":[9],\"data_offsets\":[0,9]}}", 1, "do not lie" },
-    { "offsets turned round", "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,0]}}", 1, "do not lie" },
+    { "a negative dimension", "{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,0]}}", 0,
+      "natural" },
+    { "offsets beyond the file", "{\"a\":{\"dtype\":\"U8\",\"shape\":[9],\"data_offsets\":[0,9]}}", 1,
+      "do not lie" },
+    { "offsets turned round", "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,0]}}", 1,
+      "do not lie" },
     { "an unknown type", "{\"a\":{\"dtype\":\"BF8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "dtype" },
     { "the same name twice",
-      "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],"
+      "\"data_offsets\":[0,0]}}",
       0, "" },
     { "an entry that is no object", "{\"a\":7}", 0, "object" },
     { "metadata that is no object", "{\"__metadata__\":[]}", 0, "object" },
@@ -102,6 +117,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        tests[2 + i] = (struct CMUnitTest){ rows[i].name, malformed_is_refused, NULL, NULL, (void *)&rows[i] };
+        tests[2 + i] =
+            (struct CMUnitTest){ rows[i].name, malformed_is_refused, NULL, NULL, (void *)&rows[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
