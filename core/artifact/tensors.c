@@ -174,6 +174,15 @@ static enum err_code check_no_holes(const struct tensors *t, const uint8_t *data
     return OK;
 }
 
+static bool is_text_object(json_t *o)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(o, name, value) if (!json_is_string(value)) return false;
+    return json_is_object(o);
+}
+
 static enum err_code read_file(const void *file, size_t n, struct tensors *out, struct err *e)
 {
     CLEANUP(tensors_done) struct tensors t = { 0 };
@@ -206,8 +215,8 @@ static enum err_code read_file(const void *file, size_t n, struct tensors *out, 
         else if (read_entry(name, entry, data, data_bytes, &t.list[t.count++], e))
             return err_wrap(e, "tensor '%s'", name);
     }
-    if (t.metadata && !json_is_object(t.metadata))
-        return err_set(e, ERR_CORRUPT, "a tensor file's __metadata__ is no object");
+    if (t.metadata && !is_text_object(t.metadata))
+        return err_set(e, ERR_CORRUPT, "a tensor file's __metadata__ is no object of texts");
     qsort(t.list, t.count, sizeof(*t.list), by_place);
     if (check_no_holes(&t, data, data_bytes, e))
         return e->code;
