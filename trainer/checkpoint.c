@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, CHECKPOINTS_MAX = 4096 };
+enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
 
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e)
 {
@@ -99,6 +99,15 @@ static enum err_code gather_parts(struct comm *comm, const struct artifact_part 
     return OK;
 }
 
+/* Of a checkpoint that will never be: a disk that is full must not be filled further by each try. */
+static void remove_parts(const struct checkpoint_place *p, const struct artifact_part *parts, size_t count)
+{
+    struct err ignored = ERR_INIT;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].key[0])
+            IGNORE(store_delete(p->store, parts[i].key, parts[i].version, &ignored));
+}
+
 enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
                               int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
 {
@@ -113,7 +122,11 @@ enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *com
     a.parts = mem_array(a.part_count, sizeof(*a.parts));
     for (size_t i = 0; i < range.count && e->code == OK; i++)
         IGNORE(put_slice(p, &a, step, range.first + i, &lock, &own[i], e)); /* told to all below */
-    if (comm_agree(comm, e) || gather_parts(comm, own, range, &a, e))
+    if (comm_agree(comm, e)) {
+        remove_parts(p, own, range.count);
+        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
+    }
+    if (gather_parts(comm, own, range, &a, e))
         return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
     if (comm->rank == 0)
         IGNORE(artifact_commit(p->store, p->signer, &a, &lock, e));
@@ -186,18 +199,18 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
         IGNORE(search(p, skip, found.key, &found.at, rejected, context, e));
     if (comm_agree(comm, e) || comm_broadcast(comm, &found, sizeof(found), 0, e))
         return err_wrap(e, "looking for checkpoints");
-    *out_found = found.key[0] != '\0';
-    *out_skipped = found.at;
-    if (!*out_found)
-        return OK;
-    trust_signer(p->signer, &trust);
     struct artifact a = { 0 };
-    IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
-    if (comm_agree(comm, e)) {
-        artifact_done(&a);
-        return e->code;
+    if (found.key[0]) {
+        trust_signer(p->signer, &trust);
+        IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
+        if (comm_agree(comm, e)) {
+            artifact_done(&a);
+            return e->code;
+        }
     }
     *out = a;
+    *out_found = found.key[0] != '\0';
+    *out_skipped = found.at;
     return OK;
 }
 
@@ -267,8 +280,7 @@ static void remove_checkpoint(const struct checkpoint_place *p, const char *mani
      * later. */
     if (store_delete(p->store, a.manifest_key, a.manifest_version, &ignored))
         return;
-    for (size_t i = 0; i < a.part_count; i++)
-        IGNORE(store_delete(p->store, a.parts[i].key, a.parts[i].version, &ignored));
+    remove_parts(p, a.parts, a.part_count);
 }
 
 void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep)
@@ -284,4 +296,17 @@ void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, i
         saved++;
     for (size_t i = 0; i < PRUNE_MAX && i + (size_t)keep + saved < count; i++)
         remove_checkpoint(p, keys[i + (size_t)keep + saved]);
+}
+
+size_t checkpoint_sweep(const struct checkpoint_place *p)
+{
+    size_t removed, sum = 0;
+
+    for (enum artifact_kind kind = ARTIFACT_CHECKPOINT; kind <= ARTIFACT_MODEL; kind++) {
+        struct err ignored = ERR_INIT;
+        if (artifact_sweep(p->store, p->prefix, p->doc->job, kind, p->doc->token, SWEEP_MAX, &removed,
+                           &ignored) == OK)
+            sum += removed;
+    }
+    return sum;
 }

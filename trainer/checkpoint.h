@@ -54,4 +54,8 @@ enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *
  * passed over, or another attempt's) is not counted and not touched. */
 void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep);
 
+/* Rank 0: remove the parts that earlier attempts of this job put and no manifest names, as far as their locks
+ * allow, best effort. How many that were. */
+size_t checkpoint_sweep(const struct checkpoint_place *p);
+
 #endif

@@ -52,20 +52,41 @@ static int find_text(char *const *texts, size_t count, const char *text)
 
 /* ---- fitting ---- */
 
-/* Where row `row` stands, for a message. The header is line 1; quoted line breaks are rare enough to be
- * ignored here. */
-static enum err_code bad_field(const struct dataset *d, size_t shard, size_t row, size_t column,
-                               const char *text, const char *what, struct err *e)
+/* Puts in front of the error where it was met. What stood there is not repeated: it may be somebody's. */
+static enum err_code at_field(const struct dataset *d, size_t shard, size_t row, size_t column, struct err *e)
 {
-    return err_set(e, ERR_USAGE, "shard %s, record %zu, column '%s': '%.60s' %s", d->shards[shard].key,
-                   row + 1, d->columns[column].name, text, what);
+    return err_wrap(e, "shard %s, record %zu, column '%s'", d->shards[shard].key, row + 1,
+                    d->columns[column].name);
+}
+
+/* Mean and squared distances from it, kept as numbers come in (Welford) and merged from several (Chan and
+ * others): sums of squares would lose all digits of a column such as the time in milliseconds. */
+struct moments {
+    double count, mean, squares;
+};
+
+static void moments_add(struct moments *m, double x)
+{
+    double before = x - m->mean;
+    m->count++;
+    m->mean += before / m->count;
+    m->squares += before * (x - m->mean);
+}
+
+static void moments_merge(struct moments *m, const struct moments *more)
+{
+    double count = m->count + more->count, apart = more->mean - m->mean;
+    if (more->count == 0)
+        return;
+    m->squares += more->squares + apart * apart * (m->count * more->count / count);
+    m->mean += apart * (more->count / count);
+    m->count = count;
 }
 
 struct survey {
     size_t missing;
-    size_t count; /* not missing */
-    double sum, squares;
-    const char **values; /* distinct, borrowed, sorted */
+    struct moments moments; /* of the numbers that are there */
+    const char **values;    /* distinct, borrowed, sorted */
     size_t value_count;
 };
 
@@ -73,17 +94,23 @@ static enum err_code survey_number(struct survey *s, const char *text, struct er
 {
     double x;
     if (parse_f64(text, &x, e))
-        return e->code;
-    s->count++;
-    s->sum += x;
-    s->squares += x * x;
+        return err_set(e, ERR_USAGE, "is no number (data.missing names what stands for none)");
+    moments_add(&s->moments, x);
+    if (!isfinite(s->moments.squares))
+        return err_set(e, ERR_USAGE, "is too far from the others to be computed with");
     return OK;
+}
+
+static enum err_code check_value(const char *text, struct err *e)
+{
+    CLEANUP(json_donep) json_t *utf8 = json_string(text);
+    if (strlen(text) > ENCODE_VALUE_BYTES_MAX)
+        return err_set(e, ERR_USAGE, "is longer than %d bytes", ENCODE_VALUE_BYTES_MAX);
+    return utf8 ? OK : err_set(e, ERR_USAGE, "is no UTF-8");
 }
 
 static enum err_code survey_value(struct survey *s, const char *text, struct err *e)
 {
-    if (strlen(text) > ENCODE_VALUE_BYTES_MAX)
-        return err_set(e, ERR_USAGE, "is longer than %d bytes", ENCODE_VALUE_BYTES_MAX);
     /* Few values a column: kept sorted by insertion. */
     size_t low = 0, high = s->value_count;
     while (low < high) {
@@ -96,9 +123,10 @@ static enum err_code survey_value(struct survey *s, const char *text, struct err
         else
             high = middle;
     }
+    if (check_value(text, e))
+        return e->code;
     if (s->value_count == ENCODE_VALUES_MAX)
-        return err_set(e, ERR_USAGE, "is one of more than %d values: too many for a category",
-                       ENCODE_VALUES_MAX);
+        return err_set(e, ERR_USAGE, "more than %d values are too many for a category", ENCODE_VALUES_MAX);
     s->values = mem_grow(s->values, s->value_count + 1, sizeof(*s->values));
     memmove(s->values + low + 1, s->values + low, (s->value_count - low) * sizeof(*s->values));
     s->values[low] = text;
@@ -110,12 +138,18 @@ static json_t *survey_to_json(const struct survey *s)
 {
     json_t *values = json_array();
     for (size_t i = 0; i < s->value_count; i++)
-        if (json_array_append_new(values, json_string(s->values[i]))) {
-            json_decref(values);
-            return NULL;
-        }
-    return json_pack("{s:I,s:I,s:f,s:f,s:o}", "missing", (json_int_t)s->missing, "count",
-                     (json_int_t)s->count, "sum", s->sum, "squares", s->squares, "values", values);
+        json_array_append_new(values, json_string(s->values[i]));
+    return json_pack("{s:I,s:f,s:f,s:f,s:o}", "missing", (json_int_t)s->missing, "count", s->moments.count,
+                     "mean", s->moments.mean, "squares", s->moments.squares, "values", values);
+}
+
+static enum err_code survey_field(const struct spec_data *spec, bool is_target, bool numeric,
+                                  const char *text, struct survey *s, struct err *e)
+{
+    if (!is_missing(spec->missing, spec->missing_count, text))
+        return numeric ? survey_number(s, text, e) : survey_value(s, text, e);
+    s->missing++;
+    return is_target ? err_set(e, ERR_USAGE, "the target is missing") : OK;
 }
 
 static enum err_code survey_column(const struct dataset *d, const struct spec_data *spec, size_t shard,
@@ -127,19 +161,11 @@ static enum err_code survey_column(const struct dataset *d, const struct spec_da
     bool numeric = d->columns[column].kind == COLUMN_NUMERIC && !is_target;
     enum err_code code = OK;
 
-    for (size_t row = 0; row < rows && code == OK; row++) {
-        const char *text = t->fields[row * t->columns + column];
-        if (is_missing(spec->missing, spec->missing_count, text))
-            s.missing++;
-        else if (numeric ? survey_number(&s, text, e) : survey_value(&s, text, e))
-            code =
-                bad_field(d, shard, row, column, text, numeric ? "is no number" : "cannot be a category", e);
-        if (code == OK && is_target && s.missing)
-            code = bad_field(d, shard, row, column, text, "is a missing target", e);
-    }
-    if (code == OK && !(*out = survey_to_json(&s)))
-        code = err_set(e, ERR_USAGE, "shard %s, column '%s': a value is no UTF-8", d->shards[shard].key,
-                       d->columns[column].name);
+    for (size_t row = 0; row < rows && code == OK; row++)
+        if (survey_field(spec, is_target, numeric, t->fields[row * t->columns + column], &s, e))
+            code = at_field(d, shard, row, column, e);
+    if (code == OK)
+        *out = survey_to_json(&s);
     free(s.values);
     return code;
 }
@@ -160,8 +186,8 @@ enum err_code encode_survey(const struct dataset *d, const struct spec_data *spe
 }
 
 /* Sorted union of what the shards saw in one column. */
-static void merge_values(const struct dataset *d, json_t *const *surveys, size_t column, char ***out,
-                         size_t *out_count)
+static enum err_code merge_values(const struct dataset *d, json_t *const *surveys, size_t column, char ***out,
+                                  size_t *out_count, struct err *e)
 {
     char **all = NULL;
     size_t count = 0;
@@ -184,22 +210,30 @@ static void merge_values(const struct dataset *d, json_t *const *surveys, size_t
     }
     *out = all;
     *out_count = kept;
+    if (kept > ENCODE_VALUES_MAX)
+        return err_set(e, ERR_USAGE, "column '%s': %zu values are too many for a category (%d at most)",
+                       d->columns[column].name, kept, ENCODE_VALUES_MAX);
+    return OK;
 }
 
-static void fit_number(const struct dataset *d, json_t *const *surveys, size_t column,
-                       struct encode_column *c)
+static enum err_code fit_number(const struct dataset *d, json_t *const *surveys, size_t column,
+                                struct encode_column *c, struct err *e)
 {
-    double count = 0, sum = 0, squares = 0;
+    struct moments all = { 0 };
     for (size_t shard = 0; shard < d->shard_count; shard++) {
         const json_t *s = json_array_get(json_object_get(surveys[shard], "columns"), column);
-        count += (double)json_i64_or(s, "count", 0);
-        sum += json_f64_or(s, "sum", 0);
-        squares += json_f64_or(s, "squares", 0);
+        struct moments one = { json_f64_or(s, "count", 0), json_f64_or(s, "mean", 0),
+                               json_f64_or(s, "squares", 0) };
+        moments_merge(&all, &one);
     }
-    c->mean = count > 0 ? sum / count : 0;
-    double variance = count > 0 ? squares / count - c->mean * c->mean : 0;
-    /* A column that never changes says nothing: it becomes zero, not infinity. */
-    c->scale = variance > 1e-12 * c->mean * c->mean && variance > 0 ? sqrt(variance) : 1;
+    if (!isfinite(all.mean) || !isfinite(all.squares))
+        return err_set(e, ERR_USAGE, "column '%s': its numbers are too far apart to be computed with",
+                       c->name);
+    double deviation = all.count > 0 ? sqrt(all.squares / all.count) : 0;
+    c->mean = all.mean;
+    /* A column that never changes, but for its last digits, says nothing: it becomes zero, not infinity. */
+    c->scale = deviation > 1e-14 * fabs(c->mean) ? deviation : 1;
+    return OK;
 }
 
 static bool any_missing(const struct dataset *d, json_t *const *surveys, size_t column)
@@ -235,10 +269,8 @@ static enum err_code find_target(const struct dataset *d, const char *target, si
 static enum err_code check_classes(struct encoding *c, const struct spec_data *spec, struct err *e)
 {
     if (c->class_count < 2)
-        return err_set(
-            e, ERR_USAGE,
-            "data.target: column '%s' has %zu class(es) in the training part; two or more are needed",
-            spec->target, c->class_count);
+        return err_set(e, ERR_USAGE, "data.target: column '%s' has %s in the training part; it takes two",
+                       spec->target, c->class_count ? "one class only" : "no class");
     c->positive = -1;
     if (spec->positive[0]) {
         c->positive = find_text(c->classes, c->class_count, spec->positive);
@@ -249,6 +281,28 @@ static enum err_code check_classes(struct encoding *c, const struct spec_data *s
     return OK;
 }
 
+static enum err_code fit_column(const struct dataset *d, json_t *const *surveys, size_t column,
+                                struct encode_column *c, struct err *e)
+{
+    memcpy(c->name, d->columns[column].name, sizeof(c->name));
+    c->source = column;
+    c->kind = d->columns[column].kind;
+    c->has_missing = any_missing(d, surveys, column);
+    return c->kind == COLUMN_NUMERIC ? fit_number(d, surveys, column, c, e)
+                                     : merge_values(d, surveys, column, &c->values, &c->value_count, e);
+}
+
+/* It stands in each checkpoint's manifest and in the model file: said now, not after the training. */
+static enum err_code check_size(const struct encoding *c, const struct dataset *d, struct err *e)
+{
+    CLEANUP(json_donep) json_t *doc = encoding_to_json(c, d);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(ENCODE_BYTES_MAX);
+    if (json_canonical(doc, &text, e))
+        return err_set(e, ERR_USAGE, "the values of all categories take more than %d MiB",
+                       ENCODE_BYTES_MAX >> 20);
+    return OK;
+}
+
 enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys,
                          struct encoding *out, struct err *e)
 {
@@ -256,26 +310,19 @@ enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, 
 
     if (find_target(d, spec->target, &c.target, e))
         return e->code;
+    if (d->column_count < 2)
+        return err_set(e, ERR_USAGE, "dataset '%s' has no column but the target", d->name);
     c.missing_count = spec->missing_count;
     memcpy(c.missing, spec->missing, sizeof(c.missing));
     c.columns = mem_array(d->column_count, sizeof(*c.columns));
-    for (size_t i = 0; i < d->column_count; i++) {
-        if (i == c.target)
-            continue;
-        struct encode_column *column = &c.columns[c.column_count++];
-        memcpy(column->name, d->columns[i].name, sizeof(column->name));
-        column->source = i;
-        column->kind = d->columns[i].kind;
-        column->has_missing = any_missing(d, surveys, i);
-        if (column->kind == COLUMN_NUMERIC)
-            fit_number(d, surveys, i, column);
-        else
-            merge_values(d, surveys, i, &column->values, &column->value_count);
-    }
-    merge_values(d, surveys, c.target, &c.classes, &c.class_count);
-    if (check_classes(&c, spec, e))
+    for (size_t i = 0; i < d->column_count; i++)
+        if (i != c.target && fit_column(d, surveys, i, &c.columns[c.column_count++], e))
+            return e->code;
+    if (merge_values(d, surveys, c.target, &c.classes, &c.class_count, e) || check_classes(&c, spec, e))
         return e->code;
     encoding_place(&c);
+    if (check_size(&c, d, e))
+        return e->code;
     *out = c;
     c = (struct encoding){ 0 };
     return OK;
@@ -288,8 +335,12 @@ static enum err_code encode_number(const struct encode_column *column, const cha
 {
     double x = column->mean;
     if (!missing && parse_f64(text, &x, e))
-        return err_set(e, ERR_USAGE, "column '%s': '%.60s' is no number", column->name, text);
-    out[0] = (float)((x - column->mean) / column->scale);
+        return err_set(e, ERR_USAGE, "column '%s': is no number", column->name);
+    double scaled = (x - column->mean) / column->scale;
+    if (!(fabs(scaled) <= ENCODE_FAR_MAX))
+        return err_set(e, ERR_USAGE, "column '%s': is too far from the numbers of the training part",
+                       column->name);
+    out[0] = (float)scaled;
     if (column->has_missing)
         out[1] = missing ? 1.0f : 0.0f;
     return OK;
@@ -319,8 +370,8 @@ enum err_code encode_row(const struct encoding *c, const char *const *fields, fl
     }
     int label = find_text(c->classes, c->class_count, fields[c->target]);
     if (label < 0)
-        return err_set(e, ERR_USAGE, "the target is '%.60s', a class that the training part does not have",
-                       fields[c->target]);
+        return err_set(e, ERR_USAGE,
+                       "the target is missing, or a class that the training part does not have");
     *out_label = label;
     return OK;
 }

@@ -7,6 +7,9 @@
  * training (sorted by bytes), and one for "missing" where the training part had that; a value never seen is
  * all zeros (or "missing" where that column is there). All of it is fitted on the training part alone.
  *
+ * Errors say where (shard, record, column), never what stood there: data may be personal, and errors end up
+ * in logs.
+ *
  * Fitting is spread over ranks by shard and merged in shard order, so that it has the same bits on any
  * number of ranks. The result travels as JSON inside checkpoints and the model file; means and scales as
  * text with 17 digits, which is exact.
@@ -18,7 +21,10 @@
 #include "core/job/job_spec.h"
 #include "core/json/json.h"
 
-enum { ENCODE_VALUES_MAX = 10000, ENCODE_VALUE_BYTES_MAX = 1024 };
+enum { ENCODE_VALUES_MAX = 10000, ENCODE_VALUE_BYTES_MAX = 1024, ENCODE_BYTES_MAX = 4 << 20 };
+#define ENCODE_FAR_MAX                                                                                       \
+    1e12 /* scales from the mean: beyond, floats would not hold what a model makes of it                     \
+          */
 
 struct encode_column {
     char name[DATASET_NAME_BYTES];
@@ -53,16 +59,16 @@ struct table {
 void table_done(struct table *t);
 
 /* What one shard's training part says: canonical JSON, to be gathered and merged. ERR_USAGE names shard,
- * line and column. */
+ * record and column. */
 enum err_code encode_survey(const struct dataset *d, const struct spec_data *spec, size_t shard,
                             const struct table *t, size_t train_rows, struct buf *out, struct err *e);
 
 /* Merge the surveys of all shards, in shard order. ERR_USAGE: target not in the schema, one class only,
- * `positive` no class. */
+ * `positive` no class, nothing but the target, too many values. */
 enum err_code encode_fit(const struct dataset *d, const struct spec_data *spec, json_t *const *surveys,
                          struct encoding *out, struct err *e);
 
-/* One row: out_row[width] and the class. ERR_USAGE: not a number, a class never seen. */
+/* One row: out_row[width] and the class. ERR_USAGE: no number, too far a number, a class never seen. */
 enum err_code encode_row(const struct encoding *c, const char *const *fields, float *out_row,
                          int32_t *out_label, struct err *e);
 

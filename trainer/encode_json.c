@@ -52,6 +52,8 @@ static enum err_code texts_from_json(const json_t *o, const char *name, size_t m
         const char *text = json_string_value(json_array_get(list, *out_count));
         if (!text)
             return err_set(e, ERR_CORRUPT, "%s: '%s' holds something that is no text", what, name);
+        if (*out_count && strcmp((*out)[*out_count - 1], text) >= 0) /* readers search by halving */
+            return err_set(e, ERR_CORRUPT, "%s: '%s' is not sorted", what, name);
         (*out)[*out_count] = mem_text(text);
     }
     return OK;
@@ -85,7 +87,11 @@ static enum err_code column_from_json(const json_t *o, const struct dataset *d, 
         schema_index(d, c->name, &c->source, e) || json_get_text(o, what, "kind", &kind, e) ||
         json_get_bool(o, what, "missing", &c->has_missing, e))
         return e->code;
+    if (strcmp(kind, "category") != 0 && strcmp(kind, "numeric") != 0)
+        return err_set(e, ERR_CORRUPT, "%s: 'kind' of column '%s' is not one that we read", what, c->name);
     c->kind = strcmp(kind, "category") == 0 ? COLUMN_CATEGORY : COLUMN_NUMERIC;
+    if (c->kind != d->columns[c->source].kind)
+        return err_set(e, ERR_CORRUPT, "%s: column '%s' has another kind in the dataset", what, c->name);
     if (c->kind == COLUMN_CATEGORY)
         return texts_from_json(o, "values", ENCODE_VALUES_MAX, &c->values, &c->value_count, e);
     if (exact_f64(o, "mean", &c->mean, e) || exact_f64(o, "scale", &c->scale, e))
@@ -132,6 +138,8 @@ enum err_code encoding_from_json(const json_t *j, const struct dataset *d, struc
     for (size_t i = 0; i < c.class_count; i++)
         if (positive[0] && strcmp(c.classes[i], positive) == 0)
             c.positive = (int)i;
+    if (positive[0] && c.positive < 0)
+        return err_set(e, ERR_CORRUPT, "%s: 'positive' is none of the classes", what);
     *out = c;
     c = (struct encoding){ 0 };
     return OK;

@@ -39,8 +39,8 @@ static void fill_tensors(const struct params *p, const float *params, struct ten
 }
 
 static enum err_code write_file(const struct model *model, const float *params,
-                                const struct encoding *encoding, const struct dataset *dataset, struct buf *out,
-                                struct err *e)
+                                const struct encoding *encoding, const struct dataset *dataset,
+                                struct buf *out, struct err *e)
 {
     CLEANUP(freep) struct tensor *tensors = mem_array(model->params.tensor_count, sizeof(*tensors));
     CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);

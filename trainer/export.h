@@ -4,8 +4,8 @@
  * Tensors by their usual names (layers.0.weight (out, in), layers.0.bias, ...); `__metadata__` holds, as
  * text: format "sovrun.mlp.v1", `encoding` (JSON: columns, means, scales, categories, classes, positive;
  * trainer/encode.h), `model` (JSON: kind, activation), `dataset_content` (dataset_content_digest()).
- * tools/predict.py needs nothing else. The file depends on the training alone, not on the
- * attempt: so its SHA-256 is the model's name.
+ * tools/predict.py needs nothing else. The file depends on the training alone, not on the attempt: so its
+ * SHA-256 is the model's name.
  */
 #ifndef TRAINER_EXPORT_H
 #define TRAINER_EXPORT_H

@@ -33,20 +33,28 @@ struct shards *shards_new(struct store *store, const struct dataset *dataset, co
     return s;
 }
 
+static void forget_rows(struct shards *s)
+{
+    for (size_t i = 0; i < s->dataset->shard_count; i++) {
+        free(s->kept[i].features);
+        free(s->kept[i].labels);
+        s->kept[i] = (struct kept){ 0 };
+    }
+    s->bytes = 0;
+}
+
 void shards_free(struct shards *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->dataset->shard_count; i++) {
-        free(s->kept[i].features);
-        free(s->kept[i].labels);
-    }
+    forget_rows(s);
     free(s->kept);
     free(s);
 }
 
 void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 {
+    forget_rows(s); /* they are of another encoding */
     s->encoding = encoding;
 }
 
@@ -58,8 +66,12 @@ static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, stru
     char hex[SHA256_HEX_BYTES];
 
     if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
-        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT)
-            e->code = ERR_CORRUPT; /* the manifest names it: it is not there, or it has grown */
+        if (e->code == ERR_NOT_FOUND)
+            e->code = ERR_CORRUPT; /* the manifest names it */
+        if (e->code == ERR_LIMIT)
+            return err_set(e, ERR_CORRUPT,
+                           "shard %s has more than the %" PRIu64 " bytes of its manifest: it was changed",
+                           want->key, want->bytes);
         return err_wrap(e, "shard %s", want->key);
     }
     if (out->len != want->bytes)
@@ -102,7 +114,12 @@ static enum err_code parse_lines(const struct dataset *d, size_t rows, struct ta
         return err_wrap(e, "line 1");
     size_t header_count = count;
     t->columns = d->column_count;
-    t->fields = mem_array(rows * t->columns, sizeof(*t->fields));
+    /* A field takes a byte, the last one perhaps none: more cannot be there, whatever the manifest says. */
+    if (rows > ((size_t)(end - t->text) + 1) / t->columns)
+        return err_set(e, ERR_CORRUPT, "its manifest says %zu records, more than its bytes can hold", rows);
+    t->fields = mem_try(rows * t->columns * sizeof(*t->fields));
+    if (!t->fields)
+        return err_set(e, ERR_LIMIT, "no memory for %zu records; stage smaller shards", rows);
     for (;;) {
         line += lines;
         if (csv_next(&at, end, fields, DATASET_COLUMNS_MAX, &count, &lines, e))

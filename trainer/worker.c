@@ -37,6 +37,7 @@ struct worker {
     struct pulse_line *line; /* rank 0 */
     struct pulse pulse;
     struct checkpoint_place place;
+    bool swept;
     bool fenced;             /* rank 0 was refused: all hear of it by the next vote */
     struct err untold;       /* rank 0 could not even keep an event: the same */
     enum trainer_exit ended; /* where the error's code does not say it: the same on all ranks */
@@ -349,6 +350,18 @@ static json_t *describe_state(const struct worker *w)
                      "steps", (json_int_t)w->pulse.steps, "loss", loss, "dataset_content", content);
 }
 
+/* What killed attempts left is looked for once. */
+static void tidy_up(struct worker *w, const char *saved_key)
+{
+    checkpoint_prune(&w->place, saved_key, w->doc->spec.checkpoint.keep);
+    if (w->swept)
+        return;
+    w->swept = true;
+    size_t removed = checkpoint_sweep(&w->place);
+    if (removed)
+        log_info("checkpoint.swept", "parts=%zu", removed);
+}
+
 static enum err_code save(struct worker *w, int64_t step, struct err *e)
 {
     char key[STORE_KEY_BYTES], name[JOB_KEY_BYTES];
@@ -363,7 +376,7 @@ static enum err_code save(struct worker *w, int64_t step, struct err *e)
     tell(w, "checkpoint.committed", json_pack("{s:s,s:I}", "manifest", key, "step", (json_int_t)step),
          job_checkpoint_key(w->doc->job, name), key);
     if (w->comm->rank == 0)
-        checkpoint_prune(&w->place, key, w->doc->spec.checkpoint.keep);
+        tidy_up(w, key);
     return OK;
 }
 

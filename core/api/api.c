@@ -134,6 +134,8 @@ enum err_code api_logs(struct api_client *c, const char *job, int64_t attempt, i
     CLEANUP(http_response_done) struct http_response answer = HTTP_RESPONSE_INIT(API_ANSWER_BYTES_MAX);
     int64_t next_offset;
 
+    if (!text_is_name(job, 64)) /* it goes into a path as it stands */
+        return err_set(e, ERR_USAGE, "'%.64s' is no job's id", job);
     snprintf(target, sizeof(target),
              "/v1/jobs/%s/logs?attempt=%" PRId64 "&offset=%" PRId64 "&wait_ms=%" PRId64, job, attempt, offset,
              wait_ms);

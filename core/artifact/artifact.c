@@ -132,13 +132,14 @@ enum err_code artifact_get_part(struct store *s, const struct secret *data_key, 
 {
     invariant(part < a->part_count);
     const struct artifact_part *p = &a->parts[part];
-    CLEANUP(buf_done) struct buf sealed = BUF_INIT(STORE_OBJECT_BYTES_MAX);
+    CLEANUP(buf_done) struct buf sealed = BUF_INIT(MIN(p->sealed_bytes, (uint64_t)STORE_OBJECT_BYTES_MAX));
     char name[ARTIFACT_NAME_BYTES];
     struct seal_context context;
 
     if (store_get(s, p->key, p->version, 0, UINT64_MAX, &sealed, NULL, e)) {
-        if (e->code == ERR_NOT_FOUND)
-            e->code = ERR_CORRUPT; /* the manifest is there, the part is not */
+        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT || e->code == ERR_USAGE)
+            e->code =
+                ERR_CORRUPT; /* the manifest is there; the part is not, has grown, or has no valid name */
         return err_wrap(e, "part %zu", part);
     }
     if (check_part_hash(p, &sealed, e) || part_context(a, part, p->key, p->plain_bytes, name, &context, e) ||
@@ -194,6 +195,14 @@ enum err_code artifact_commit(struct store *s, const struct signer *signer, stru
     return OK;
 }
 
+/* Whatever keeps a manifest from being one. */
+static enum err_code no_manifest(const char *key, struct err *e)
+{
+    if (e->code == ERR_LIMIT || e->code == ERR_USAGE)
+        e->code = ERR_CORRUPT;
+    return err_wrap(e, "manifest %s", key);
+}
+
 /* A signed manifest that was copied to another place is not a manifest of that place. */
 static enum err_code check_place(const struct artifact *a, const char *key, struct err *e)
 {
@@ -217,11 +226,11 @@ enum err_code artifact_load(struct store *s, const char *key, const struct artif
     struct store_info info;
 
     if (store_get(s, key, NULL, 0, UINT64_MAX, &envelope, &info, e))
-        return e->code;
+        return e->code == ERR_LIMIT ? no_manifest(key, e) : e->code;
     if (dsse_open(envelope.data, envelope.len, ARTIFACT_PAYLOAD_TYPE, trust->public_key, trust->count,
                   &payload, e) ||
         artifact_from_text(payload.data, payload.len, &a, e) || check_place(&a, key, e))
-        return err_wrap(e, "manifest %s", key);
+        return no_manifest(key, e);
     if (text_copy(a.manifest_key, sizeof(a.manifest_key), key, "manifest key", e))
         return e->code;
     memcpy(a.manifest_version, info.version, sizeof(info.version));
@@ -250,15 +259,21 @@ static enum err_code add_manifest(void *context, const struct store_info *info, 
     return OK;
 }
 
+static enum err_code kind_prefix(const char *prefix, const char *job, enum artifact_kind kind,
+                                 char out[STORE_KEY_BYTES], struct err *e)
+{
+    return check_key_length(snprintf(out, STORE_KEY_BYTES, "%s%s%s/%s/", prefix, slash_after(prefix), job,
+                                     artifact_kind_names[kind]),
+                            e);
+}
+
 enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
                             size_t max, char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e)
 {
     struct key_list list = { 0 };
     char under[STORE_KEY_BYTES];
 
-    int n = snprintf(under, sizeof(under), "%s%s%s/%s/", prefix, slash_after(prefix), job,
-                     artifact_kind_names[kind]);
-    if (check_key_length(n, e))
+    if (kind_prefix(prefix, job, kind, under, e))
         return e->code;
     if (store_list(s, under, NULL, add_manifest, &list, e)) {
         free(list.keys);
@@ -273,6 +288,76 @@ enum err_code artifact_list(struct store *s, const char *prefix, const char *job
     }
     *out_keys = list.keys;
     *out_count = MIN(list.count, max);
+    return OK;
+}
+
+/* ---- what nobody names ---- */
+
+struct orphan {
+    char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES];
+};
+struct sweep {
+    size_t under;                       /* bytes of the prefix */
+    char token[ARTIFACT_NAME_BYTES];    /* of the sweeping attempt, as it stands in names */
+    char manifest[ARTIFACT_NAME_BYTES]; /* STEP-ATTEMPT-TOKEN of the last that was listed */
+    struct orphan *orphans;
+    size_t count, max;
+};
+
+/* STEP-ATTEMPT-TOKEN/part...: is that token smaller than ours? Both are padded with zeros; longer is larger.
+ */
+static bool is_older(const struct sweep *w, const char *name, size_t n)
+{
+    const char *dash = memrchr(name, '-', n);
+    size_t digits = dash ? (size_t)(name + n - dash) - 1 : 0, own = strlen(w->token);
+
+    if (digits == 0 || strspn(dash + 1, "0123456789") != digits)
+        return false;
+    return digits != own ? digits < own : strncmp(dash + 1, w->token, digits) < 0;
+}
+
+/* In byte order a manifest (NAME.json) comes before its parts (NAME/part...). */
+static enum err_code find_orphan(void *context, const struct store_info *info, struct err *e)
+{
+    struct sweep *w = context;
+    const char *name = info->key + w->under;
+    size_t n = strcspn(name, "/");
+
+    (void)e;
+    if (!name[n]) {
+        bool is_manifest = text_ends(name, ".json") && n - strlen(".json") < sizeof(w->manifest);
+        snprintf(w->manifest, sizeof(w->manifest), "%.*s", is_manifest ? (int)(n - strlen(".json")) : 0,
+                 name);
+        return OK;
+    }
+    if (strlen(w->manifest) == n && strncmp(w->manifest, name, n) == 0)
+        return OK;
+    if (w->count == w->max || info->is_delete_marker || !is_older(w, name, n))
+        return OK;
+    struct orphan *o = &w->orphans[w->count++];
+    memcpy(o->key, info->key, sizeof(o->key));
+    memcpy(o->version, info->version, sizeof(o->version));
+    return OK;
+}
+
+enum err_code artifact_sweep(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
+                             int64_t token, size_t max, size_t *out_removed, struct err *e)
+{
+    char under[STORE_KEY_BYTES];
+    CLEANUP(freep) struct orphan *orphans = mem_array(max, sizeof(*orphans));
+    struct sweep w = { .orphans = orphans, .max = max };
+    struct err locked = ERR_INIT;
+    size_t removed = 0;
+
+    if (kind_prefix(prefix, job, kind, under, e))
+        return e->code;
+    w.under = strlen(under);
+    snprintf(w.token, sizeof(w.token), "%013" PRId64, token);
+    if (store_list_versions(s, under, find_orphan, &w, e))
+        return err_wrap(e, "parts of %ss of job %s", artifact_kind_names[kind], job);
+    for (size_t i = 0; i < w.count; i++)
+        removed += store_delete(s, orphans[i].key, orphans[i].version, &locked) == OK;
+    *out_removed = removed;
     return OK;
 }
 

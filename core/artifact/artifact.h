@@ -81,6 +81,11 @@ enum err_code artifact_load(struct store *s, const char *manifest_key, const str
 enum err_code artifact_list(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
                             size_t max, char (**out_keys)[STORE_KEY_BYTES], size_t *out_count, struct err *e);
 
+/* Remove parts that no manifest names, left behind by attempts before `token` that ended amid a save: at most
+ * `max` of them, as far as their locks allow. */
+enum err_code artifact_sweep(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
+                             int64_t token, size_t max, size_t *out_removed, struct err *e);
+
 /* The data key of `a`, unwrapped with the context that artifact_key_context() gives. */
 void artifact_key_context(const char *cluster, const char *region, const char *job,
                           struct keys_context *out); /* borrows */

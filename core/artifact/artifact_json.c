@@ -18,12 +18,13 @@ static json_t *part_to_json(const struct artifact_part *p)
 
 enum err_code artifact_to_text(const struct artifact *a, struct buf *out, struct err *e)
 {
-    json_t *parts = json_array();
+    CLEANUP(json_donep) json_t *parts = json_array();
     for (size_t i = 0; i < a->part_count; i++)
-        json_array_append_new(parts, part_to_json(&a->parts[i]));
+        if (json_array_append_new(parts, part_to_json(&a->parts[i])))
+            return err_set(e, ERR_USAGE, "%s: part %zu: a member is no UTF-8", what, i);
     CLEANUP(json_donep)
     json_t *doc =
-        json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:o,s:O}", "version",
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:O,s:O}", "version",
                   ARTIFACT_VERSION, "kind", artifact_kind_names[a->kind], "cluster", a->cluster, "region",
                   a->region, "job", a->job, "step", (json_int_t)a->step, "attempt", (json_int_t)a->attempt,
                   "token", (json_int_t)a->token, "created_ms", (json_int_t)a->created_ms, "bucket", a->bucket,

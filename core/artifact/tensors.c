@@ -174,7 +174,16 @@ static enum err_code check_no_holes(const struct tensors *t, const uint8_t *data
     return OK;
 }
 
-enum err_code tensors_read(const void *file, size_t n, struct tensors *out, struct err *e)
+static bool is_text_object(json_t *o)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(o, name, value) if (!json_is_string(value)) return false;
+    return json_is_object(o);
+}
+
+static enum err_code read_file(const void *file, size_t n, struct tensors *out, struct err *e)
 {
     CLEANUP(tensors_done) struct tensors t = { 0 };
     CLEANUP(json_donep) json_t *header = NULL;
@@ -206,14 +215,22 @@ enum err_code tensors_read(const void *file, size_t n, struct tensors *out, stru
         else if (read_entry(name, entry, data, data_bytes, &t.list[t.count++], e))
             return err_wrap(e, "tensor '%s'", name);
     }
-    if (t.metadata && !json_is_object(t.metadata))
-        return err_set(e, ERR_CORRUPT, "a tensor file's __metadata__ is no object");
+    if (t.metadata && !is_text_object(t.metadata))
+        return err_set(e, ERR_CORRUPT, "a tensor file's __metadata__ is no object of texts");
     qsort(t.list, t.count, sizeof(*t.list), by_place);
     if (check_no_holes(&t, data, data_bytes, e))
         return e->code;
     *out = t;
     t = (struct tensors){ 0 };
     return OK;
+}
+
+enum err_code tensors_read(const void *file, size_t n, struct tensors *out, struct err *e)
+{
+    enum err_code code = read_file(file, n, out, e);
+    if (code == ERR_LIMIT)
+        code = e->code = ERR_CORRUPT; /* too deep, too long a name: no file of ours */
+    return code;
 }
 
 const struct tensor *tensors_find(const struct tensors *t, const char *name)

@@ -59,8 +59,10 @@ enum err_code dsse_open(const void *envelope, size_t n, const char *type,
 
     if (json_parse(envelope, n, what, &doc, e) || json_get_text(doc, what, "payloadType", &stated_type, e) ||
         json_get_text(doc, what, "payload", &body, e) ||
-        json_get_array(doc, what, "signatures", &signatures, e))
+        json_get_array(doc, what, "signatures", &signatures, e)) {
+        e->code = ERR_CORRUPT; /* also where it is too large or too deep */
         return e->code;
+    }
     if (strcmp(stated_type, type) != 0)
         return err_set(e, ERR_CORRUPT, "signed envelope: its type is not %s", type);
     if (json_array_size(signatures) > DSSE_SIGNATURES_MAX)

@@ -172,7 +172,8 @@ static void what_is_no_number_is_the_users_error(void **state)
     float row[4];
     int32_t label;
     assert_int_equal(encode_row(&s->encoding, fields, row, &label, &e), ERR_USAGE);
-    assert_non_null(strstr(e.text, "column 'id': '12a'"));
+    assert_non_null(strstr(e.text, "column 'id'"));
+    assert_null(strstr(e.text, "12a")); /* it may be somebody's */
     assert_int_equal(encode_row(&s->encoding, unknown, row, &label, &e), ERR_USAGE);
 }
 

@@ -516,7 +516,10 @@ static void flushing_nothing_needs_no_state(void **state)
     assert_ok(pulse_flush(l, 60000, &e));
 }
 
-#define ROW(name, fn) { name, fn, begin, end, NULL }
+#define ROW(name, fn)                                                                                        \
+    {                                                                                                        \
+        name, fn, begin, end, NULL                                                                           \
+    }
 static const struct CMUnitTest rows[] = {
     ROW("events stand in order, each with its value", events_stand_in_order),
     ROW("what waits is sent, in order, when the state is back", what_waits_is_sent_when_the_state_is_back),
