@@ -2,7 +2,7 @@
  * pulse.h - rank 0's line to the state: progress, checkpoints, results, and events for the ledger, all
  * under the attempt's token.
  *
- * Progress is written at most twice a second and may be lost. Events and results may not: they wait in
+ * Progress is written at most twice a second, besides each change of phase, and may be lost. Events and results may not: they wait in
  * order until the state takes them. With the state away training goes on; what waits is sent when it is
  * back, and pulse_flush() insists at the end. A refusal (ERR_DENIED) means that another attempt has the
  * lease: this one must end.
