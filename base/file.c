@@ -24,7 +24,7 @@ static void forget_tail(struct buf *out, size_t len)
 static ssize_t read_some(int fd, struct buf *out, bool *out_over)
 {
     size_t room = MIN(out->max - out->len, (size_t)READ_BYTES);
-    uint8_t one_more;
+    uint8_t one_more = 0;
     uint8_t *to = room ? buf_reserve(out, room) : &one_more;
     ssize_t n;
     do {
@@ -146,6 +146,7 @@ enum err_code file_create(const char *path, const void *data, size_t n, mode_t m
     CLEANUP(temporary_done) struct temporary t = { .path = NULL, .fd = -1 };
     if (temporary_write(&t, path, data, n, mode, e))
         return e->code;
+    invariant(t.path != NULL);
     if (link(t.path, path) != 0) {
         if (errno == EEXIST)
             return err_set(e, ERR_CONFLICT, "'%s' exists already", path);

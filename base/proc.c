@@ -80,12 +80,13 @@ enum err_code proc_identify(pid_t pid, struct proc_id *out, struct err *e)
 static bool same_process(struct proc_id id, struct proc_stat *st)
 {
     struct err ignored = ERR_INIT;
+    *st = (struct proc_stat){ .state = 0 };
     return read_stat(id.pid, st, &ignored) == OK && st->start_ticks == id.start_ticks;
 }
 
 bool proc_alive(struct proc_id id)
 {
-    struct proc_stat st;
+    struct proc_stat st = { .state = 0 };
     return same_process(id, &st) && st.state != 'Z' && st.state != 'X';
 }
 
@@ -311,7 +312,7 @@ void proc_become_subreaper(void)
 size_t proc_children(pid_t parent, struct proc_id *out, size_t max)
 {
     struct err ignored = ERR_INIT;
-    struct proc_stat st;
+    struct proc_stat st = { .state = 0 };
     struct dirent *entry;
     size_t count = 0;
     DIR *proc = opendir("/proc");
@@ -418,7 +419,7 @@ enum err_code proc_run(const char *const *argv, int64_t timeout_ms, struct buf *
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(out ? out->max - out->len : 0);
     struct proc_options o = PROC_OPTIONS_INIT;
-    struct proc_id id;
+    struct proc_id id = { .pid = 0 };
     int ends[2], status = 0;
     int64_t deadline = clock_mono_ms() + timeout_ms;
     if (pipe2(ends, O_CLOEXEC) != 0)

@@ -34,7 +34,7 @@ enum err_code hex_decode(const char *text, uint8_t *out, size_t n, struct err *e
         if (hex_value(text[i]) < 0)
             return err_set(e, ERR_USAGE, "character %zu is not a hexadecimal digit", i + 1);
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
+        out[i] = (uint8_t)((unsigned)hex_value(text[2 * i]) << 4 | (unsigned)hex_value(text[2 * i + 1]));
     return OK;
 }
 

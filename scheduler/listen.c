@@ -112,7 +112,7 @@ static enum err_code tcp_address(const char *text, union address *out, socklen_t
 
 static enum err_code port_of(int fd, uint16_t *out, struct err *e)
 {
-    union address bound;
+    union address bound = { .any = { .sa_family = AF_UNSPEC } };
     socklen_t n = sizeof(bound);
 
     if (getsockname(fd, &bound.any, &n) != 0)

@@ -152,8 +152,8 @@ static enum err_code belongs_here(const struct checkpoint_place *p, const struct
 
 static void trust_signer(const struct signer *signer, struct artifact_trust *out)
 {
+    *out = (struct artifact_trust){ .count = 1 };
     memcpy(out->public_key[0], signer->public_key, SIGN_PUBLIC_BYTES);
-    out->count = 1;
 }
 
 /* Rank 0's search: the first manifest behind `skip` that can be read and belongs here. */

@@ -165,17 +165,22 @@ static uint64_t row_bytes(const struct shards *s)
     return s->encoding->width * sizeof(float) + sizeof(int32_t);
 }
 
+static struct kept *least_recently_used(struct shards *s)
+{
+    struct kept *oldest = NULL;
+    for (size_t i = 0; i < s->dataset->shard_count; i++)
+        if (s->kept[i].features && (!oldest || s->kept[i].last_used < oldest->last_used))
+            oldest = &s->kept[i];
+    return oldest;
+}
+
 static void make_room(struct shards *s, uint64_t bytes)
 {
-    while (s->bytes + bytes > s->bytes_max && s->bytes > 0) {
-        struct kept *oldest = NULL;
-        for (size_t i = 0; i < s->dataset->shard_count; i++)
-            if (s->kept[i].features && (!oldest || s->kept[i].last_used < oldest->last_used))
-                oldest = &s->kept[i];
+    struct kept *oldest;
+    while (s->bytes + bytes > s->bytes_max && (oldest = least_recently_used(s)) != NULL) {
         s->bytes -= oldest->rows * row_bytes(s);
-        free(oldest->features);
-        free(oldest->labels);
-        *oldest = (struct kept){ 0 };
+        free(TAKE(oldest->features));
+        free(TAKE(oldest->labels));
     }
 }
 

@@ -170,7 +170,8 @@ static enum err_code fit_encoding(struct worker *w, struct err *e)
     CLEANUP(buf_done) struct buf own = BUF_INIT(256u << 20);
     CLEANUP(comm_parts_done) struct comm_parts all = { 0 };
     size_t shards = w->dataset.shard_count;
-    CLEANUP(freep) json_t **surveys = mem_array(shards, sizeof(*surveys));
+    CLEANUP(freep)
+    json_t **surveys = mem_array(shards, sizeof(json_t *)); // NOLINT(bugprone-sizeof-expression): pointers
 
     IGNORE(survey_own_shards(w, &own, e)); /* told to all below */
     if (comm_agree(w->comm, e) || comm_gather_sized(w->comm, own.data, own.len, &all, e))
@@ -439,7 +440,8 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
     w->pulse.lr = in.lr;
     if (loader_step(w->loader, step, &in.leaves, &own)) {
         in.vote = VOTE_FAILED;
-        in.leaves = nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
+        nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
+        in.leaves = nothing;
     }
     if (step_run(w->step, &in, r, e))
         return e->code;

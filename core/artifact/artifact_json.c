@@ -70,7 +70,7 @@ static enum err_code hash_text(const json_t *o, const char *member, char out[SHA
 static enum err_code part_from_json(const json_t *o, struct artifact_part *p, struct err *e)
 {
     int64_t plain, sealed;
-    int mode;
+    int mode = 0;
     json_t *lock;
 
     if (!json_is_object(o))
@@ -108,7 +108,7 @@ static enum err_code parts_from_json(const json_t *doc, struct artifact *a, stru
 static enum err_code head_from_json(const json_t *doc, struct artifact *a, struct err *e)
 {
     int64_t version;
-    int kind;
+    int kind = 0;
 
     if (json_get_i64(doc, what, "version", &version, e))
         return e->code;

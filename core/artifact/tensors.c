@@ -24,9 +24,10 @@ static json_t *entry_of(const struct tensor *t, uint64_t begin)
 {
     json_t *shape = json_array();
     for (size_t d = 0; d < t->dim_count; d++)
-        json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
-    return json_pack("{s:s,s:o,s:[I,I]}", "dtype", types[t->type].name, "shape", shape, "data_offsets",
-                     (json_int_t)begin, (json_int_t)(begin + t->bytes));
+        json_array_append_new(shape, json_integer((int64_t)t->dims[d]));
+    const json_int_t first = (json_int_t)begin, end = (json_int_t)begin + (json_int_t)t->bytes;
+    return json_pack("{s:s,s:o,s:[I,I]}", "dtype", types[t->type].name, "shape", shape, "data_offsets", first,
+                     end);
 }
 
 static enum err_code add_entry(const char *name, const json_t *value, bool first, struct buf *header,

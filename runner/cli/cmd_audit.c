@@ -132,7 +132,7 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
 {
     CLEANUP(audit_done) struct audit audit = { .store = NULL };
     struct ledger_report report;
-    struct beside beside;
+    struct beside beside = { .waiting = 0 };
     (void)a;
     (void)settings;
 
