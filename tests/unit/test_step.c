@@ -8,6 +8,7 @@
 #include "trainer/step.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LEAVES = 4, WIDTH = 6, CLASSES = 3, RECORDS = 24 };
