@@ -12,14 +12,17 @@
 /* What the seed is used for here. Never changes: checkpoints go on with them. */
 enum { STREAM_INIT = 0x696e6974, STREAM_DROPOUT = 0x64726f70 };
 
-struct leaf_report {
+/* A leaf's loss, and the squared norm of a slice's gradient: a rank has as many of the ones as of the others.
+ */
+struct share {
     double loss_sum;
     uint64_t records;
+    double squares;
 };
-/* What a rank tells all others between backward and reduce; the same layout on every rank of one binary. */
+/* What a rank tells all others, once a step; the same layout on every rank of one binary. */
 struct report {
     int64_t code, vote;
-    struct leaf_report leaves[]; /* this rank's, in order */
+    struct share shares[]; /* this rank's leaves and slices, each in order */
 };
 
 struct step {
@@ -37,8 +40,7 @@ struct step {
     size_t report_bytes;
     struct report *own_report;
     uint8_t *all_reports;
-    double *own_norms, *all_norms; /* squared, a slice each; all_norms in rank order */
-    double *by_leaf, *by_slice;    /* in tree order */
+    double *by_leaf, *by_slice; /* losses and squared norms, in tree order */
 };
 
 void step_close(struct step *s)
@@ -54,8 +56,6 @@ void step_close(struct step *s)
     tree_close(s->tree);
     free(s->own_report);
     free(s->all_reports);
-    free(s->own_norms);
-    free(s->all_norms);
     free(s->by_leaf);
     free(s->by_slice);
     free(s);
@@ -104,11 +104,9 @@ static enum err_code take_memory(struct step *s, struct err *e)
     if (!device_host_view(s->device, s->params))
         return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
                        device_name(s->device));
-    s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct leaf_report);
+    s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct share);
     s->own_report = mem_new(s->report_bytes);
     s->all_reports = mem_array(ranks, s->report_bytes);
-    s->own_norms = mem_array(s->slices.count, sizeof(double));
-    s->all_norms = mem_array(s->config.leaves, sizeof(double));
     s->by_leaf = mem_array(s->config.leaves, sizeof(double));
     s->by_slice = mem_array(s->config.leaves, sizeof(double));
     return OK;
@@ -167,8 +165,23 @@ static uint64_t dropout_key(const struct step *s, int64_t step, size_t leaf)
     return rng_key(rng_key(rng_key(s->config.seed, STREAM_DROPOUT), (uint64_t)step), leaf);
 }
 
-/* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. */
-static enum err_code run_leaves(struct step *s, const struct step_input *in, struct err *e)
+static float *leaf_gradient(struct step *s)
+{
+    return s->config.exact ? tree_next(s->tree) : s->leaf;
+}
+
+static void take_leaf(struct step *s, const float *grad)
+{
+    if (s->config.exact)
+        tree_push(s->tree);
+    else
+        s->k->add(s->device, s->sum, grad, s->model->params.padded);
+}
+
+/* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. After a
+ * failure zeros stand for the leaves that are left: the rank still takes part in the sum, so that the step
+ * needs no exchange just to ask whether it will. */
+static void run_leaves(struct step *s, const struct step_input *in, struct err *e)
 {
     size_t padded = s->model->params.padded;
 
@@ -177,19 +190,17 @@ static enum err_code run_leaves(struct step *s, const struct step_input *in, str
     else
         s->k->zero(s->device, s->sum, padded);
     for (size_t i = 0; i < s->leaves.count; i++) {
-        struct leaf_report *report = &s->own_report->leaves[i];
+        struct share *share = &s->own_report->shares[i];
         size_t leaf = s->leaves.first + i;
-        float *grad = s->config.exact ? tree_next(s->tree) : s->leaf;
-        if (model_backward(s->model, s->params, &in->leaves[i], dropout_key(s, in->step, leaf), grad,
-                           &report->loss_sum, e))
-            return err_wrap(e, "leaf %zu", leaf);
-        report->records = in->leaves[i].n;
-        if (s->config.exact)
-            tree_push(s->tree);
-        else
-            s->k->add(s->device, s->sum, grad, padded);
+        float *grad = leaf_gradient(s);
+        *share = (struct share){ .records = in->leaves[i].n };
+        if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i],
+                                            dropout_key(s, in->step, leaf), grad, &share->loss_sum, e))
+            IGNORE(err_wrap(e, "leaf %zu", leaf));
+        if (e->code != OK)
+            s->k->zero(s->device, grad, padded);
+        take_leaf(s, grad);
     }
-    return OK;
 }
 
 /* Sets r->diverged, and r->why to "step 12: " and the rest. */
@@ -205,38 +216,6 @@ static void diverged(struct step_result *r, int64_t step, const char *fmt, ...)
     va_end(ap);
 }
 
-/* All ranks' reports become the step's loss, records and vote. A rank's failure becomes everybody's. */
-static enum err_code share_reports(struct step *s, const struct step_input *in, struct step_result *r,
-                                   struct err *e)
-{
-    bool failed = false;
-    size_t leaf = 0;
-
-    s->own_report->code = e->code;
-    s->own_report->vote = in->vote;
-    struct err e_comm = ERR_INIT;
-    if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
-        *e = e_comm;
-        return e->code;
-    }
-    r->vote_max = in->vote;
-    for (int rank = 0; rank < s->comm->size; rank++) {
-        const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
-        failed = failed || report->code != OK;
-        r->vote_max = MAX(r->vote_max, report->vote);
-        for (size_t i = 0; i < s->leaves.count; i++, leaf++) {
-            s->by_leaf[leaf] = report->leaves[i].loss_sum;
-            r->records += report->leaves[i].records;
-            if (!isfinite(s->by_leaf[leaf]) && !r->diverged)
-                diverged(r, in->step, "the loss of leaf %zu is %g", leaf, s->by_leaf[leaf]);
-        }
-    }
-    if (failed)
-        return comm_agree(s->comm, e);
-    r->loss = r->records > 0 ? tree_sum_f64(s->by_leaf, s->config.leaves) / (double)r->records : 0;
-    return OK;
-}
-
 /* The gradient's sum over all leaves: at least the own slices of it, in their place. */
 static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
 {
@@ -249,23 +228,67 @@ static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
     return OK;
 }
 
-/* The sum of squares over all slices, in tree order, on every rank. */
-static enum err_code sum_norm(struct step *s, const float *grad, double *out, struct err *e)
+static void measure_own_slices(struct step *s, const float *grad)
 {
     size_t count = s->model->params.slice_count;
 
     for (size_t i = 0; i < s->slices.count; i++) {
         s->k->sum_squares(s->device, s->one, grad + (s->slices.first + i) * count, count);
-        device_get(s->device, &s->own_norms[i], s->one, sizeof(double));
+        device_get(s->device, &s->own_report->shares[i].squares, s->one, sizeof(double));
     }
-    if (comm_gather(s->comm, s->own_norms, s->slices.count * sizeof(double), s->all_norms, e))
-        return err_wrap(e, "the gradient's norm");
+}
+
+static void read_report(struct step *s, int rank, const struct report *report, struct step_result *r)
+{
+    size_t leaf = leaves_of_rank(rank, s->comm->size, s->config.leaves).first;
+    size_t slice = slices_of_rank(rank, s->comm->size, s->config.leaves).first;
+
+    r->vote_max = MAX(r->vote_max, report->vote);
+    for (size_t i = 0; i < s->leaves.count; i++) {
+        s->by_leaf[leaf + i] = report->shares[i].loss_sum;
+        s->by_slice[slice + i] = report->shares[i].squares;
+        r->records += report->shares[i].records;
+    }
+}
+
+/* All ranks' reports become the step's loss, norm, records and vote. A rank's failure becomes everybody's. */
+static enum err_code share_reports(struct step *s, const struct step_input *in, struct step_result *r,
+                                   struct err *e)
+{
+    struct err e_comm = ERR_INIT;
+    bool failed = false;
+
+    s->own_report->code = e->code;
+    s->own_report->vote = in->vote;
+    if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
+        *e = e_comm;
+        return e->code;
+    }
+    r->vote_max = in->vote;
     for (int rank = 0; rank < s->comm->size; rank++) {
-        struct slice_range of = slices_of_rank(rank, s->comm->size, s->config.leaves);
-        memcpy(s->by_slice + of.first, s->all_norms + (size_t)rank * of.count, of.count * sizeof(double));
+        const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
+        failed = failed || report->code != OK;
+        read_report(s, rank, report, r);
     }
-    *out = tree_sum_f64(s->by_slice, s->config.leaves);
+    if (failed)
+        return comm_agree(s->comm, e);
+    if (r->records == 0)
+        return OK;
+    r->loss = tree_sum_f64(s->by_leaf, s->config.leaves) / (double)r->records;
+    r->norm = sqrt(tree_sum_f64(s->by_slice, s->config.leaves)) / (double)r->records;
     return OK;
+}
+
+static void look_for_divergence(const struct step *s, int64_t step, struct step_result *r)
+{
+    for (size_t leaf = 0; leaf < s->config.leaves; leaf++)
+        if (!isfinite(s->by_leaf[leaf])) {
+            r->norm = 0;
+            diverged(r, step, "the loss of leaf %zu is %g", leaf, s->by_leaf[leaf]);
+            return;
+        }
+    if (!isfinite(r->norm))
+        diverged(r, step, "the gradient's norm is %g", r->norm);
 }
 
 /* AdamW on the own slices, then everybody gets them. */
@@ -288,23 +311,23 @@ static enum err_code update(struct step *s, const struct step_input *in, const s
     return step_spread(s, e) ? err_wrap(e, "spread the parameters") : OK;
 }
 
+/* Three exchanges: the gradients' sum, the reports, the new parameters. */
 static enum err_code run(struct step *s, const struct step_input *in, struct step_result *r, struct err *e)
 {
+    struct err e_comm = ERR_INIT;
     float *grad = NULL;
-    double squares = 0;
 
-    IGNORE(run_leaves(s, in, e)); // told to all in the report
+    run_leaves(s, in, e); // a failure is told to all in the report
+    if (sum_gradient(s, &grad, &e_comm)) {
+        *e = e_comm;
+        return e->code;
+    }
+    measure_own_slices(s, grad);
     if (share_reports(s, in, r, e))
         return e->code;
+    look_for_divergence(s, in->step, r);
     if (r->diverged || r->records == 0)
         return OK;
-    if (sum_gradient(s, &grad, e) || sum_norm(s, grad, &squares, e))
-        return e->code;
-    r->norm = sqrt(squares) / (double)r->records;
-    if (!isfinite(r->norm)) {
-        diverged(r, in->step, "the gradient's norm is %g", r->norm);
-        return OK;
-    }
     return update(s, in, r, grad, e) ? e->code : device_sync(s->device, e);
 }
 

@@ -8,6 +8,7 @@
 #include "trainer/step.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LEAVES = 4, WIDTH = 6, CLASSES = 3, RECORDS = 24 };
@@ -238,20 +239,32 @@ static void it_learns(void **state)
     (void)state;
 }
 
+/* In whichever leaf, and with the others still to come. */
 static void a_bad_label_is_an_error_that_names_its_leaf(void **state)
 {
-    CLEANUP(setting_free) struct setting *t = setting_of(&plain, 0);
-    struct err e = ERR_INIT;
-    struct step_result r = { .records = 77 };
-    struct step_input in = { .step = 8, .lr = 0.01, .leaves = t->leaves };
-
-    t->labels[20] = 99; // leaf 3
-    assert_int_equal(step_run(t->s, &in, &r, &e), ERR_USAGE);
-    assert_string_equal(e.text, "step 8: leaf 3: record 2 has label 99, the model has 3 classes");
-    assert_int_equal(r.records, 77);
-    t->labels[20] = 0;
-    assert_ok(step_run(t->s, &in, &r, &e)); // an old error in e is no failure of this step
     (void)state;
+    for (size_t i = 0; i < 2 * (size_t)LEAVES; i++) {
+        size_t leaf = i / 2, bad = 6 * leaf + 2;
+        struct step_config config = plain;
+        config.exact = i % 2;
+        CLEANUP(setting_free) struct setting *t = setting_of(&config, 0);
+        CLEANUP(setting_free) struct setting *unharmed = setting_of(&config, 0);
+        struct err e = ERR_INIT;
+        struct step_result r = { .records = 77 };
+        struct step_input in = { .step = 8, .lr = 0.01, .leaves = t->leaves };
+        char want[96];
+
+        int32_t good = t->labels[bad];
+        t->labels[bad] = 99;
+        assert_int_equal(step_run(t->s, &in, &r, &e), ERR_USAGE);
+        snprintf(want, sizeof(want), "step 8: leaf %zu: record 2 has label 99, the model has 3 classes", leaf);
+        assert_string_equal(e.text, want);
+        assert_int_equal(r.records, 77);
+        t->labels[bad] = good;
+        assert_ok(step_run(t->s, &in, &r, &e)); // an old error in e is no failure of this step
+        run(unharmed, 8, 0.01);
+        assert_memory_equal(step_params(t->s), step_params(unharmed->s), t->m->params.padded * sizeof(float));
+    }
 }
 
 static void settings_that_make_no_sense_are_refused(void **state)
