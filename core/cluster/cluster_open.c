@@ -99,6 +99,16 @@ void cluster_credentials_done(struct cluster_credentials *c)
     *c = (struct cluster_credentials){ NULL, NULL, NULL };
 }
 
+enum err_code cluster_open_place(const struct store_place *place, const struct store_credentials *credentials,
+                                 struct store **out, struct err *e)
+{
+    enum err_code code = store_open(place, credentials, out, e);
+    if (code != ERR_NOT_FOUND)
+        return code;
+    const struct err none = *e;
+    return err_set(e, ERR_RETRY, "%s; is its disk mounted?", none.text);
+}
+
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
                                  struct err *e)
 {
@@ -107,7 +117,7 @@ enum err_code cluster_open_store(const struct cluster *c, const char *bucket, st
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
     const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
-    return store_open(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
+    return cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
 }
 
 /* ---- keys and state ---- */

@@ -93,6 +93,21 @@ static void its_paths_are_absolute(void **state)
     assert_string_equal(c->state.password_file, ""); /* none stays none */
 }
 
+static void a_bucket_that_is_away_is_tried_again(void **state)
+{
+    CLEANUP(freep) char *folder = path_join(*state, "store/models");
+    CLEANUP(freep) char *elsewhere = path_join(*state, "store/models.away");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct store *s = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    assert_int_equal(rename(folder, elsewhere), 0);
+    assert_int_equal(cluster_open_store(c, "models", &s, &e), ERR_RETRY);
+    assert_non_null(strstr(e.text, "mounted"));
+    assert_non_null(strstr(e.text, folder));
+}
+
 static void what_it_names_can_be_opened(void **state)
 {
     CLEANUP(cluster_freep) struct cluster *c = NULL;
@@ -404,6 +419,7 @@ int main(void)
         WITH_FOLDER(a_new_home_has_all_that_a_cluster_needs),
         WITH_FOLDER(its_paths_are_absolute),
         WITH_FOLDER(what_it_names_can_be_opened),
+        WITH_FOLDER(a_bucket_that_is_away_is_tried_again),
         WITH_FOLDER(making_it_again_changes_nothing),
         WITH_FOLDER(what_is_missing_is_made_again),
         WITH_FOLDER(no_secret_stands_in_the_configuration),
