@@ -157,13 +157,31 @@ enum err_code cluster_open_state(const struct cluster *c, struct state **out, st
 
 /* ---- the signing key ---- */
 
+/* What one key signs and another one checks would be refused much later, and far from here. */
+static enum err_code check_halves(const struct cluster *c, const struct signer *signer, struct err *e)
+{
+    uint8_t told[SIGN_PUBLIC_BYTES];
+    if (cluster_public_key(c, told, e)) {
+        if (e->code != ERR_NOT_FOUND)
+            return e->code;
+        err_clear(e);
+        return OK; /* not made yet */
+    }
+    if (memcmp(told, signer->public_key, sizeof(told)) != 0)
+        return err_set(e, ERR_CORRUPT, "the .pub.pem beside it is another key's");
+    return OK;
+}
+
 enum err_code cluster_signer(const struct cluster *c, struct signer *out, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *pem = NULL;
     CLEANUP(secret_freep) struct secret *seed = NULL;
+    CLEANUP(signer_done) struct signer s = { 0 };
     if (secret_from_file(c->signing_key, &pem, e) || sign_private_from_pem(pem, &seed, e) ||
-        signer_from_seed(seed, out, e))
+        signer_from_seed(seed, &s, e) || check_halves(c, &s, e))
         return err_wrap(e, "signing key '%s'", c->signing_key);
+    *out = s;
+    s = (struct signer){ 0 };
     return OK;
 }
 
