@@ -29,8 +29,10 @@ struct launcher_ops {
                     struct proc_id id); /* readable once it has ended; -1: none. The caller closes it */
     void (*reap)(struct launcher *l);   /* buries those of our children that have ended */
     /* SIGKILL to the supervisor, to what it launched, and to all else of its session, until nothing of it is
-     * left; ERR_IO where something still is after LAUNCHER_END_MS. Either may be {0}. */
-    enum err_code (*end)(struct launcher *l, struct proc_id supervisor, struct proc_id mpirun, struct err *e);
+     * left, nor of the job's scratch; ERR_IO where something still is after LAUNCHER_END_MS. Either may be
+     * {0}. */
+    enum err_code (*end)(struct launcher *l, const char *job, struct proc_id supervisor,
+                         struct proc_id mpirun, struct err *e);
     void (*close)(struct launcher *l);
 };
 struct launcher {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "core/cluster/scratch.h"
 #include "scheduler/leftover.h"
 
 #include <errno.h>
@@ -107,14 +108,15 @@ static bool anything_left(struct proc_id supervisor, struct proc_id mpirun)
     return leftover_kill(supervisor) > 0 || left;
 }
 
-static enum err_code local_end(struct launcher *l, struct proc_id supervisor, struct proc_id mpirun,
-                               struct err *e)
+static enum err_code local_end(struct launcher *l, const char *job, struct proc_id supervisor,
+                               struct proc_id mpirun, struct err *e)
 {
     enum { LOOK_MS = 5 };
 
     for (int64_t spent = 0; spent < LAUNCHER_END_MS; spent += LOOK_MS) {
         if (!anything_left(supervisor, mpirun)) {
             local_reap(l);
+            scratch_sweep_job(job);
             return OK;
         }
         clock_real.sleep_ms(&clock_real, LOOK_MS);

@@ -313,7 +313,7 @@ static enum err_code make_sure_dead(struct watch *w, const struct watched *row, 
                                     .start_ticks = (uint64_t)a->launcher_start };
     char lease[JOB_KEY_BYTES];
 
-    if (row->here && w->launcher->ops->end(w->launcher, row->supervisor, mpirun, e))
+    if (row->here && w->launcher->ops->end(w->launcher, row->id, row->supervisor, mpirun, e))
         return err_wrap(e, "job '%s'", row->id);
     if (!l->lease.token)
         return OK;

@@ -5,15 +5,12 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 enum { KILL_MS_MAX = 60 * 1000 };
@@ -208,66 +205,4 @@ size_t launch_signal_ranks(const struct launch *l, int signal)
     for (size_t i = 0; i < count; i++)
         proc_signal(ranks[i], signal);
     return count;
-}
-
-/* ---- scratch ---- */
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st, (void)kind, (void)where;
-    /* What cannot be removed is left; the folder's own removal fails then, which harms nobody. */
-    remove(path);
-    return 0;
-}
-
-void launch_scratch_remove(const char *path)
-{
-    enum { OPEN_FOLDERS = 16 };
-    if (path)
-        nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
-}
-
-/* The parent is open to all users: a name alone does not make it ours. */
-static void remove_if_ours(const char *path)
-{
-    struct stat st;
-    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
-        launch_scratch_remove(path);
-}
-
-static void remove_earlier(const char *parent, const char *prefix)
-{
-    struct dirent *entry;
-    DIR *d = opendir(parent);
-    if (!d)
-        return;
-    while ((entry = readdir(d)) != NULL) {
-        CLEANUP(freep) char *path = path_join(parent, entry->d_name);
-        if (text_starts(entry->d_name, prefix))
-            remove_if_ours(path);
-    }
-    closedir(d);
-}
-
-static char *make_folder(const char *parent, const char *prefix, int64_t attempt)
-{
-    CLEANUP(freep) char *path = mem_printf("%s/%s%" PRId64 "-XXXXXX", parent, prefix, attempt);
-    return mkdtemp(path) ? TAKE(path) : NULL;
-}
-
-enum err_code launch_scratch_make(const char *job, int64_t attempt, const char *fallback_dir, char **out,
-                                  struct err *e)
-{
-    /* Shared memory on disk would cost the ranks dearly; it is only the way out where there is no other. */
-    const char *parents[] = { "/dev/shm", fallback_dir };
-    CLEANUP(freep) char *prefix = mem_printf("sovrun.%u.%s.", (unsigned)geteuid(), job);
-    for (size_t i = 0; i < ARRAY_LEN(parents); i++) {
-        remove_earlier(parents[i], prefix);
-        char *path = make_folder(parents[i], prefix, attempt);
-        if (path) {
-            *out = path;
-            return OK;
-        }
-    }
-    return err_errno(e, "make a scratch folder in '%s'", fallback_dir);
 }

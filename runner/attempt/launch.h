@@ -3,9 +3,8 @@
  *
  * Secrets go to rank 0 through a pipe that becomes its standard input; arguments and environment name nothing
  * but the program and Open MPI's settings. mpirun dies with us (PR_SET_PDEATHSIG), the ranks with mpirun (the
- * trainer sees to that itself). What Open MPI leaves behind when it is killed (session folders, 4 MiB of
- * shared memory a rank) goes into a scratch folder that we remove; an earlier attempt's, whose supervisor
- * could not, is removed by the next.
+ * trainer sees to that itself). What Open MPI leaves behind when it is killed goes into a scratch folder
+ * (core/cluster/scratch.h).
  *
  * Measured on Open MPI 4.1.4: SIGTERM to mpirun gives the ranks one second, whatever they do; SIGUSR1 it
  * would forward, with a line of noise. So the ranks, its direct children on this host, are signalled one by
@@ -37,11 +36,6 @@ void launch_command_done(struct launch_command *c);
 /* The trainer: as configured, or sovrun-trainer beside our own program. ERR_NOT_FOUND where it cannot be run.
  * The caller frees. */
 enum err_code launch_find_trainer(const struct cluster_launch *config, char **out, struct err *e);
-
-/* A fresh folder of ours for this attempt, those of the job's earlier attempts removed. The caller frees. */
-enum err_code launch_scratch_make(const char *job, int64_t attempt, const char *fallback_dir, char **out,
-                                  struct err *e);
-void launch_scratch_remove(const char *path); /* NULL is fine */
 
 struct launch {
     struct proc_id mpirun; /* pid 0: not started, or waited for */

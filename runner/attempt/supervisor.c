@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "base/proc.h"
 #include "base/stop.h"
+#include "core/cluster/scratch.h"
 #include "runner/attempt/document.h"
 #include "runner/attempt/judge.h"
 #include "runner/attempt/launch.h"
@@ -51,7 +52,7 @@ struct supervisor {
 static void supervisor_done(struct supervisor *s)
 {
     launch_done(&s->launch);
-    launch_scratch_remove(s->scratch);
+    scratch_remove(s->scratch);
     output_close(s->output);
     state_watch_close(s->control);
     standing_done(&s->standing);
@@ -368,7 +369,7 @@ static enum err_code start_ranks(struct supervisor *s, struct buf *document, str
     CLEANUP(launch_command_done) struct launch_command command = { .argv = { NULL } };
     struct attempt *a = &s->standing.record;
     if (launch_find_trainer(&s->cluster->launch, &trainer, e) ||
-        launch_scratch_make(a->job, a->number, s->dir, &s->scratch, e))
+        scratch_make(a->job, a->number, s->dir, &s->scratch, e))
         return e->code;
     launch_command_make(&s->cluster->launch, a->ranks, trainer, s->scratch, getenv, geteuid() == 0, &command);
     if (launch_start(&s->launch, &command, document, e))

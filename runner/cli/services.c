@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/api/api.h"
+#include "core/cluster/scratch.h"
 #include "runner/cli/client.h"
 #include "runner/cli/service_parts.h"
 
@@ -235,6 +236,7 @@ static void stop_supervisors(const struct cluster *c, struct services_down *io)
         for (int tries = 0; tries < 100 && service_kill_session(supervisor) > 0; tries++)
             clock_real.sleep_ms(&clock_real, LOOK_MS);
     }
+    scratch_sweep_home(c->home); /* of those that were killed, now or before */
 }
 
 static bool end_listener(const char *socket, int64_t *io_killed)

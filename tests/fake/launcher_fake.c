@@ -48,13 +48,13 @@ static void fake_reap(struct launcher *l)
     (void)l;
 }
 
-static enum err_code fake_end(struct launcher *base, struct proc_id supervisor, struct proc_id mpirun,
-                              struct err *e)
+static enum err_code fake_end(struct launcher *base, const char *job, struct proc_id supervisor,
+                              struct proc_id mpirun, struct err *e)
 {
     struct launcher_fake *l = (struct launcher_fake *)base;
     struct fake_start *s = find(base, supervisor);
 
-    (void)mpirun;
+    (void)job, (void)mpirun;
     if (l->stubborn > 0) {
         l->stubborn--;
         return err_set(e, ERR_IO, "it does not end (a test says so)");

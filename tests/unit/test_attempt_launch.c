@@ -6,12 +6,10 @@
 #include "base/mem.h"
 
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- the command ---- */
 
@@ -178,68 +176,6 @@ static void ranks_are_the_children_of_mpirun(void **state)
     assert_int_equal(status, 7);
 }
 
-/* ---- scratch ---- */
-
-#define JOB "261122-scrtch"
-
-static size_t count_scratch(void)
-{
-    CLEANUP(freep) char *pattern = mem_printf("/dev/shm/sovrun.%u." JOB ".*", (unsigned)geteuid());
-    glob_t found = { .gl_pathc = 0 };
-    glob(pattern, 0, NULL, &found);
-    size_t count = found.gl_pathc;
-    globfree(&found);
-    return count;
-}
-
-static void scratch_is_private_and_goes_with_all_that_is_in_it(void **state)
-{
-    CLEANUP(freep) char *path = NULL;
-    struct stat st;
-    struct err e = ERR_INIT;
-    (void)state;
-    assert_ok(launch_scratch_make(JOB, 1, "build", &path, &e));
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0700);
-    CLEANUP(freep) char *deep = path_join(path, "a/b");
-    CLEANUP(freep) char *file = path_join(deep, "segment");
-    assert_ok(dir_make(deep, 0700, &e));
-    assert_ok(file_write(file, "x", 1, 0600, &e));
-    launch_scratch_remove(path);
-    assert_false(file_exists(path));
-}
-
-static void what_an_earlier_attempt_left_is_removed(void **state)
-{
-    CLEANUP(freep) char *first = NULL;
-    CLEANUP(freep) char *second = NULL;
-    struct err e = ERR_INIT;
-    (void)state;
-    assert_ok(launch_scratch_make(JOB, 1, "build", &first, &e));
-    assert_ok(launch_scratch_make(JOB, 2, "build", &second, &e));
-    assert_false(file_exists(first));
-    assert_int_equal(count_scratch(), 1);
-    launch_scratch_remove(second);
-    assert_int_equal(count_scratch(), 0);
-}
-
-static void a_link_in_the_scratch_is_not_followed(void **state)
-{
-    CLEANUP(freep) char *path = NULL;
-    struct err e = ERR_INIT;
-    (void)state;
-    assert_ok(dir_make("build/test-launch-kept", 0700, &e));
-    assert_ok(file_write("build/test-launch-kept/file", "x", 1, 0600, &e));
-    assert_ok(launch_scratch_make(JOB, 1, "build", &path, &e));
-    CLEANUP(freep) char *link = path_join(path, "link");
-    CLEANUP(freep) char *target = realpath("build/test-launch-kept", NULL);
-    assert_int_equal(symlink(target, link), 0);
-    launch_scratch_remove(path);
-    assert_true(file_exists("build/test-launch-kept/file"));
-    unlink("build/test-launch-kept/file");
-    rmdir("build/test-launch-kept");
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -250,9 +186,6 @@ int main(void)
         cmocka_unit_test(a_reader_that_is_gone_ends_the_feeding),
         cmocka_unit_test(a_launcher_that_is_not_there_leaves_nothing_open),
         cmocka_unit_test(ranks_are_the_children_of_mpirun),
-        cmocka_unit_test(scratch_is_private_and_goes_with_all_that_is_in_it),
-        cmocka_unit_test(what_an_earlier_attempt_left_is_removed),
-        cmocka_unit_test(a_link_in_the_scratch_is_not_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

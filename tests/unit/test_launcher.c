@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "core/cluster/scratch.h"
 #include "scheduler/leftover.h"
 #include "tests/test.h"
 
@@ -51,6 +52,8 @@ static void reads_note(void **state)
 }
 
 /* ---- processes ---- */
+
+#define JOB "261122-k3m9qz"
 
 struct world {
     char *home, *program;
@@ -100,7 +103,7 @@ static int tear_down(void **state)
 
 static void read_log(const struct world *w, struct buf *out)
 {
-    CLEANUP(freep) char *path = mem_printf("%s/attempts/261122-k3m9qz.2/supervisor.log", w->home);
+    CLEANUP(freep) char *path = mem_printf("%s/attempts/" JOB ".2/supervisor.log", w->home);
     struct err e = ERR_INIT;
 
     buf_reset(out);
@@ -113,7 +116,7 @@ static struct proc_id start(struct world *w, struct buf *log)
     struct proc_id id = { .pid = 0 };
     struct err e = ERR_INIT;
 
-    assert_ok(w->launcher->ops->start(w->launcher, "261122-k3m9qz", 2, &id, &e));
+    assert_ok(w->launcher->ops->start(w->launcher, JOB, 2, &id, &e));
     for (int i = 0; i < 2000; i++) {
         read_log(w, log);
         if (strstr(buf_text(log), "ready\n"))
@@ -142,11 +145,11 @@ static void a_supervisor_gets_its_arguments_a_log_and_a_session(void **state)
     const struct proc_id id = start(w, &log);
     char want[256];
 
-    snprintf(want, sizeof(want), "attempt --home %s 261122-k3m9qz 2\nready\n", w->home);
+    snprintf(want, sizeof(want), "attempt --home %s " JOB " 2\nready\n", w->home);
     assert_string_equal(buf_text(&log), want);
     assert_int_equal(getsid(id.pid), id.pid);
     assert_int_equal(w->launcher->ops->life(w->launcher, id), SIGHT_ALIVE);
-    assert_ok(w->launcher->ops->end(w->launcher, id, (struct proc_id){ .pid = 0 }, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, id, (struct proc_id){ .pid = 0 }, &e));
 }
 
 static void ending_one_ends_all_of_its_session(void **state)
@@ -156,9 +159,21 @@ static void ending_one_ends_all_of_its_session(void **state)
     struct err e = ERR_INIT;
     const struct proc_id id = start(w, &log);
 
-    assert_ok(w->launcher->ops->end(w->launcher, id, (struct proc_id){ .pid = 0 }, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, id, (struct proc_id){ .pid = 0 }, &e));
     assert_int_equal(w->launcher->ops->life(w->launcher, id), SIGHT_DEAD);
     assert_int_equal(leftover_kill(id), 0);
+}
+
+static void ending_one_removes_its_scratch(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(freep) char *scratch = NULL;
+    struct err e = ERR_INIT;
+
+    assert_ok(scratch_make(JOB, 2, w->home, &scratch, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, (struct proc_id){ .pid = 0 },
+                                    (struct proc_id){ .pid = 0 }, &e));
+    assert_false(file_exists(scratch));
 }
 
 static void orphans_of_a_dead_supervisor_are_found(void **state)
@@ -186,9 +201,9 @@ static void another_process_with_that_number_is_left_alone(void **state)
     assert_int_equal(leftover_kill(earlier), 0);
     assert_int_equal(w->launcher->ops->life(w->launcher, earlier), SIGHT_DEAD);
     assert_int_equal(w->launcher->ops->watch_fd(w->launcher, earlier), -1);
-    assert_ok(w->launcher->ops->end(w->launcher, earlier, (struct proc_id){ .pid = 0 }, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, earlier, (struct proc_id){ .pid = 0 }, &e));
     assert_int_equal(w->launcher->ops->life(w->launcher, id), SIGHT_ALIVE);
-    assert_ok(w->launcher->ops->end(w->launcher, id, (struct proc_id){ .pid = 0 }, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, id, (struct proc_id){ .pid = 0 }, &e));
 }
 
 static void its_end_can_be_waited_for(void **state)
@@ -204,7 +219,7 @@ static void its_end_can_be_waited_for(void **state)
     assert_int_equal(poll(&p, 1, 0), 0);
     kill(id.pid, SIGKILL);
     assert_int_equal(poll(&p, 1, 10000), 1);
-    assert_ok(w->launcher->ops->end(w->launcher, id, (struct proc_id){ .pid = 0 }, &e));
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, id, (struct proc_id){ .pid = 0 }, &e));
 }
 
 static void without_a_program_there_is_no_launcher(void **state)
@@ -225,8 +240,8 @@ static void a_program_that_cannot_start_is_an_error(void **state)
     struct err e = ERR_INIT;
 
     assert_ok(file_write(w->program, "#!/no/such/shell\n", 17, 0700, &e));
-    assert_int_equal(w->launcher->ops->start(w->launcher, "261122-k3m9qz", 1, &id, &e), ERR_NOT_FOUND);
-    assert_non_null(strstr(e.text, "launch 261122-k3m9qz.1"));
+    assert_int_equal(w->launcher->ops->start(w->launcher, JOB, 1, &id, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, "launch " JOB ".1"));
 }
 
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -236,6 +251,7 @@ int main(void)
     static struct CMUnitTest tests[7 + ARRAY_LEN(rows)] = {
         WITH(a_supervisor_gets_its_arguments_a_log_and_a_session),
         WITH(ending_one_ends_all_of_its_session),
+        WITH(ending_one_removes_its_scratch),
         WITH(orphans_of_a_dead_supervisor_are_found),
         WITH(another_process_with_that_number_is_left_alone),
         WITH(its_end_can_be_waited_for),
