@@ -234,7 +234,8 @@ static enum err_code check_room(const struct intake *in, struct err *e)
     if (state_count(in->m->state, JOB_SET_WAITING, &waiting, e))
         return e->code;
     if (waiting >= SUBMIT_WAITING_MAX)
-        return err_set(e, ERR_LIMIT, "%" PRId64 " jobs wait already", waiting);
+        return err_set(e, ERR_RETRY, "%" PRId64 " jobs wait already, which is as many as the queues take",
+                       waiting);
     return OK;
 }
 

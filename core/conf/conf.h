@@ -3,7 +3,7 @@
  *
  * One row a setting says its name, type, default, range and help, once: the reader, the range check, the
  * defaults, `sovrun config explain` and the JSON form all come from it. Unknown keys, wrong types, values out
- * of range, duplicate keys, anchors, aliases and tags are refused (ERR_USAGE; ERR_LIMIT beyond a limit) as
+ * of range, duplicate keys, anchors, aliases, tags and what is beyond a limit are refused (ERR_USAGE) as
  *
  *     job.yaml:12: train.lr: must be from 0 to 1, not '3'
  *     job.yaml:14: train.epohcs: no such setting; did you mean 'epochs'?
@@ -103,7 +103,9 @@ struct conf_doc;
 /* `file` names it in errors (copied). */
 enum err_code conf_parse(const char *file, const void *text, size_t n, struct conf_doc **out, struct err *e);
 enum err_code conf_parse_file(const char *path, struct conf_doc **out, struct err *e);
-/* The same from JSON that is parsed already, at a fraction of the cost; its errors can name no line. */
+enum err_code conf_read_file(const char *path, struct buf *out, struct err *e); /* the text alone */
+/* The same from JSON that is parsed already, at a fraction of the cost; its errors can name no line, and what
+ * is beyond a limit is ERR_LIMIT: no person wrote it. */
 enum err_code conf_from_json(const char *file, const json_t *j, struct conf_doc **out, struct err *e);
 void conf_free(struct conf_doc *doc);
 DEFINE_CLEANUP_PTR(struct conf_doc, conf_free)

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "core/conf/doc.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -112,7 +113,7 @@ static enum err_code check_node(const struct reader *r, const yaml_event_t *even
     if (check_marks(r, event, at, e))
         return e->code;
     if (++*r->node_count > CONF_NODES_MAX)
-        return FAIL(r, line, at, ERR_LIMIT, e, "more than %d names and values", CONF_NODES_MAX);
+        return FAIL(r, line, at, ERR_USAGE, e, "more than %d names and values", CONF_NODES_MAX);
     if (event->type != YAML_SCALAR_EVENT)
         return OK;
     const char *text = (const char *)event->data.scalar.value;
@@ -213,7 +214,7 @@ static enum err_code read_node(struct reader *r, yaml_event_t *event, const stru
         return OK;
     }
     if (depth >= CONF_DEPTH_MAX)
-        return FAIL(r, line, at, ERR_LIMIT, e, "nested deeper than %d", CONF_DEPTH_MAX);
+        return FAIL(r, line, at, ERR_USAGE, e, "nested deeper than %d", CONF_DEPTH_MAX);
     n->kind = event->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
     if (n->kind == NODE_MAP ? read_map(r, at, depth + 1, n, e) : read_list(r, at, depth + 1, n, e))
         return e->code;
@@ -255,7 +256,7 @@ enum err_code conf_read_value(const char *file, const struct conf_at *at, int de
 {
     struct reader r = { .file = file, .text = text, .text_bytes = n, .node_count = node_count };
     if (n > CONF_BYTES_MAX)
-        return FAIL(&r, 0, at, ERR_LIMIT, e, "larger than %d bytes", CONF_BYTES_MAX);
+        return FAIL(&r, 0, at, ERR_USAGE, e, "larger than %d bytes", CONF_BYTES_MAX);
     invariant(yaml_parser_initialize(&r.yaml)); /* fails only without memory */
     /* Stated, so that a text in UTF-16 is refused, not guessed. */
     yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
@@ -303,10 +304,20 @@ enum err_code conf_parse(const char *file, const void *text, size_t n, struct co
     return OK;
 }
 
+enum err_code conf_read_file(const char *path, struct buf *out, struct err *e)
+{
+    enum err_code code = file_read(path, out, e);
+    if (code == ERR_LIMIT)
+        return err_set(e, ERR_USAGE, "%s: larger than %d bytes", path, CONF_BYTES_MAX);
+    if (code && e->cause == EISDIR)
+        return err_set(e, ERR_USAGE, "%s: is a folder", path);
+    return code;
+}
+
 enum err_code conf_parse_file(const char *path, struct conf_doc **out, struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
-    if (file_read(path, &text, e))
+    if (conf_read_file(path, &text, e))
         return e->code;
     return conf_parse(path, text.data, text.len, out, e);
 }

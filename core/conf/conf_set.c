@@ -40,7 +40,7 @@ static enum err_code cut_path(const char *assignment, struct set_path *p, const 
         if (n == 0 || name[n] != '\0')
             return err_set(e, ERR_USAGE, "--set '%s': is no name of a setting", shown);
         if (p->depth == CONF_DEPTH_MAX)
-            return err_set(e, ERR_LIMIT, "--set '%s': nested deeper than %d", shown, CONF_DEPTH_MAX);
+            return err_set(e, ERR_USAGE, "--set '%s': nested deeper than %d", shown, CONF_DEPTH_MAX);
         p->at[p->depth] = (struct conf_at){ .up = p->depth ? &p->at[p->depth - 1] : NULL, .name = name };
         p->depth++;
     }

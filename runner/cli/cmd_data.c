@@ -81,7 +81,7 @@ static enum err_code stage_options_of(const struct stage_settings *s, struct sta
         return e->code;
     for (size_t i = 0; i < s->missing.count; i++) {
         if (i == STAGE_MISSING_MAX)
-            return err_set(e, ERR_LIMIT, "--missing may be given at most %d times", STAGE_MISSING_MAX);
+            return err_set(e, ERR_USAGE, "--missing may be given at most %d times", STAGE_MISSING_MAX);
         o.missing[o.missing_count++] = s->missing.items[i];
     }
     *out = o;

@@ -60,7 +60,7 @@ static enum err_code take_value(const struct opt *row, void *settings, const cha
     case OPT_LIST: {
         struct opt_list *list = (struct opt_list *)(void *)member;
         if (list->count == OPTION_LIST_MAX)
-            return err_set(e, ERR_LIMIT, "--%s may be given at most %d times", row->name, OPTION_LIST_MAX);
+            return err_set(e, ERR_USAGE, "--%s may be given at most %d times", row->name, OPTION_LIST_MAX);
         list->items[list->count++] = value;
         break;
     }

@@ -18,12 +18,12 @@ static const char file_scheme[] = "file://";
 static enum err_code read_spec(const char *file, struct buf *out, struct err *e)
 {
     if (strcmp(file, "-") != 0)
-        return file_read(file, out, e);
+        return conf_read_file(file, out, e);
     for (;;) { /* to the end of input, or the buffer's */
         uint8_t *room = buf_reserve(out, 4096);
         ssize_t n = room ? read(STDIN_FILENO, room, 4096) : 0;
         if (!room)
-            return buf_check(out, "standard input", e);
+            return err_set(e, ERR_USAGE, "standard input: larger than %d bytes", CONF_BYTES_MAX);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

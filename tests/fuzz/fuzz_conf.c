@@ -4,7 +4,7 @@
 
 static void check_error(const struct err *e)
 {
-    invariant(e->code == ERR_USAGE || e->code == ERR_LIMIT);
+    invariant(e->code == ERR_USAGE);
     invariant(strncmp(e->text, "f.yaml:", 7) == 0 || strncmp(e->text, "--set ", 6) == 0);
     for (const char *p = e->text; *p; p++)
         invariant((unsigned char)*p >= 0x20 && *p != 0x7F);

@@ -57,6 +57,8 @@ a group without its word|2|sovrun help model|model
 an unknown option|2|did you mean '--wait'?|submit --wiat x.yaml
 submit without a file|2|JOB.yaml is missing|submit
 submit of a file that is not there|6|there is no|submit nowhere/x.yaml
+run of a folder|2|is a folder|run configs
+run of what has no end|2|larger than|run /dev/zero
 run of a file that is not there|6|nowhere/x.yaml|run nowhere/x.yaml
 run with a URL|2|sovrun submit --wait|run configs/demo/credit-risk.yaml --url unix:/x
 show of what is no id|2|is no job's id|show nonsense
@@ -117,6 +119,8 @@ while read -r file; do
 done < <(find configs -name '*.yaml' | sort)
 sed 's/epochs/epohcs/' "$spec" >"$work/bad.yaml"
 expect "config check of a job with a slip" 2 "bad.yaml:$(grep -n epohcs "$work/bad.yaml" | cut -d: -f1): train.epohcs" config check "$work/bad.yaml"
+printf 'a: %s' "$(printf '[%.0s' $(seq 40))" >"$work/deep.yaml"
+expect "config check of what is nested too deep" 2 "nested deeper than 16" config check --kind job "$work/deep.yaml"
 expect "config check with --set" 2 "--set train.lr" config check "$spec" --set train.lr=fast
 
 # ---- up, down, up ----
