@@ -188,6 +188,22 @@ static enum err_code ask_policy(const struct intake *in, const struct dataset *d
     return decision.allowed ? OK : refuse(in, &decision, e);
 }
 
+/* Whatever the policy says of buckets. */
+static enum err_code check_ledgers_place(const struct intake *in, struct err *e)
+{
+    const char *to = in->job.spec.checkpoint.to;
+    struct policy_decision d = { .rule = "ledger" };
+    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+
+    if (store_uri_parse(to, bucket, key, e))
+        return at(in, "checkpoint.to", e);
+    if (!cluster_is_ledgers(in->m->cluster, bucket, key))
+        return OK;
+    snprintf(d.reason, sizeof(d.reason),
+             "checkpoint.to: '%.300s' is where the ledger lies: choose another place", to);
+    return refuse(in, &d, e);
+}
+
 /* What the manifest can tell is told now, not by an attempt that fails. */
 static enum err_code check_target(const struct intake *in, struct err *e)
 {
@@ -243,7 +259,8 @@ static enum err_code check_room(const struct intake *in, struct err *e)
 static enum err_code check_all(struct intake *in, struct err *e)
 {
     if (read_spec(in, e) || check_queue(in, e) || check_size(in, e) || check_room(in, e) ||
-        ask_policy(in, NULL, e) || read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_key(in, e))
+        check_ledgers_place(in, e) || ask_policy(in, NULL, e) || read_dataset(in, e) ||
+        ask_policy(in, &in->dataset, e) || check_key(in, e))
         return e->code;
     return OK;
 }

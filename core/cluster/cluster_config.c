@@ -259,6 +259,16 @@ const struct cluster_store *cluster_find_store(const struct cluster *c, const ch
     return find_store(c, c->store_count, bucket);
 }
 
+bool cluster_is_ledgers(const struct cluster *c, const char *bucket, const char *key)
+{
+    size_t n = strlen(c->ledger.prefix);
+    while (n > 0 && c->ledger.prefix[n - 1] == '/')
+        n--;
+    if (strcmp(bucket, c->ledger.bucket) != 0 || strncmp(key, c->ledger.prefix, n) != 0)
+        return false;
+    return n == 0 || key[n] == '/' || key[n] == '\0';
+}
+
 static enum err_code check_buckets(const struct checker *k, const struct cluster *c, size_t i)
 {
     const struct cluster_store *s = &c->stores[i];

@@ -106,6 +106,14 @@ static enum err_code tell_staged(struct cli *c, const char *bucket, const char *
                       format_size(r->bytes, bytes), data_class_names[o->data_class]);
 }
 
+static enum err_code check_place(const struct place *p, enum data_class data_class, struct err *e)
+{
+    if (cluster_is_ledgers(p->cluster, p->bucket, p->prefix))
+        return err_set(e, ERR_DENIED, "s3://%s/%s is where the ledger lies: choose another place", p->bucket,
+                       p->prefix);
+    return stage_check_policy(&p->cluster->policy, p->bucket, data_class, e);
+}
+
 static enum err_code stage_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
 {
     const struct stage_settings *s = settings;
@@ -116,8 +124,7 @@ static enum err_code stage_run(struct cli *c, const struct arguments *a, const v
     struct stage_options o = { .name = NULL };
     struct stage_result r = { .already = false };
 
-    if (stage_options_of(s, &o, e) || place_open(c, a->list[1], &p, e) ||
-        stage_check_policy(&p.cluster->policy, p.bucket, o.data_class, e))
+    if (stage_options_of(s, &o, e) || place_open(c, a->list[1], &p, e) || check_place(&p, o.data_class, e))
         return e->code;
     o.progress = &progress;
     enum err_code code = stage_survey(path, &o, &facts, e);

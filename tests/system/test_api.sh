@@ -127,6 +127,7 @@ check "a head that is too large is refused" 4 "$(status GET /v1/jobs -H "x-large
 check "a query that is too long: 400" 400 "$(status GET "/v1/jobs?limit=$(head -c 200 "$dir/large")")"
 check "a limit that is none: 400" 400 "$(status GET '/v1/jobs?limit=many')"
 check "a job that policy denies: 403" 403 "$(body data.train=s3://elsewhere/set | status POST /v1/jobs -d @-)"
+check "checkpoints where the ledger lies: 403" 403 "$(body checkpoint.to=s3://evidence/ledger/x | status POST /v1/jobs -d @-)"
 
 # ---- a job's life ----
 id=$(body | ask POST /v1/jobs -d @- | pick "d['job']['id']")

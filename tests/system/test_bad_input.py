@@ -50,6 +50,8 @@ def bad_specs(c):
     refused(c, "more ranks than the cluster has slots", c.run("submit", SPEC, "--set", "resources.ranks=64", "--set", "train.leaves=64"), 2,
             "64")
     refused(c, "a key that is not there", c.run("submit", SPEC, "--set", "checkpoint.key=nokey"), 2, "checkpoint.key", "nokey")
+    refused(c, "checkpoints among the ledger's objects", c.run("submit", SPEC, "--set", "checkpoint.to=s3://evidence/ledger/head"), 3, "ledger")
+    refused(c, "data among the ledger's objects", c.run("data", "stage", CSV, "s3://evidence/ledger/segment"), 3, "ledger")
     refused(c, "a bucket that is not the cluster's", c.run("submit", SPEC, "--set", "checkpoint.to=s3://elsewhere/x"), 3, "elsewhere")
 
 

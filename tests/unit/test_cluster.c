@@ -209,6 +209,31 @@ static void a_lost_signing_key_is_not_replaced(void **state)
     assert_int_equal(cluster_signer(c, &signer, &e), ERR_CORRUPT);
 }
 
+static void the_ledgers_place_is_known(void **state)
+{
+    static const struct {
+        const char *prefix, *bucket, *key;
+        bool want;
+    } rows[] = {
+        { "ledger", "evidence", "ledger", true },
+        { "ledger", "evidence", "ledger/head", true },
+        { "ledger", "evidence", "ledger-of-mine", false },
+        { "ledger", "evidence", "other", false },
+        { "ledger", "models", "ledger", false },
+        { "ledger/", "evidence", "ledger", true },
+        { "", "evidence", "anything", true },
+        { "a/b", "evidence", "a", false },
+    };
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        snprintf(c->ledger.prefix, sizeof(c->ledger.prefix), "%s", rows[i].prefix);
+        assert_int_equal(cluster_is_ledgers(c, rows[i].bucket, rows[i].key), rows[i].want);
+    }
+}
+
 static void no_secret_stands_in_the_configuration(void **state)
 {
     CLEANUP(buf_done) struct buf config = BUF_INIT(65536);
@@ -446,6 +471,7 @@ int main(void)
         WITH_FOLDER(making_it_again_changes_nothing),
         WITH_FOLDER(what_is_missing_is_made_again),
         WITH_FOLDER(a_lost_signing_key_is_not_replaced),
+        WITH_FOLDER(the_ledgers_place_is_known),
         WITH_FOLDER(no_secret_stands_in_the_configuration),
         WITH_FOLDER(a_home_too_long_for_sockets_is_refused_with_what_to_do),
         WITH_FOLDER(the_longest_home_that_fits_is_taken),
