@@ -2,10 +2,10 @@
  * pulse.h - rank 0's line to the state: progress, checkpoints, results, and events for the ledger, all
  * under the attempt's token.
  *
- * Progress is written at most twice a second, besides each change of phase, and may be lost. Events and results may not: they wait in
- * order until the state takes them. With the state away training goes on; what waits is sent when it is
- * back, and pulse_flush() insists at the end. A refusal (ERR_DENIED) means that another attempt has the
- * lease: this one must end.
+ * Progress is written at most twice a second, besides each change of phase, and may be lost. Events and
+ * results may not: they wait in order until the state takes them. With the state away training goes on;
+ * what waits is sent when it is back, and pulse_flush() insists at the end. A refusal (ERR_DENIED) means
+ * that another attempt has the lease: this one must end.
  *
  * No event is told twice. A commit without an answer may have been applied: so each event's commit also
  * counts the job's events up, from the number and the version that were read (value events/JOB). What was
