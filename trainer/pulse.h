@@ -41,6 +41,9 @@ enum err_code pulse_progress(struct pulse_line *l, const struct pulse *p, bool n
 enum err_code pulse_event(struct pulse_line *l, const char *event, json_t *data, const char *put_name,
                           const char *put_text, struct err *e);
 
+/* Nothing waits: so the state took the last event, and the job was ours then. */
+bool pulse_all_told(const struct pulse_line *l);
+
 /* Until everything is sent, at most within_ms: ERR_RETRY when the state stayed away, ERR_CANCELED when we
  * were asked to stop meanwhile. */
 enum err_code pulse_flush(struct pulse_line *l, int64_t within_ms, struct err *e);
