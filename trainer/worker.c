@@ -473,7 +473,7 @@ static enum err_code train(struct worker *w, int64_t from, struct err *e)
         w->pulse.epoch = (step - 1) / loader_steps_per_epoch(w->loader) + 1;
         w->pulse.loss = r.loss;
         w->pulse.records_per_second = 1000.0 * (double)records / (double)MAX(clock_mono_ms() - began, 1);
-        progress(w, "train", step == from + 1); /* that it trains is news; how far it has come can wait */
+        progress(w, "train", step == from + 1); /* that it trains is told at once */
         if (after_votes(w, step, &r, e))
             return e->code;
         if (step % rule->every_steps == 0 && step < w->pulse.steps && save(w, step, e))
