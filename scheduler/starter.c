@@ -231,7 +231,7 @@ static void put_off(struct starter *s, struct starting *row, const char *why)
         log_debug("job.put_off", "job=%s %s", row->id, e.text); /* `why` will say less; no more */
 }
 
-/* This job can never be started: its dataset has changed, or its bucket is gone. */
+/* This job can never be started: its dataset has changed, or is gone. */
 static enum err_code give_up(struct starter *s, struct starting *row, const char *why, struct err *e)
 {
     const struct move mv = {

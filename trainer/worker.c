@@ -97,8 +97,8 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     struct store_credentials for_data = { data->access_key, data->secret_key, data->session_token };
     struct store_credentials for_models = { models->access_key, models->secret_key, models->session_token };
 
-    if (store_open(&d->data.place, &for_data, &w->data, e) ||
-        store_open(&d->models.place, &for_models, &w->models, e) ||
+    if (cluster_open_place(&d->data.place, &for_data, &w->data, e) ||
+        cluster_open_place(&d->models.place, &for_models, &w->models, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;

@@ -117,8 +117,11 @@ void cluster_credentials_done(struct cluster_credentials *c);
 enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
                                   struct cluster_credentials *out, struct err *e);
 
+/* A bucket that is configured and not there is away, as a disk that is not mounted: ERR_RETRY. */
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
                                  struct err *e);
+enum err_code cluster_open_place(const struct store_place *place, const struct store_credentials *credentials,
+                                 struct store **out, struct err *e);
 enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e);
 enum err_code cluster_open_state(const struct cluster *c, struct state **out, struct err *e);
 void cluster_state_config(const struct cluster *c,

@@ -118,16 +118,29 @@ static enum err_code make_private_key(const struct cluster *c, struct err *e)
     return create(c->signing_key, pem.data, pem.len, 0600, e);
 }
 
+/* A new key could sign nothing that goes on with what the old one signed. */
+static enum err_code check_signing_key(const struct cluster *c, const char *public_path, struct err *e)
+{
+    CLEANUP(signer_done) struct signer signer = { 0 };
+    if (!file_exists(c->signing_key))
+        return err_set(e, ERR_NOT_FOUND,
+                       "the signing key '%s' is gone, and '%s' is still there: put the key back. Without it "
+                       "nothing can go "
+                       "on with this cluster's ledger and checkpoints",
+                       c->signing_key, public_path);
+    return cluster_signer(c, &signer, e);
+}
+
 static enum err_code make_signing_key(const struct cluster *c, struct err *e)
 {
     CLEANUP(freep) char *path = cluster_public_key_path(c);
     CLEANUP(signer_done) struct signer signer = { 0 };
     CLEANUP(buf_done) struct buf pem = BUF_INIT(PEM_BYTES_MAX);
-    if (make_private_key(c, e))
-        return e->code;
+    /* The public half first: the private one is made before it. */
     if (file_exists(path))
-        return OK;
-    if (cluster_signer(c, &signer, e) || sign_public_pem(signer.public_key, &pem, e))
+        return check_signing_key(c, path, e);
+    if (make_private_key(c, e) || cluster_signer(c, &signer, e) ||
+        sign_public_pem(signer.public_key, &pem, e))
         return e->code;
     return create(path, pem.data, pem.len, 0644, e);
 }

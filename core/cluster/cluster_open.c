@@ -99,6 +99,16 @@ void cluster_credentials_done(struct cluster_credentials *c)
     *c = (struct cluster_credentials){ NULL, NULL, NULL };
 }
 
+enum err_code cluster_open_place(const struct store_place *place, const struct store_credentials *credentials,
+                                 struct store **out, struct err *e)
+{
+    enum err_code code = store_open(place, credentials, out, e);
+    if (code != ERR_NOT_FOUND)
+        return code;
+    const struct err none = *e;
+    return err_set(e, ERR_RETRY, "%s; is its disk mounted?", none.text);
+}
+
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
                                  struct err *e)
 {
@@ -107,7 +117,7 @@ enum err_code cluster_open_store(const struct cluster *c, const char *bucket, st
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
     const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
-    return store_open(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
+    return cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
 }
 
 /* ---- keys and state ---- */
@@ -147,13 +157,31 @@ enum err_code cluster_open_state(const struct cluster *c, struct state **out, st
 
 /* ---- the signing key ---- */
 
+/* What one key signs and another one checks would be refused much later, and far from here. */
+static enum err_code check_halves(const struct cluster *c, const struct signer *signer, struct err *e)
+{
+    uint8_t told[SIGN_PUBLIC_BYTES];
+    if (cluster_public_key(c, told, e)) {
+        if (e->code != ERR_NOT_FOUND)
+            return e->code;
+        err_clear(e);
+        return OK; /* not made yet */
+    }
+    if (memcmp(told, signer->public_key, sizeof(told)) != 0)
+        return err_set(e, ERR_CORRUPT, "the .pub.pem beside it is another key's");
+    return OK;
+}
+
 enum err_code cluster_signer(const struct cluster *c, struct signer *out, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *pem = NULL;
     CLEANUP(secret_freep) struct secret *seed = NULL;
+    CLEANUP(signer_done) struct signer s = { 0 };
     if (secret_from_file(c->signing_key, &pem, e) || sign_private_from_pem(pem, &seed, e) ||
-        signer_from_seed(seed, out, e))
+        signer_from_seed(seed, &s, e) || check_halves(c, &s, e))
         return err_wrap(e, "signing key '%s'", c->signing_key);
+    *out = s;
+    s = (struct signer){ 0 };
     return OK;
 }
 

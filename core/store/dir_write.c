@@ -72,11 +72,13 @@ enum err_code dir_temp_move(struct dir_temp *t, const char *target, struct err *
         }
         if (errno != ENOENT)
             return err_errno(e, "rename to '%s'", target);
+        /* The whole bucket went away: folders made now would stand where it comes back. */
+        if (!file_exists(t->path))
+            return err_set(e, ERR_RETRY, "rename to '%s': the new file '%s' has vanished", target, t->path);
         if (dir_make(folder, 0700, e) && e->code != ERR_NOT_FOUND)
             return e->code;
     }
-    return err_set(e, ERR_RETRY, "rename to '%s': its folder or the new file vanishes again and again",
-                   target);
+    return err_set(e, ERR_RETRY, "rename to '%s': its folder vanishes again and again", target);
 }
 
 enum err_code dir_sync_up(const char *path, const char *top, struct err *e)

@@ -11,7 +11,7 @@
  *  3. A version whose lock has not ended can be neither deleted nor overwritten, nor its retention be shortened:
  *     ERR_DENIED. GOVERNANCE is treated like COMPLIANCE: nothing here bypasses it. Extending is allowed.
  *  4. A lock asked for is read back before put returns; a store that dropped it fails the put (ERR_DENIED).
- *  5. A failing list is an error, never an empty list.
+ *  5. A failing list is an error, never an empty list. A store that is away is ERR_RETRY, never "not found".
  *
  * Keys are 1 to 1024 bytes of UTF-8 with no control characters; no empty, "." or ".." path segment, no leading
  * slash (ERR_USAGE). Threads: one handle, one thread; open one for each.

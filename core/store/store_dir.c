@@ -39,6 +39,16 @@ static enum err_code read_bucket(const char *bucket_dir, struct dir_bucket *out,
     return OK;
 }
 
+/* A disk that is not mounted looks like an empty one: then nothing was found because the bucket itself is
+ * away, and the next try may find it. `code` is what a call came to. */
+static enum err_code unless_away(const struct store_dir *d, enum err_code code, struct err *e)
+{
+    CLEANUP(freep) char *path = bucket_file(d->bucket_dir);
+    if ((code != OK && code != ERR_NOT_FOUND) || file_exists(path))
+        return code;
+    return err_set(e, ERR_RETRY, "the bucket's folder '%s' is away; is its disk mounted?", d->bucket_dir);
+}
+
 /* The folder of a key's versions. The caller frees. */
 static enum err_code versions_folder(const struct store_dir *d, const char *key, char **out, struct err *e)
 {
@@ -104,10 +114,9 @@ static enum err_code place_version(const struct store_dir *d, const char *folder
     return dir_sync_up(path, d->objects, e);
 }
 
-static enum err_code dir_put(struct store *s, const char *key, const void *data, size_t n,
-                             const struct store_put_options *options, struct store_info *out, struct err *e)
+static enum err_code put(const struct store_dir *d, const char *key, const void *data, size_t n,
+                         const struct store_put_options *options, struct store_info *out, struct err *e)
 {
-    const struct store_dir *d = (const struct store_dir *)s;
     CLEANUP(freep) char *folder = NULL;
     char before[DIR_VERSION_BYTES], version[DIR_VERSION_BYTES];
     struct store_lock got;
@@ -129,6 +138,14 @@ static enum err_code dir_put(struct store *s, const char *key, const void *data,
     return OK;
 }
 
+static enum err_code dir_put(struct store *s, const char *key, const void *data, size_t n,
+                             const struct store_put_options *options, struct store_info *out, struct err *e)
+{
+    const struct store_dir *d = (const struct store_dir *)s;
+    enum err_code code = put(d, key, data, n, options, out, e);
+    return code ? unless_away(d, code, e) : OK;
+}
+
 /* ---- head and get ---- */
 
 /* An open file of one version: it stays readable when the version is deleted meanwhile. */
@@ -137,7 +154,10 @@ struct opened {
     uint64_t bytes;
     char version[DIR_VERSION_BYTES];
 };
-#define OPENED_INIT { .fd = -1 }
+#define OPENED_INIT                                                                                          \
+    {                                                                                                        \
+        .fd = -1                                                                                             \
+    }
 
 static void opened_done(struct opened *o)
 {
@@ -206,8 +226,11 @@ static enum err_code open_object(const struct store_dir *d, const char *key, con
 static enum err_code dir_head(struct store *s, const char *key, const char *version, struct store_info *out,
                               struct err *e)
 {
+    const struct store_dir *d = (const struct store_dir *)s;
     CLEANUP(opened_done) struct opened file = OPENED_INIT;
-    return open_object((const struct store_dir *)s, key, version, &file, out, e);
+    if (open_object(d, key, version, &file, out, e))
+        return unless_away(d, e->code, e);
+    return OK;
 }
 
 static enum err_code read_range(int fd, uint64_t offset, uint64_t length, struct buf *body, struct err *e)
@@ -233,9 +256,10 @@ static enum err_code read_range(int fd, uint64_t offset, uint64_t length, struct
 static enum err_code dir_get(struct store *s, const char *key, const char *version, uint64_t offset,
                              uint64_t length, struct buf *body, struct store_info *out, struct err *e)
 {
+    const struct store_dir *d = (const struct store_dir *)s;
     CLEANUP(opened_done) struct opened file = OPENED_INIT;
-    if (open_object((const struct store_dir *)s, key, version, &file, out, e))
-        return e->code;
+    if (open_object(d, key, version, &file, out, e))
+        return unless_away(d, e->code, e);
     if (offset >= file.bytes || length == 0)
         return OK;
     return read_range(file.fd, offset, MIN(length, file.bytes - offset), body, e);
@@ -307,18 +331,20 @@ static enum err_code list_all(void *context, const char *key, const char *folder
 static enum err_code dir_list(struct store *s, const char *prefix, const char *after, store_each_fn *each,
                               void *context, struct err *e)
 {
+    const struct store_dir *d = (const struct store_dir *)s;
     struct dir_listing l = { .after_key = after, .after_version = "", .each = each, .context = context };
-    return dir_walk(((const struct store_dir *)s)->objects, prefix, after, list_latest, &l, e);
+    return unless_away(d, dir_walk(d->objects, prefix, after, list_latest, &l, e), e);
 }
 
 static enum err_code dir_list_versions(struct store *s, const char *prefix, const char *after_key,
                                        const char *after_version, store_each_fn *each, void *context,
                                        struct err *e)
 {
+    const struct store_dir *d = (const struct store_dir *)s;
     struct dir_listing l = {
         .after_key = after_key, .after_version = after_version, .each = each, .context = context
     };
-    return dir_walk(((const struct store_dir *)s)->objects, prefix, after_key, list_all, &l, e);
+    return unless_away(d, dir_walk(d->objects, prefix, after_key, list_all, &l, e), e);
 }
 
 /* ---- delete and lock ---- */
@@ -377,14 +403,15 @@ static enum err_code dir_remove(struct store *s, const char *key, const char *ve
     if (versions_folder(d, key, &folder, e))
         return e->code;
     if (!version)
-        return add_marker(d, folder, e);
-    return dir_version_valid(version, strlen(version)) ? remove_version(d, folder, version, e) : OK;
+        return unless_away(d, add_marker(d, folder, e), e);
+    if (!dir_version_valid(version, strlen(version)))
+        return OK;
+    return unless_away(d, remove_version(d, folder, version, e), e);
 }
 
-static enum err_code dir_set_lock(struct store *s, const char *key, const char *version,
-                                  const struct store_lock *lock, struct err *e)
+static enum err_code set_lock(const struct store_dir *d, const char *key, const char *version,
+                              const struct store_lock *lock, struct err *e)
 {
-    const struct store_dir *d = (const struct store_dir *)s;
     CLEANUP(fd_closep) int held = -1;
     CLEANUP(opened_done) struct opened file = OPENED_INIT;
     CLEANUP(freep) char *folder = NULL;
@@ -402,6 +429,14 @@ static enum err_code dir_set_lock(struct store *s, const char *key, const char *
     return store_lock_was_kept(lock, &got, e);
 }
 
+static enum err_code dir_set_lock(struct store *s, const char *key, const char *version,
+                                  const struct store_lock *lock, struct err *e)
+{
+    const struct store_dir *d = (const struct store_dir *)s;
+    enum err_code code = set_lock(d, key, version, lock, e);
+    return code ? unless_away(d, code, e) : OK;
+}
+
 /* ---- the bucket ---- */
 
 static enum err_code dir_facts(struct store *s, struct store_facts *out, struct err *e)
@@ -409,7 +444,7 @@ static enum err_code dir_facts(struct store *s, struct store_facts *out, struct 
     const struct store_dir *d = (const struct store_dir *)s;
     struct dir_bucket now;
     if (read_bucket(d->bucket_dir, &now, e))
-        return e->code;
+        return unless_away(d, e->code, e);
     *out =
         (struct store_facts){ .versioned = true, .lockable = now.lockable, .default_lock = now.default_lock };
     memcpy(out->location, now.location, sizeof(out->location));

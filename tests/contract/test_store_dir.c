@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "core/store/store_ops.h"
 #include "tests/fake/store_world.h"
 
 #include <dirent.h>
@@ -400,6 +401,51 @@ static void a_full_disk_is_told_with_its_path(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static enum err_code see_nothing(void *context, const struct store_info *info, struct err *e)
+{
+    (void)context, (void)info, (void)e;
+    return OK;
+}
+
+/* An unmounted disk looks like an empty one: nothing may be taken for gone that is only away. */
+static void a_bucket_whose_folder_is_away_is_tried_again(void **state)
+{
+    (void)state;
+    const struct store_lock lock = lock_for(STORE_LOCK_GOVERNANCE, 60000);
+    const char *key = world_key(&w, "x");
+    CLEANUP(store_closep) struct store *bare = NULL; /* without the retries, which would only wait */
+    CLEANUP(buf_done) struct buf body = BUF_INIT(100);
+    CLEANUP(freep) char *folder = path_join(w.place.root, w.place.bucket);
+    CLEANUP(freep) char *elsewhere = mem_printf("%s.away", folder);
+    struct store_info info;
+    struct store_facts facts;
+    struct err e = ERR_INIT;
+
+    world_put(&w, "x", "kept");
+    assert_ok(store_dir_backend.open(&w.place, NULL, &bare, &e));
+    assert_int_equal(rename(folder, elsewhere), 0);
+    enum err_code put = store_put(bare, key, "new", 3, NULL, NULL, &e);
+    enum err_code get = store_get(bare, key, NULL, 0, UINT64_MAX, &body, &info, &e);
+    enum err_code head = store_head(bare, key, NULL, &info, &e);
+    enum err_code list = store_list(bare, "", NULL, see_nothing, NULL, &e);
+    enum err_code versions = store_list_versions(bare, "", see_nothing, NULL, &e);
+    enum err_code hide = store_delete(bare, key, NULL, &e);
+    enum err_code locked = store_set_lock(bare, key, "0000000000000000-000000000000", &lock, &e);
+    enum err_code told = store_facts(bare, &facts, &e);
+    bool made_anew = file_exists(folder);
+    assert_int_equal(rename(elsewhere, folder), 0);
+    assert_int_equal(put, ERR_RETRY);
+    assert_int_equal(get, ERR_RETRY);
+    assert_int_equal(head, ERR_RETRY);
+    assert_int_equal(list, ERR_RETRY);
+    assert_int_equal(versions, ERR_RETRY);
+    assert_int_equal(hide, ERR_RETRY);
+    assert_int_equal(locked, ERR_RETRY);
+    assert_int_equal(told, ERR_RETRY);
+    assert_false(made_anew);
+    assert_string_equal(world_text(&w, "x", NULL), "kept");
+}
+
 #define ROW(f) cmocka_unit_test_setup_teardown(f, row_begins, row_ends)
 
 int main(void)
@@ -417,6 +463,7 @@ int main(void)
         ROW(a_newer_put_is_the_latest_whatever_the_clock_says),
         ROW(the_bucket_lock_is_not_waited_for_without_end),
         ROW(a_full_disk_is_told_with_its_path),
+        ROW(a_bucket_whose_folder_is_away_is_tried_again),
     };
     return cmocka_run_group_tests_name("store dir", tests, open_world, close_world);
 }

@@ -93,6 +93,21 @@ static void its_paths_are_absolute(void **state)
     assert_string_equal(c->state.password_file, ""); /* none stays none */
 }
 
+static void a_bucket_that_is_away_is_tried_again(void **state)
+{
+    CLEANUP(freep) char *folder = path_join(*state, "store/models");
+    CLEANUP(freep) char *elsewhere = path_join(*state, "store/models.away");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct store *s = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    assert_int_equal(rename(folder, elsewhere), 0);
+    assert_int_equal(cluster_open_store(c, "models", &s, &e), ERR_RETRY);
+    assert_non_null(strstr(e.text, "mounted"));
+    assert_non_null(strstr(e.text, folder));
+}
+
 static void what_it_names_can_be_opened(void **state)
 {
     CLEANUP(cluster_freep) struct cluster *c = NULL;
@@ -169,6 +184,29 @@ static void what_is_missing_is_made_again(void **state)
     assert_ok(cluster_signer(c, &signer, &e));
     assert_ok(cluster_public_key(c, read_back, &e));
     assert_memory_equal(read_back, signer.public_key, SIGN_PUBLIC_BYTES);
+}
+
+static void a_lost_signing_key_is_not_replaced(void **state)
+{
+    CLEANUP(freep) char *key = path_join(*state, "keys/signing.pem");
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    CLEANUP(signer_done) struct signer signer = { 0 };
+    CLEANUP(secret_freep) struct secret *seed = secret_random(SIGN_PUBLIC_BYTES);
+    CLEANUP(buf_done) struct buf pem = BUF_INIT(4096);
+    struct err e = ERR_INIT;
+    assert_ok(cluster_init_home(*state, &e));
+    assert_ok(file_remove(key, &e));
+    assert_int_equal(cluster_init_home(*state, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, key));
+    assert_false(file_exists(key));
+    err_clear(&e);
+    assert_ok(sign_private_pem(seed, &pem, &e));
+    assert_ok(file_write(key, pem.data, pem.len, 0600, &e));
+    assert_int_equal(cluster_init_home(*state, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.text, "another key's"));
+    err_clear(&e);
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    assert_int_equal(cluster_signer(c, &signer, &e), ERR_CORRUPT);
 }
 
 static void no_secret_stands_in_the_configuration(void **state)
@@ -404,8 +442,10 @@ int main(void)
         WITH_FOLDER(a_new_home_has_all_that_a_cluster_needs),
         WITH_FOLDER(its_paths_are_absolute),
         WITH_FOLDER(what_it_names_can_be_opened),
+        WITH_FOLDER(a_bucket_that_is_away_is_tried_again),
         WITH_FOLDER(making_it_again_changes_nothing),
         WITH_FOLDER(what_is_missing_is_made_again),
+        WITH_FOLDER(a_lost_signing_key_is_not_replaced),
         WITH_FOLDER(no_secret_stands_in_the_configuration),
         WITH_FOLDER(a_home_too_long_for_sockets_is_refused_with_what_to_do),
         WITH_FOLDER(the_longest_home_that_fits_is_taken),
