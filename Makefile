@@ -41,9 +41,8 @@ TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels
 TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
-BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all help found deps deps-test build tests test bench demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-reduce bench-submit demo asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -91,8 +90,17 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: $(BENCHES) ## measure, each beside its peer in the same run
-	@for bench in $(BENCHES); do echo "$$bench"; $$bench || exit 1; done
+bench: bench-seal bench-reduce bench-submit ## measure, each beside its peer in the same run
+
+bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
+	@$<
+
+bench-reduce: $(B)/bench/bench_reduce ## the exact sum beside MPI_Allreduce, 2 ranks
+	@OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -np 2 --oversubscribe --bind-to none \
+		--mca pml ob1 --mca btl self,vader $<
+
+bench-submit: build $(B)/bench/mpi_init ## a job's start, idleness, submissions, a long queue, training
+	@B=$(B) $(PYTHON) bench/bench_submit.py
 
 tests: build $(TESTS) ## build the tests
 

@@ -156,9 +156,16 @@ static void trust_signer(const struct signer *signer, struct artifact_trust *out
     memcpy(out->public_key[0], signer->public_key, SIGN_PUBLIC_BYTES);
 }
 
-/* Rank 0's search: the first manifest behind `skip` that can be read and belongs here. */
-static enum err_code search(const struct checkpoint_place *p, size_t skip, char out_key[STORE_KEY_BYTES],
-                            size_t *out_at, checkpoint_rejected_fn *rejected, void *context, struct err *e)
+/* What rank 0's search came to. */
+struct search {
+    char key[STORE_KEY_BYTES]; /* "": none */
+    size_t rejected;
+};
+
+/* By name and not by place in the list: another attempt that still ends may add to it. Names of one job
+ * differ in their order of time alone. */
+static enum err_code search(const struct checkpoint_place *p, const char *before, struct search *out,
+                            checkpoint_rejected_fn *rejected, void *context, struct err *e)
 {
     CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
     struct artifact_trust trust;
@@ -168,38 +175,35 @@ static enum err_code search(const struct checkpoint_place *p, size_t skip, char 
     if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count,
                       e))
         return e->code;
-    for (size_t i = skip; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         CLEANUP(artifact_done) struct artifact a = { 0 };
+        if (before[0] && strcmp(keys[i], before) >= 0)
+            continue;
         if (artifact_load(p->store, keys[i], &trust, &a, e) == OK && belongs_here(p, &a, e) == OK) {
-            memcpy(out_key, keys[i], STORE_KEY_BYTES);
-            *out_at = i;
+            memcpy(out->key, keys[i], STORE_KEY_BYTES);
             return OK;
         }
         if (e->code != ERR_CORRUPT && e->code != ERR_NOT_FOUND)
             return e->code; /* the store is away: that is no reason to start from scratch */
         rejected(context, keys[i], e->text);
+        out->rejected++;
         err_clear(e);
     }
-    out_key[0] = '\0';
-    *out_at = count;
     return OK;
 }
 
-enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip,
-                              bool *out_found, struct artifact *out, size_t *out_skipped,
+enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, const char *before,
+                              bool *out_found, struct artifact *out, size_t *io_passed_over,
                               checkpoint_rejected_fn *rejected, void *context, struct err *e)
 {
-    struct {
-        char key[STORE_KEY_BYTES];
-        size_t at;
-    } found = { .key = "" };
+    struct search found = { .key = "" };
     struct artifact_trust trust;
+    struct artifact a = { 0 };
 
     if (comm->rank == 0)
-        IGNORE(search(p, skip, found.key, &found.at, rejected, context, e));
+        IGNORE(search(p, before, &found, rejected, context, e));
     if (comm_agree(comm, e) || comm_broadcast(comm, &found, sizeof(found), 0, e))
         return err_wrap(e, "looking for checkpoints");
-    struct artifact a = { 0 };
     if (found.key[0]) {
         trust_signer(p->signer, &trust);
         IGNORE(artifact_load(p->store, found.key, &trust, &a, e));
@@ -210,7 +214,7 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
     }
     *out = a;
     *out_found = found.key[0] != '\0';
-    *out_skipped = found.at;
+    *io_passed_over += found.rejected;
     return OK;
 }
 

@@ -38,11 +38,11 @@ enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *com
 /* Called on rank 0 for each checkpoint that was passed over, with the reason. */
 typedef void checkpoint_rejected_fn(void *context, const char *manifest_key, const char *why);
 
-/* The newest manifest that is signed by us and belongs to this job and dataset: before the model is made,
- * since `meta` says how. *out_found false: there is none. `skip`: manifests already tried. The artifact is
- * the same on every rank. */
-enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, size_t skip,
-                              bool *out_found, struct artifact *out, size_t *out_skipped,
+/* The newest manifest older than the one at `before` ("": the newest of all) that is signed by us and belongs
+ * to this job and dataset: before the model is made, since `meta` says how. *out_found false: there is none.
+ * *io_passed_over grows by those that were rejected on the way. The artifact is the same on every rank. */
+enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *comm, const char *before,
+                              bool *out_found, struct artifact *out, size_t *io_passed_over,
                               checkpoint_rejected_fn *rejected, void *context, struct err *e);
 /* Its parts into `step`. ERR_CORRUPT: pass it over and look for the one before; the state of `step` is then
  * unspecified. A part or its key that is gone counts as that. */

@@ -256,6 +256,11 @@ enum err_code pulse_event(struct pulse_line *l, const char *event, json_t *data,
     return OK;
 }
 
+bool pulse_all_told(const struct pulse_line *l)
+{
+    return l->waiting_count == 0 && !l->fenced;
+}
+
 enum err_code pulse_flush(struct pulse_line *l, int64_t within_ms, struct err *e)
 {
     int64_t until = now_ms(l) + within_ms;

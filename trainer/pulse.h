@@ -2,10 +2,10 @@
  * pulse.h - rank 0's line to the state: progress, checkpoints, results, and events for the ledger, all
  * under the attempt's token.
  *
- * Progress is written at most twice a second, besides each change of phase, and may be lost. Events and results may not: they wait in
- * order until the state takes them. With the state away training goes on; what waits is sent when it is
- * back, and pulse_flush() insists at the end. A refusal (ERR_DENIED) means that another attempt has the
- * lease: this one must end.
+ * Progress is written at most twice a second, besides each change of phase, and may be lost. Events and
+ * results may not: they wait in order until the state takes them. With the state away training goes on;
+ * what waits is sent when it is back, and pulse_flush() insists at the end. A refusal (ERR_DENIED) means
+ * that another attempt has the lease: this one must end.
  *
  * No event is told twice. A commit without an answer may have been applied: so each event's commit also
  * counts the job's events up, from the number and the version that were read (value events/JOB). What was
@@ -40,6 +40,9 @@ enum err_code pulse_progress(struct pulse_line *l, const struct pulse *p, bool n
  * ERR_LIMIT: it is no event; nothing waits then. */
 enum err_code pulse_event(struct pulse_line *l, const char *event, json_t *data, const char *put_name,
                           const char *put_text, struct err *e);
+
+/* Nothing waits: so the state took the last event, and the job was ours then. */
+bool pulse_all_told(const struct pulse_line *l);
 
 /* Until everything is sent, at most within_ms: ERR_RETRY when the state stayed away, ERR_CANCELED when we
  * were asked to stop meanwhile. */

@@ -284,20 +284,22 @@ static enum err_code try_restore(struct worker *w, const struct artifact *a, str
 /* From the newest checkpoint that verifies whole; *out_step 0 where there is none. */
 static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
 {
-    size_t skip = 0;
+    char before[STORE_KEY_BYTES] = "";
+    size_t passed_over = 0;
+
     for (;;) {
         CLEANUP(artifact_done) struct artifact a = { 0 };
         bool found;
-        if (checkpoint_find(&w->place, w->comm, skip, &found, &a, &skip, report_rejected, w, e))
+        if (checkpoint_find(&w->place, w->comm, before, &found, &a, &passed_over, report_rejected, w, e))
             return e->code;
         *out_step = 0;
         /* To start anew behind the user's back would throw work away, and hide what happened to it. */
-        if (!found && skip > 0)
+        if (!found && passed_over > 0)
             return err_set(
                 e, ERR_CORRUPT,
                 "none of the job's %zu checkpoints can be used: they were changed, or their key is "
                 "another; submit the job again to start from the beginning",
-                skip);
+                passed_over);
         if (!found)
             return OK;
         if (try_restore(w, &a, e) == OK) {
@@ -314,7 +316,8 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
             report_rejected(w, a.manifest_key, e->text);
         err_clear(e);
         close_model(w);
-        skip++;
+        passed_over++;
+        memcpy(before, a.manifest_key, sizeof(before));
     }
 }
 
@@ -351,9 +354,12 @@ static json_t *describe_state(const struct worker *w)
                      "steps", (json_int_t)w->pulse.steps, "loss", loss, "dataset_content", content);
 }
 
-/* What killed attempts left is looked for once. */
+/* Only when the state has just said that the job is ours: what another attempt is about to restore must not
+ * go. What killed attempts left is looked for once. */
 static void tidy_up(struct worker *w, const char *saved_key)
 {
+    if (!pulse_all_told(w->line))
+        return;
     checkpoint_prune(&w->place, saved_key, w->doc->spec.checkpoint.keep);
     if (w->swept)
         return;
@@ -467,7 +473,7 @@ static enum err_code train(struct worker *w, int64_t from, struct err *e)
         w->pulse.epoch = (step - 1) / loader_steps_per_epoch(w->loader) + 1;
         w->pulse.loss = r.loss;
         w->pulse.records_per_second = 1000.0 * (double)records / (double)MAX(clock_mono_ms() - began, 1);
-        progress(w, "train", step == from + 1); /* that it trains is news; how far it has come can wait */
+        progress(w, "train", step == from + 1); /* that it trains is told at once */
         if (after_votes(w, step, &r, e))
             return e->code;
         if (step % rule->every_steps == 0 && step < w->pulse.steps && save(w, step, e))

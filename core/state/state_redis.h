@@ -77,12 +77,16 @@ bool wire_lost(const struct wire *w); /* the peer has gone, or has sent what nob
 enum err_code wire_call(struct wire *w, const struct redis_cmd *cmd, int64_t deadline_ms, redisReply **out,
                         struct err *e);
 enum err_code wire_send(struct wire *w, const struct redis_cmd *cmd, int64_t deadline_ms, struct err *e);
+/* The next reply; waits for it. Replies come in the order of the commands. */
+enum err_code wire_receive(struct wire *w, int64_t deadline_ms, redisReply **out, struct err *e);
 /* *out stays NULL where no whole reply has come yet; never blocks. */
 enum err_code wire_poll(struct wire *w, redisReply **out, struct err *e);
 
 /* ---- scripts and replies ---- */
 
-enum err_code redis_scripts_load(struct wire *w, int64_t deadline_ms, struct err *e);
+/* All of them are sent; then their answers are taken. */
+enum err_code redis_scripts_ask(struct wire *w, int64_t deadline_ms, struct err *e);
+enum err_code redis_scripts_take(struct wire *w, int64_t deadline_ms, struct err *e);
 const char *redis_script_body(enum redis_script which);
 
 /* OK unless it is an error reply; which of our codes Redis's word means is decided here alone. */

@@ -96,15 +96,24 @@ const char *redis_script_body(enum redis_script which)
     return bodies[which];
 }
 
-enum err_code redis_scripts_load(struct wire *w, int64_t deadline_ms, struct err *e)
+enum err_code redis_scripts_ask(struct wire *w, int64_t deadline_ms, struct err *e)
 {
     for (enum redis_script which = SCRIPT_NONE + 1; which < SCRIPT_COUNT; which++) {
         CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
-        CLEANUP(redis_reply_freep) redisReply *reply = NULL;
         redis_arg_text(&cmd, "SCRIPT");
         redis_arg_text(&cmd, "LOAD");
         redis_arg_text(&cmd, redis_script_body(which));
-        if (wire_call(w, &cmd, deadline_ms, &reply, e) || redis_reply_is(reply, REDIS_REPLY_STRING, 0, e))
+        if (wire_send(w, &cmd, deadline_ms, e))
+            return err_wrap(e, "load the scripts");
+    }
+    return OK;
+}
+
+enum err_code redis_scripts_take(struct wire *w, int64_t deadline_ms, struct err *e)
+{
+    for (enum redis_script which = SCRIPT_NONE + 1; which < SCRIPT_COUNT; which++) {
+        CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+        if (wire_receive(w, deadline_ms, &reply, e) || redis_reply_is(reply, REDIS_REPLY_STRING, 0, e))
             return err_wrap(e, "load the scripts");
         if (reply->len != REDIS_SHA_BYTES - 1)
             return err_set(e, ERR_CORRUPT, "load the scripts: the answer is no SHA-1");

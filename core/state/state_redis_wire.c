@@ -249,14 +249,14 @@ enum err_code wire_poll(struct wire *w, redisReply **out, struct err *e)
     redisReply *reply = NULL;
     bool some = true;
 
-    while (!reply && some) /* at most one reply is outstanding, so this ends with it */
+    while (!reply && some) /* ends with the first reply */
         if (reader_take(w, &reply, e) || (!reply && reader_fill(w, &some, e)))
             return e->code;
     *out = reply;
     return OK;
 }
 
-static enum err_code receive(struct wire *w, int64_t deadline_ms, redisReply **out, struct err *e)
+enum err_code wire_receive(struct wire *w, int64_t deadline_ms, redisReply **out, struct err *e)
 {
     redisReply *reply = NULL;
 
@@ -277,13 +277,13 @@ enum err_code wire_call(struct wire *w, const struct redis_cmd *cmd, int64_t dea
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
 
-    if (wire_send(w, cmd, deadline_ms, e) || receive(w, deadline_ms, &reply, e))
+    if (wire_send(w, cmd, deadline_ms, e) || wire_receive(w, deadline_ms, &reply, e))
         return e->code;
     if (cmd->script != SCRIPT_NONE && redis_reply_starts(reply, "NOSCRIPT")) {
         /* Somebody flushed the scripts; nothing was run. EVAL brings it back for the calls to come. */
         redis_reply_freep(&reply);
         if (send_as(w, cmd, "EVAL", redis_script_body(cmd->script), deadline_ms, e) ||
-            receive(w, deadline_ms, &reply, e))
+            wire_receive(w, deadline_ms, &reply, e))
             return e->code;
     }
     *out = TAKE(reply);
@@ -307,17 +307,35 @@ static enum err_code authenticate(struct wire *w, const struct secret *password,
     return OK;
 }
 
-/* Redis tells its setting, or ERR_DENIED with what the operator has to change. */
-static enum err_code check_setting(struct wire *w, const char *name, const char *want, int64_t deadline_ms,
-                                   struct buf *out_change, struct err *e)
+/* What a connection must know before its first call is asked all at once, and the answers are read in that
+ * order: to wait for each of seven would be most of what connecting costs. */
+static const char *const settings[][2] = {
+    { "appendonly", "yes" },
+    { "appendfsync", "always" },
+    { "no-appendfsync-on-rewrite", "no" },
+    { "maxmemory-policy", "noeviction" },
+};
+
+static enum err_code ask_settings(struct wire *w, int64_t deadline_ms, struct err *e)
 {
-    CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        CLEANUP(redis_cmd_done) struct redis_cmd cmd = REDIS_CMD_INIT(SCRIPT_NONE);
+        redis_arg_text(&cmd, "CONFIG");
+        redis_arg_text(&cmd, "GET");
+        redis_arg_text(&cmd, settings[i][0]);
+        if (wire_send(w, &cmd, deadline_ms, e))
+            return e->code;
+    }
+    return OK;
+}
+
+/* Redis tells its setting, or ERR_DENIED with what the operator has to change. */
+static enum err_code take_setting(struct wire *w, const char *name, const char *want, int64_t deadline_ms,
+                                  struct buf *out_change, struct err *e)
+{
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
 
-    redis_arg_text(&cmd, "CONFIG");
-    redis_arg_text(&cmd, "GET");
-    redis_arg_text(&cmd, name);
-    if (wire_call(w, &cmd, deadline_ms, &reply, e))
+    if (wire_receive(w, deadline_ms, &reply, e))
         return e->code;
     if (redis_reply_starts(reply, "NOPERM") || redis_reply_starts(reply, "ERR"))
         return err_set(
@@ -335,16 +353,10 @@ static enum err_code check_setting(struct wire *w, const char *name, const char 
 
 static enum err_code check_durability(struct wire *w, int64_t deadline_ms, struct err *e)
 {
-    static const char *const settings[][2] = {
-        { "appendonly", "yes" },
-        { "appendfsync", "always" },
-        { "no-appendfsync-on-rewrite", "no" },
-        { "maxmemory-policy", "noeviction" },
-    };
     CLEANUP(buf_done) struct buf change = BUF_INIT(1024);
 
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (check_setting(w, settings[i][0], settings[i][1], deadline_ms, &change, e))
+        if (take_setting(w, settings[i][0], settings[i][1], deadline_ms, &change, e))
             return e->code;
     if (change.len)
         return err_set(e, ERR_DENIED,
@@ -352,6 +364,14 @@ static enum err_code check_durability(struct wire *w, int64_t deadline_ms, struc
                        "durability to dev",
                        buf_text(&change));
     return OK;
+}
+
+static enum err_code introduce(struct wire *w, bool durable, int64_t deadline_ms, struct err *e)
+{
+    if ((durable && ask_settings(w, deadline_ms, e)) || redis_scripts_ask(w, deadline_ms, e) ||
+        (durable && check_durability(w, deadline_ms, e)))
+        return e->code;
+    return redis_scripts_take(w, deadline_ms, e);
 }
 
 enum err_code wire_open(struct wire *w, const struct state_config *config, const struct secret *password,
@@ -367,8 +387,7 @@ enum err_code wire_open(struct wire *w, const struct state_config *config, const
     made.reader = redisReaderCreate();
     invariant(made.reader != NULL);
     if ((password && authenticate(&made, password, deadline_ms, e)) ||
-        (!config->durability_dev && check_durability(&made, deadline_ms, e)) ||
-        redis_scripts_load(&made, deadline_ms, e)) {
+        introduce(&made, !config->durability_dev, deadline_ms, e)) {
         wire_close(&made);
         return e->code;
     }

@@ -28,18 +28,28 @@ enum {
 
 /* ---- who is there ---- */
 
-bool service_listener(const char *socket_path, struct proc_id *out)
+/* -1: nobody listens there. The caller closes. */
+static int connect_to(const char *socket_path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct ucred peer;
-    socklen_t n = sizeof(peer);
-    struct err ignored = ERR_INIT;
     CLEANUP(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0 || strlen(socket_path) >= sizeof(address.sun_path))
-        return false;
+        return -1;
     memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+bool service_listener(const char *socket_path, struct proc_id *out)
+{
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+    struct err ignored = ERR_INIT;
+    CLEANUP(fd_closep) int fd = connect_to(socket_path);
+
+    if (fd < 0)
         return false;
     /* The process that called listen(). Of another PID namespace: it is there, but has no number here. */
     *out = (struct proc_id){ .pid = 0 };
@@ -183,6 +193,17 @@ void service_redis_conf(const struct cluster *c, struct buf *out)
     buf_add_text(
         out, "# Every write is on disk before it is acknowledged, and nothing is thrown away to make room.\n"
              "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n");
+    buf_add_text(out, "# Its housekeeping has next to nothing to do here; ten times a second would wake an idle machine.\n"
+                      "hz 1\n");
+}
+
+void service_redis_ask_to_end(const char *socket_path)
+{
+    static const char ask[] = "SHUTDOWN NOSAVE\r\n"; /* NOSAVE: no snapshot; the append-only file is whole */
+    CLEANUP(fd_closep) int fd = connect_to(socket_path);
+
+    if (fd >= 0)
+        (void)!send(fd, ask, strlen(ask), MSG_NOSIGNAL | MSG_DONTWAIT); /* SIGTERM comes behind it */
 }
 
 enum err_code service_redis_write_conf(const struct cluster *c, struct err *e)

@@ -27,6 +27,8 @@ void service_end(struct proc_id id, int64_t within_ms, bool *out_killed);
 
 /* The Redis of an embedded cluster: its configuration and its command line. */
 enum err_code service_redis_write_conf(const struct cluster *c, struct err *e);
+/* Through its socket, as it looks for a SIGTERM once a second only. Returns at once; SIGTERM is to follow. */
+void service_redis_ask_to_end(const char *socket_path);
 /* ERR_CORRUPT-proof: each value in quotes. For tests. */
 void service_redis_conf(const struct cluster *c, struct buf *out);
 

@@ -289,6 +289,7 @@ enum err_code services_down(const struct cli *cli, struct services_down *out, st
     facts.scheduler = end_by_pid_file(c, "run/scheduler.pid", &facts.killed) || facts.scheduler;
     if (c->state.embedded) {
         stop_supervisors(c, &facts);
+        service_redis_ask_to_end(redis_socket(c));
         facts.redis = end_listener(redis_socket(c), &facts.killed);
         facts.redis = end_by_pid_file(c, "run/redis.pid", &facts.killed) || facts.redis;
     }

@@ -332,6 +332,8 @@ static void no_secret_is_in_arguments_or_environment(void **state)
     static const char *const names[] = { "PATH",
                                          "HOME",
                                          "LC_ALL",
+                                         "HWLOC_PLUGINS_PATH",
+                                         "PMIX_MCA_gds",
                                          "LD_LIBRARY_PATH",
                                          "OPAL_PREFIX",
                                          "OMPI_ALLOW_RUN_AS_ROOT",

@@ -58,7 +58,8 @@ static void the_command_is_stated_in_full(void **state)
                 "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
                 "--mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
                 "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 /bin/sovrun-trainer");
-    assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root LC_ALL=C");
+    assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root LC_ALL=C HWLOC_PLUGINS_PATH=/dev/shm/x "
+                       "PMIX_MCA_gds=hash");
 }
 
 static void root_and_oversubscription_have_their_switches(void **state)
@@ -72,8 +73,8 @@ static void root_and_oversubscription_have_their_switches(void **state)
     assert_string_equal(c.argv[0], "/opt/mpirun");
     assert_string_equal(c.argv[2], "8");
     assert_string_equal(c.argv[3], "--oversubscribe");
-    assert_list(c.env, "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C OMPI_ALLOW_RUN_AS_ROOT=1 "
-                       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
+    assert_list(c.env, "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C HWLOC_PLUGINS_PATH=/s PMIX_MCA_gds=hash "
+                       "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
 }
 
 static void a_trainer_that_is_not_there_is_told_of(void **state)

@@ -51,7 +51,7 @@ static void note_rejected(void *context, const char *manifest_key, const char *w
 struct found {
     bool found;
     struct artifact artifact;
-    size_t at;
+    size_t passed_over;
     struct buf rejected;
 };
 static void found_done(struct found *f)
@@ -60,18 +60,18 @@ static void found_done(struct found *f)
     buf_done(&f->rejected);
 }
 
-static struct found find(struct small_job *j, size_t skip)
+static struct found find(struct small_job *j, const char *before)
 {
     struct err e = ERR_INIT;
     struct found f = { .rejected = BUF_INIT(1 << 16) };
-    assert_ok(checkpoint_find(&j->place, j->comm, skip, &f.found, &f.artifact, &f.at, note_rejected,
-                              &f.rejected, &e));
+    assert_ok(checkpoint_find(&j->place, j->comm, before, &f.found, &f.artifact, &f.passed_over,
+                              note_rejected, &f.rejected, &e));
     return f;
 }
 
 static void assert_found(struct small_job *j, const char *key)
 {
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_true(f.found);
     assert_string_equal(f.artifact.manifest_key, key);
 }
@@ -125,7 +125,7 @@ static void what_is_saved_comes_back_to_the_bit(void **state)
 
     small_job_next_attempt(j);
     assert_true(small_job_digest(j) != at_three);
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_true(f.found);
     assert_string_equal(f.artifact.manifest_key, key);
     assert_int_equal(f.artifact.step, 3);
@@ -139,9 +139,9 @@ static void what_is_saved_comes_back_to_the_bit(void **state)
 
 static void nothing_saved_is_nothing_found(void **state)
 {
-    CLEANUP(found_done) struct found f = find(*state, 0);
+    CLEANUP(found_done) struct found f = find(*state, "");
     assert_false(f.found);
-    assert_int_equal(f.at, 0);
+    assert_int_equal(f.passed_over, 0);
     assert_string_equal(buf_text(&f.rejected), "");
 }
 
@@ -170,10 +170,10 @@ static void a_garbled_manifest_is_passed_over(void **state)
     const char *good = save(j, 1), *bad = save(j, 2);
 
     garble(j, bad);
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_true(f.found);
     assert_string_equal(f.artifact.manifest_key, good);
-    assert_int_equal(f.at, 1);
+    assert_int_equal(f.passed_over, 1);
     assert_non_null(strstr(buf_text(&f.rejected), bad + strlen(folder)));
 }
 
@@ -193,9 +193,9 @@ static void when_none_can_be_used_each_is_reported(void **state)
     struct small_job *j = *state;
     garble(j, save(j, 1));
     garble(j, save(j, 2));
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_false(f.found);
-    assert_int_equal(f.at, 2); /* more than none: the caller must not start anew in silence */
+    assert_int_equal(f.passed_over, 2); /* more than none: the caller must not start anew in silence */
     assert_non_null(strstr(buf_text(&f.rejected), "000000000001-"));
     assert_non_null(strstr(buf_text(&f.rejected), "000000000002-"));
 }
@@ -204,7 +204,7 @@ static void when_none_can_be_used_each_is_reported(void **state)
 static void falls_back(struct small_job *j, const char *good, const char *why)
 {
     struct err e = ERR_INIT;
-    CLEANUP(found_done) struct found first = find(j, 0), second = find(j, first.at + 1);
+    CLEANUP(found_done) struct found first = find(j, ""), second = find(j, first.artifact.manifest_key);
 
     assert_int_equal(checkpoint_restore(&j->place, j->comm, &first.artifact, j->step, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, why));
@@ -221,7 +221,7 @@ static void a_missing_part_makes_it_fall_back(void **state)
     struct err e = ERR_INIT;
     const char *good = save(j, 1);
     save(j, 2);
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_ok(store_delete(j->store, f.artifact.parts[2].key, f.artifact.parts[2].version, &e));
     falls_back(j, good, "part 2");
 }
@@ -232,11 +232,11 @@ static void a_changed_part_makes_it_fall_back(void **state)
     struct small_job *j = *state;
     const char *good = save(j, 1), *bad = save(j, 2);
     struct err e = ERR_INIT;
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     struct artifact *a = &f.artifact;
     struct store_lock none = { .mode = STORE_LOCK_NONE };
 
-    a->parts[1].sha256[0] ^= 1;
+    a->parts[1].sha256[0] = a->parts[1].sha256[0] == '0' ? '1' : '0';
     assert_ok(artifact_commit(j->store, &j->signer, a, &none, &e));
     assert_string_equal(a->manifest_key, bad);
     falls_back(j, good, "part-0001.sealed: its SHA-256");
@@ -247,17 +247,34 @@ static void a_destroyed_key_is_like_a_changed_part(void **state)
     struct small_job *j = *state;
     struct err e = ERR_INIT;
     save(j, 1);
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     small_job_destroy_key(j);
     assert_int_equal(checkpoint_restore(&j->place, j->comm, &f.artifact, j->step, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "data key"));
+}
+
+static void one_that_appears_meanwhile_is_not_mistaken(void **state)
+{
+    struct small_job *j = *state;
+    const char *good = save(j, 1), *bad = save(j, 2);
+    save(j, 3); /* by an attempt that did not know yet that it was over */
+    CLEANUP(found_done) struct found f = find(j, bad);
+    assert_true(f.found);
+    assert_string_equal(f.artifact.manifest_key, good);
+}
+
+static void before_the_oldest_there_is_none(void **state)
+{
+    struct small_job *j = *state;
+    CLEANUP(found_done) struct found f = find(j, save(j, 1));
+    assert_false(f.found);
 }
 
 /* ---- what is not ours ---- */
 
 static void expect_rejected(struct small_job *j, const char *why)
 {
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_false(f.found);
     assert_non_null(strstr(buf_text(&f.rejected), why));
 }
@@ -328,10 +345,10 @@ static void a_store_that_is_away_is_never_no_checkpoint(void **state)
         struct err e = ERR_INIT;
         struct artifact a = { 0 };
         bool found = false;
-        size_t at;
+        size_t passed_over = 0;
         store_fault_at(faulty, nth, ERR_RETRY, false);
         enum err_code code =
-            checkpoint_find(&j->place, j->comm, 0, &found, &a, &at, note_rejected, &rejected, &e);
+            checkpoint_find(&j->place, j->comm, "", &found, &a, &passed_over, note_rejected, &rejected, &e);
         artifact_done(&a);
         if (code == OK)
             break;
@@ -368,7 +385,7 @@ static void failing_saves(struct small_job *j, bool torn)
         store_fault_at(faulty, 0, OK, false);
         if (code != OK && !torn && nth <= SMALL_LEAVES)
             assert_int_equal(object_count(j), objects);
-        CLEANUP(found_done) struct found f = find(j, 0);
+        CLEANUP(found_done) struct found f = find(j, "");
         assert_true(f.found);
         assert_ok(checkpoint_restore(&j->place, j->comm, &f.artifact, j->step, &quiet));
         assert_true(small_job_digest(j) == (f.artifact.step == 2 ? new_digest : old_digest));
@@ -442,7 +459,7 @@ static void what_a_killed_attempt_left_is_swept(void **state)
 
     assert_ok(store_delete(j->store, without, NULL, &e)); /* hidden is not enough ... */
     assert_int_equal(checkpoint_sweep(&j->place), 0);     /* ... and nothing of our own attempt is swept */
-    CLEANUP(found_done) struct found f = find(j, 0);
+    CLEANUP(found_done) struct found f = find(j, "");
     assert_string_equal(f.artifact.manifest_key, whole);
     small_job_next_attempt(j);
     overwrite(j, "credit/261122-k3m9qz/checkpoint/000000000002-0001-1795000000500/part-0000.sealed", "x", 1);
@@ -454,7 +471,7 @@ static void what_a_killed_attempt_left_is_swept(void **state)
     int objects = object_count(j);
     assert_int_equal(checkpoint_sweep(&j->place), 3);
     assert_int_equal(object_count(j), objects - 3);
-    CLEANUP(found_done) struct found still = find(j, 0);
+    CLEANUP(found_done) struct found still = find(j, "");
     assert_ok(checkpoint_restore(&j->place, j->comm, &still.artifact, j->step, &e));
 }
 
@@ -501,6 +518,9 @@ static const struct CMUnitTest rows[] = {
     ROW("a missing part: the one before it", a_missing_part_makes_it_fall_back),
     ROW("a changed part: the one before it", a_changed_part_makes_it_fall_back),
     ROW("a destroyed key is like a changed part", a_destroyed_key_is_like_a_changed_part),
+    ROW("one that appears meanwhile is not mistaken for the next",
+        one_that_appears_meanwhile_is_not_mistaken),
+    ROW("before the oldest there is none", before_the_oldest_there_is_none),
     ROW("another job's manifest is not ours", another_jobs_manifest_is_not_ours),
     ROW("another dataset's checkpoint is not ours", another_datasets_checkpoint_is_not_ours),
     ROW("another cluster's checkpoint is not ours", another_clusters_checkpoint_is_not_ours),

@@ -223,6 +223,7 @@ static void redis_loses_nothing_and_listens_to_nobody_else(void **state)
         "\nunixsocketperm 600\n",
         "\nprotected-mode yes\n",
         "\ndaemonize no\n",
+        "\nhz 1\n",
         "\nunixsocket \"/h \\\"x\\\\y/run/redis.sock\"\n",
         "\ndir \"/h \\\"x\\\\y/redis\"\n",
     };

@@ -234,12 +234,14 @@ static void what_waits_is_sent_when_the_state_is_back(void **state)
     assert_ok(tell(l, 2, &e));
     assert_ok(tell(l, 3, &e));
     assert_told(f, " 1", "manifest-1");
+    assert_false(pulse_all_told(l));
     f->mood = ANSWERS;
     assert_ok(tell(l, 4, &e)); /* too early: the state was away a moment ago */
     assert_told(f, " 1", "manifest-1");
     wait_until_tried_again(f);
     assert_ok(tell(l, 5, &e));
     assert_told(f, " 1 2 3 4 5", "manifest-5");
+    assert_true(pulse_all_told(l));
 }
 
 static void a_state_that_is_not_there_yet_is_no_failure(void **state)
@@ -410,6 +412,7 @@ static void who_lost_the_lease_is_told_so(void **state)
     assert_ok(lease_release(f->direct, &f->lease, &e));
     take_lease(f, "second");
     assert_int_equal(tell(l, 2, &e), ERR_DENIED);
+    assert_false(pulse_all_told(l));
     err_clear(&e);
     assert_int_equal(pulse_progress(l, &p, true, &e), ERR_DENIED);
     err_clear(&e);

@@ -257,7 +257,8 @@ static void a_bad_label_is_an_error_that_names_its_leaf(void **state)
         int32_t good = t->labels[bad];
         t->labels[bad] = 99;
         assert_int_equal(step_run(t->s, &in, &r, &e), ERR_USAGE);
-        snprintf(want, sizeof(want), "step 8: leaf %zu: record 2 has label 99, the model has 3 classes", leaf);
+        snprintf(want, sizeof(want), "step 8: leaf %zu: record 2 has label 99, the model has 3 classes",
+                 leaf);
         assert_string_equal(e.text, want);
         assert_int_equal(r.records, 77);
         t->labels[bad] = good;
