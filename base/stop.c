@@ -29,10 +29,13 @@ void stop_init(void)
     invariant(pipe_read < 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
     pipe_read = ends[0];
     pipe_write = ends[1];
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigemptyset(&action.sa_mask);
     invariant(sigaction(SIGTERM, &action, NULL) == 0);
     invariant(sigaction(SIGINT, &action, NULL) == 0);
+    invariant(sigaction(SIGHUP, NULL, &before) == 0);
+    if (before.sa_handler != SIG_IGN)
+        invariant(sigaction(SIGHUP, &action, NULL) == 0);
 }
 
 bool stop_asked(void)

@@ -122,7 +122,9 @@ static enum err_code tell_success(const json_t *job, struct err *e)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(64 * 1024);
     const json_t *result = json_object_get(job, "result"), *model = json_object_get(result, "model");
+    const json_t *spec = json_object_get(job, "spec");
     const char *id = json_text_or(job, "id", "");
+    const char *to = json_text_or(json_object_get(spec, "checkpoint"), "to", "");
     char duration[NUM_TEXT_BYTES];
     int64_t attempts = json_i64_or(job, "attempts", 1);
     int64_t took = json_i64_or(job, "ended_ms", 0) - json_i64_or(job, "started_ms", 0);
@@ -133,7 +135,8 @@ static enum err_code tell_success(const json_t *job, struct err *e)
     if (json_is_object(model)) {
         buf_addf(&out, "  model     %s\n", json_text_or(model, "uri", "-"));
         buf_addf(&out, "  sha256    %s\n", json_text_or(model, "sha256", "-"));
-        buf_addf(&out, "  fetch it: sovrun model get %s\n", id);
+        /* With its place it is found without a scheduler, too: `run` has taken its own down by then. */
+        buf_addf(&out, "  fetch it: sovrun model get %s%s%s\n", id, to[0] ? " --prefix " : "", to);
     }
     return print_out(&out, e);
 }

@@ -2,8 +2,8 @@
  * follow.h - staying with one job until it is over: what `run`, `submit --wait` and `watch` have in common.
  *
  * A scheduler that is away for a moment is waited for: the job goes on without it. A first Ctrl-C (or
- * SIGTERM) either cancels the job and waits for its last checkpoint, or ends only the watching; a second one
- * ends us at once.
+ * SIGTERM, or a terminal that is closed) either cancels the job and waits for its last checkpoint, or ends
+ * only the watching; a second Ctrl-C ends us at once.
  */
 #ifndef RUNNER_CLI_FOLLOW_H
 #define RUNNER_CLI_FOLLOW_H

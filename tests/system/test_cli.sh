@@ -210,7 +210,19 @@ wait "$running"
 check "Ctrl-C at run cancels the job, exit 5" $?
 [ -z "$(ours)" ]
 check "and takes down what it brought up" $?
-run up && job=$("$sovrun" list --json --home "$home" | "$PYTHON" -c 'import json,sys; print(json.load(sys.stdin)["jobs"][0]["id"])')
+setsid "$sovrun" run "$spec" "${long[@]}" --home "$home" >"$work/out" 2>"$work/err" &
+running=$!
+for _ in $(seq 200); do grep -q ' running' "$work/err" && break; sleep 0.05; done
+kill -HUP "$running"
+wait "$running"
+[ $? = 5 ] && [ -z "$(ours)" ]
+check "a terminal that is closed does the same" $?
+run run "$spec" --set train.epochs=2
+hint=$(sed -n 's/^ *fetch it: sovrun //p' "$work/out")
+read -ra words <<<"$hint"
+run "${words[@]}" -o "$work/hinted" && [ -s "$work/hinted" ]
+check "run says how its model is fetched, and so it is, without services ($hint)" $?
+run up && job=$("$sovrun" list --json --home "$home" | "$PYTHON" -c 'import json,sys; print(json.load(sys.stdin)["jobs"][2]["id"])')
 run model ls "$job" --json && json 'd["artifacts"][0]["kind"] == "checkpoint" and d["artifacts"][0]["ok"]'
 check "its last checkpoint is there" $?
 step=$("$PYTHON" -c 'import json,sys; print(json.load(open(sys.argv[1]))["artifacts"][0]["step"])' "$work/out")

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int readable(void)
 {
@@ -30,8 +32,36 @@ static void a_signal_asks_once_and_for_good(void **state)
     assert_int_equal(readable(), 1);
 }
 
+/* In a process of its own; true where SIGHUP asked it to stop. */
+static bool hang_up_asks(void (*before)(int))
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        signal(SIGHUP, before);
+        stop_init();
+        raise(SIGHUP);
+        _exit(stop_asked() ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status)); /* not ended by the signal */
+    return WEXITSTATUS(status) == 1;
+}
+
+static void a_closed_terminal_asks_unless_it_is_to_be_ignored(void **state)
+{
+    (void)state;
+    assert_true(hang_up_asks(SIG_DFL));
+    assert_false(hang_up_asks(SIG_IGN)); /* nohup */
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = { cmocka_unit_test(a_signal_asks_once_and_for_good) };
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            a_closed_terminal_asks_unless_it_is_to_be_ignored), /* before this process has its own */
+        cmocka_unit_test(a_signal_asks_once_and_for_good),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
