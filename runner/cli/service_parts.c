@@ -193,7 +193,7 @@ void service_redis_conf(const struct cluster *c, struct buf *out)
     buf_add_text(
         out, "# Every write is on disk before it is acknowledged, and nothing is thrown away to make room.\n"
              "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n");
-    buf_add_text(out, "# Its housekeeping has next to nothing to do here; ten times a second would wake an idle machine.\n"
+    buf_add_text(out, "# Its housekeeping has next to nothing to do here, and would wake an idle machine.\n"
                       "hz 1\n");
 }
 
