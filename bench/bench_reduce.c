@@ -107,7 +107,7 @@ static void print(const char *name, double v[ROUNDS], const char *unit)
 
 static enum err_code run(struct bench *b, struct err *e)
 {
-    double ms[WAYS][ROUNDS], ratio[WAYS][ROUNDS], ignored;
+    double ms[WAYS][ROUNDS] = { { 0 } }, ratio[WAYS][ROUNDS], ignored;
 
     for (size_t w = 0; w < WAYS; w++)
         if (time_one(b, &ways[w], true, &ignored, e)) /* memory is there from here on */

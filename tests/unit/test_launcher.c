@@ -171,8 +171,8 @@ static void ending_one_removes_its_scratch(void **state)
     struct err e = ERR_INIT;
 
     assert_ok(scratch_make(JOB, 2, w->home, &scratch, &e));
-    assert_ok(w->launcher->ops->end(w->launcher, JOB, (struct proc_id){ .pid = 0 },
-                                    (struct proc_id){ .pid = 0 }, &e));
+    const struct proc_id nobody = { .pid = 0 };
+    assert_ok(w->launcher->ops->end(w->launcher, JOB, nobody, nobody, &e));
     assert_false(file_exists(scratch));
 }
 
