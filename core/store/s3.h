@@ -9,7 +9,7 @@
 #define CORE_STORE_S3_H
 
 #include "core/http/http.h"
-#include "core/store/s3_sign.h"
+#include "core/aws/sigv4.h"
 #include "core/store/s3_xml.h"
 #include "core/store/store_ops.h"
 
@@ -43,7 +43,7 @@ enum { S3_CALL_HEADERS_MAX = 12, S3_ANSWER_BYTES_MAX = 16 << 20 };
 struct s3_call {
     const char *method;
     const char *key; /* NULL: the bucket itself */
-    struct s3_param params[S3_PARAMS_MAX];
+    struct sigv4_param params[SIGV4_PARAMS_MAX];
     size_t param_count;
     struct http_header headers[S3_CALL_HEADERS_MAX]; /* beside those of the signature */
     size_t header_count;

@@ -18,7 +18,7 @@ enum {
 void s3_param(struct s3_call *call, const char *name, const char *value)
 {
     invariant(call->param_count < ARRAY_LEN(call->params));
-    call->params[call->param_count++] = (struct s3_param){ name, value };
+    call->params[call->param_count++] = (struct sigv4_param){ name, value };
 }
 
 void s3_header(struct s3_call *call, const char *name, const char *value)
@@ -105,7 +105,7 @@ static void build_path(const struct store_s3 *s, const struct s3_call *call, str
 static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c)
 {
     if (s->tls)
-        snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", S3_UNSIGNED_PAYLOAD);
+        snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
     else
         sha256_hex(call->body_bytes ? call->body : "", call->body_bytes, c->payload_hash);
 }
@@ -115,7 +115,7 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
 {
     int64_t now_ms = s->options.clock->wall_ms(s->options.clock) + s->skew_ms;
     build_path(s, call, &c->path);
-    if (s3_query(call->params, call->param_count, &c->query, e))
+    if (sigv4_query(call->params, call->param_count, &c->query, e))
         return e->code;
     choose_payload_hash(s, call, c);
     clock_format_s3(now_ms, c->date);
@@ -126,7 +126,7 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     add(c, "x-amz-content-sha256", c->payload_hash);
     if (s->session_token)
         add(c, "x-amz-security-token", secret_bytes(s->session_token));
-    struct s3_signing signing = {
+    struct sigv4_request signing = {
         .access_key = s->access_key,
         .secret_key = s->secret_key,
         .region = s->region,
@@ -139,7 +139,7 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
         .header_count = c->count,
         .payload_hash = c->payload_hash,
     };
-    if (s3_sign(&signing, &c->authorization, e))
+    if (sigv4_sign(&signing, &c->authorization, e))
         return e->code;
     add(c, "authorization", buf_text(&c->authorization));
     buf_addf(&c->target, "%s%s%s", buf_text(&c->path), c->query.len ? "?" : "", buf_text(&c->query));

@@ -1,4 +1,4 @@
-#include "core/store/s3_sign.h"
+#include "core/aws/sigv4.h"
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -23,11 +23,11 @@ static int pair_order(const void *a, const void *b)
     return order ? order : strcmp(buf_text(&x->value), buf_text(&y->value));
 }
 
-enum err_code s3_query(const struct s3_param *params, size_t count, struct buf *out, struct err *e)
+enum err_code sigv4_query(const struct sigv4_param *params, size_t count, struct buf *out, struct err *e)
 {
-    struct pair pairs[S3_PARAMS_MAX];
-    if (count > S3_PARAMS_MAX)
-        return err_set(e, ERR_LIMIT, "a query of %zu parameters; %d are the most", count, S3_PARAMS_MAX);
+    struct pair pairs[SIGV4_PARAMS_MAX];
+    if (count > SIGV4_PARAMS_MAX)
+        return err_set(e, ERR_LIMIT, "a query of %zu parameters; %d are the most", count, SIGV4_PARAMS_MAX);
     for (size_t i = 0; i < count; i++) {
         pairs[i] = (struct pair){ BUF_INIT(CANONICAL_BYTES_MAX), BUF_INIT(CANONICAL_BYTES_MAX) };
         http_encode(params[i].name, false, &pairs[i].name);
@@ -75,7 +75,7 @@ static void add_names(struct buf *out, const struct http_header *sorted, size_t 
     }
 }
 
-static void canonical_request(const struct s3_signing *q, const struct http_header *sorted, struct buf *out)
+static void canonical_request(const struct sigv4_request *q, const struct http_header *sorted, struct buf *out)
 {
     buf_addf(out, "%s\n%s\n%s\n", q->method, q->path, q->query);
     for (size_t i = 0; i < q->header_count; i++) {
@@ -92,7 +92,7 @@ static void canonical_request(const struct s3_signing *q, const struct http_head
 /* ---- the signature ---- */
 
 /* HMAC chain: secret, then date, region, service and "aws4_request". */
-static void signing_key(const struct s3_signing *q, const char *date, uint8_t out[SHA256_BYTES])
+static void signing_key(const struct sigv4_request *q, const char *date, uint8_t out[SHA256_BYTES])
 {
     uint8_t first[4 + KEY_BYTES_MAX] = { 'A', 'W', 'S', '4' };
     size_t n = secret_len(q->secret_key);
@@ -108,7 +108,7 @@ static void signing_key(const struct s3_signing *q, const char *date, uint8_t ou
     }
 }
 
-static void sign_text(const struct s3_signing *q, const char *date, const struct buf *text,
+static void sign_text(const struct sigv4_request *q, const char *date, const struct buf *text,
                       char out[SHA256_HEX_BYTES])
 {
     uint8_t key[SHA256_BYTES], mac[SHA256_BYTES];
@@ -118,15 +118,15 @@ static void sign_text(const struct s3_signing *q, const char *date, const struct
     hex_encode(mac, sizeof(mac), out);
 }
 
-enum err_code s3_sign(const struct s3_signing *q, struct buf *out, struct err *e)
+enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct err *e)
 {
-    struct http_header sorted[S3_SIGNED_HEADERS_MAX];
+    struct http_header sorted[SIGV4_HEADERS_MAX];
     CLEANUP(buf_done) struct buf canonical = BUF_INIT(CANONICAL_BYTES_MAX);
     CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
     char time[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES], signature[SHA256_HEX_BYTES];
-    if (q->header_count > S3_SIGNED_HEADERS_MAX)
+    if (q->header_count > SIGV4_HEADERS_MAX)
         return err_set(e, ERR_LIMIT, "%zu headers to sign; %d are the most", q->header_count,
-                       S3_SIGNED_HEADERS_MAX);
+                       SIGV4_HEADERS_MAX);
     if (secret_len(q->secret_key) > KEY_BYTES_MAX)
         return err_set(e, ERR_USAGE, "the secret key is longer than %d bytes", KEY_BYTES_MAX);
     memcpy(sorted, q->headers, q->header_count * sizeof(sorted[0]));

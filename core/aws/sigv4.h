@@ -1,32 +1,31 @@
 /*
- * s3_sign.h - AWS Signature Version 4 as S3 takes it (AWS, "Authenticating Requests (AWS Signature Version
- * 4)").
+ * sigv4.h - AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)").
  *
  * The path and the query are signed as they are sent: encoded once, never normalised, the query sorted. So
- * the caller builds both with s3_path() and s3_query() and sends those very bytes. libcurl's own signer is
+ * the caller encodes the path, builds the query with sigv4_query() and sends those very bytes. libcurl's own signer is
  * not used: in the versions that Debian carries it sorts headers and queries wrongly.
  *
  * Pure functions; secrets are read here and go no further than the HMAC.
  */
-#ifndef CORE_STORE_S3_SIGN_H
-#define CORE_STORE_S3_SIGN_H
+#ifndef CORE_AWS_SIGV4_H
+#define CORE_AWS_SIGV4_H
 
 #include "base/buf.h"
 #include "core/crypto/secret.h"
 #include "core/http/http.h"
 
-#define S3_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
+#define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
 
-enum { S3_SIGNED_HEADERS_MAX = 24, S3_PARAMS_MAX = 12 };
+enum { SIGV4_HEADERS_MAX = 24, SIGV4_PARAMS_MAX = 12 };
 
-struct s3_param {
+struct sigv4_param {
     const char *name, *value; /* plain text; "" for a valueless one such as ?uploads */
 };
 
 /* "name=value&..." in the order that is signed. */
-enum err_code s3_query(const struct s3_param *params, size_t count, struct buf *out, struct err *e);
+enum err_code sigv4_query(const struct sigv4_param *params, size_t count, struct buf *out, struct err *e);
 
-struct s3_signing {
+struct sigv4_request {
     const struct secret *access_key, *secret_key;
     const char *region, *service;
     int64_t time_ms;
@@ -34,10 +33,10 @@ struct s3_signing {
     const struct http_header
         *headers; /* all that are to be signed: host, x-amz-date and the rest, each name once */
     size_t header_count;
-    const char *payload_hash; /* hex, or S3_UNSIGNED_PAYLOAD */
+    const char *payload_hash; /* hex, or SIGV4_UNSIGNED_PAYLOAD */
 };
 
 /* The value of the Authorization header. */
-enum err_code s3_sign(const struct s3_signing *q, struct buf *out, struct err *e);
+enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct err *e);
 
 #endif

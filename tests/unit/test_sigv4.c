@@ -1,4 +1,4 @@
-#include "core/store/s3_sign.h"
+#include "core/aws/sigv4.h"
 
 #include "base/clock.h"
 #include "core/store/crc32c.h"
@@ -100,10 +100,10 @@ static size_t count_of(const struct http_header *headers, size_t max)
     return n;
 }
 
-static struct s3_signing signing_of(const struct row *row, const struct keys *k)
+static struct sigv4_request signing_of(const struct row *row, const struct keys *k)
 {
     struct err e = ERR_INIT;
-    struct s3_signing q = {
+    struct sigv4_request q = {
         .access_key = k->access,
         .secret_key = k->secret,
         .region = "us-east-1",
@@ -125,8 +125,8 @@ static void agrees_with_aws(void **state)
     CLEANUP(keys_done) struct keys k = keys_new();
     CLEANUP(buf_done) struct buf out = BUF_INIT(2000);
     struct err e = ERR_INIT;
-    struct s3_signing q = signing_of(row, &k);
-    assert_ok(s3_sign(&q, &out, &e));
+    struct sigv4_request q = signing_of(row, &k);
+    assert_ok(sigv4_sign(&q, &out, &e));
     const char *text = buf_text(&out);
     const char *start =
         "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, SignedHeaders=";
@@ -137,11 +137,11 @@ static void agrees_with_aws(void **state)
     assert_null(strstr(text, secret_text));
 }
 
-static void signature_of(const struct s3_signing *q, char out[65])
+static void signature_of(const struct sigv4_request *q, char out[65])
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(4000);
     struct err e = ERR_INIT;
-    assert_ok(s3_sign(q, &text, &e));
+    assert_ok(sigv4_sign(q, &text, &e));
     memcpy(out, strstr(buf_text(&text), "Signature=") + strlen("Signature="), 65);
 }
 
@@ -154,7 +154,7 @@ static void headers_are_sorted_by_name(void **state)
     struct row one = { .method = "PUT",
                        .path = "/a",
                        .query = "",
-                       .payload_hash = S3_UNSIGNED_PAYLOAD,
+                       .payload_hash = SIGV4_UNSIGNED_PAYLOAD,
                        .headers = { { "x-amz-server-side-encryption", "aws:kms" },
                                     { "x-amz-server-side-encryption-aws-kms-key-id", "k" },
                                     { "Host", "h" },
@@ -166,14 +166,14 @@ static void headers_are_sorted_by_name(void **state)
                                    one.headers[0] },
            5 * sizeof(struct http_header));
     two.headers[1].name = "x-amz-meta-A-B";
-    struct s3_signing a = signing_of(&one, &k), b = signing_of(&two, &k);
+    struct sigv4_request a = signing_of(&one, &k), b = signing_of(&two, &k);
     CLEANUP(buf_done) struct buf text = BUF_INIT(2000);
     struct err e = ERR_INIT;
     char first[65], second[65];
     signature_of(&a, first);
     signature_of(&b, second);
     assert_string_equal(first, second);
-    assert_ok(s3_sign(&a, &text, &e));
+    assert_ok(sigv4_sign(&a, &text, &e));
     assert_non_null(strstr(buf_text(&text),
                            "SignedHeaders=host;x-amz-meta-a;x-amz-meta-a-b;x-amz-server-side-encryption;"
                            "x-amz-server-side-encryption-aws-kms-key-id,"));
@@ -194,12 +194,12 @@ static void spaces_in_values_are_folded(void **state)
         struct row one = { .method = "PUT",
                            .path = "/a",
                            .query = "",
-                           .payload_hash = S3_UNSIGNED_PAYLOAD,
+                           .payload_hash = SIGV4_UNSIGNED_PAYLOAD,
                            .headers = { { "x-amz-meta-a", pairs[i].one } } };
         struct row two = one;
         char first[65], second[65];
         two.headers[0].value = pairs[i].two;
-        struct s3_signing a = signing_of(&one, &k), b = signing_of(&two, &k);
+        struct sigv4_request a = signing_of(&one, &k), b = signing_of(&two, &k);
         signature_of(&a, first);
         signature_of(&b, second);
         assert_int_equal(strcmp(first, second) == 0, pairs[i].same);
@@ -212,7 +212,7 @@ static void everything_is_signed(void **state)
     (void)state;
     CLEANUP(keys_done) struct keys k = keys_new();
     const struct row *row = &rows[1];
-    struct s3_signing q = signing_of(row, &k), changed[9];
+    struct sigv4_request q = signing_of(row, &k), changed[9];
     char plain[65], other[65];
     signature_of(&q, plain);
     for (size_t i = 0; i < ARRAY_LEN(changed); i++)
@@ -225,7 +225,7 @@ static void everything_is_signed(void **state)
     changed[4].service = "kms";
     changed[5].time_ms += 86400000;
     changed[6].header_count--;
-    changed[7].payload_hash = S3_UNSIGNED_PAYLOAD;
+    changed[7].payload_hash = SIGV4_UNSIGNED_PAYLOAD;
     changed[8].secret_key = wrong.secret;
     for (size_t i = 0; i < ARRAY_LEN(changed); i++) {
         signature_of(&changed[i], other);
@@ -240,21 +240,21 @@ static void too_much_is_refused(void **state)
     CLEANUP(buf_done) struct buf out = BUF_INIT(2000), small = BUF_INIT(20);
     struct err e = ERR_INIT;
     char zeros[300] = { 0 };
-    struct s3_signing q = signing_of(&rows[0], &k);
-    q.header_count = S3_SIGNED_HEADERS_MAX + 1;
-    assert_int_equal(s3_sign(&q, &out, &e), ERR_LIMIT);
+    struct sigv4_request q = signing_of(&rows[0], &k);
+    q.header_count = SIGV4_HEADERS_MAX + 1;
+    assert_int_equal(sigv4_sign(&q, &out, &e), ERR_LIMIT);
     q = signing_of(&rows[0], &k);
-    assert_int_equal(s3_sign(&q, &small, &e), ERR_LIMIT);
+    assert_int_equal(sigv4_sign(&q, &small, &e), ERR_LIMIT);
     struct secret *long_key = secret_new(zeros, sizeof(zeros));
     q.secret_key = long_key;
-    assert_int_equal(s3_sign(&q, &out, &e), ERR_USAGE);
+    assert_int_equal(sigv4_sign(&q, &out, &e), ERR_USAGE);
     secret_free(long_key);
 }
 
 static void a_query_is_sorted_and_encoded(void **state)
 {
     static const struct {
-        struct s3_param params[4];
+        struct sigv4_param params[4];
         const char *want;
     } queries[] = {
         { { { NULL, NULL } }, "" },
@@ -271,15 +271,15 @@ static void a_query_is_sorted_and_encoded(void **state)
         size_t n = 0;
         while (queries[i].params[n].name)
             n++;
-        assert_ok(s3_query(queries[i].params, n, &out, &e));
+        assert_ok(sigv4_query(queries[i].params, n, &out, &e));
         assert_string_equal(buf_text(&out), queries[i].want);
     }
-    struct s3_param many[S3_PARAMS_MAX + 1];
+    struct sigv4_param many[SIGV4_PARAMS_MAX + 1];
     struct err e = ERR_INIT;
     CLEANUP(buf_done) struct buf out = BUF_INIT(500);
     for (size_t i = 0; i < ARRAY_LEN(many); i++)
-        many[i] = (struct s3_param){ "a", "b" };
-    assert_int_equal(s3_query(many, ARRAY_LEN(many), &out, &e), ERR_LIMIT);
+        many[i] = (struct sigv4_param){ "a", "b" };
+    assert_int_equal(sigv4_query(many, ARRAY_LEN(many), &out, &e), ERR_LIMIT);
 }
 
 /* RFC 3720, appendix B.4, and the usual check value. */
