@@ -10,7 +10,14 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { DOC_VERSION = 1, DOC_MEMBERS = 17, STORE_MEMBERS = 10, STATE_MEMBERS = 5, KEYS_MEMBERS = 3 };
+enum {
+    DOC_VERSION = 2,
+    DOC_MEMBERS = 17,
+    STORE_MEMBERS = 13,
+    GUARD_MEMBERS = 3,
+    STATE_MEMBERS = 5,
+    KEYS_MEMBERS = 3
+};
 static const char doc_name[] = "attempt document";
 
 static void store_done(struct attempt_store *s)
@@ -40,13 +47,23 @@ static json_t *secret_to_json(const struct secret *s)
     return json_stringn(buf_text(&text), text.len);
 }
 
+static json_t *guard_to_json(const struct http_guard *g)
+{
+    json_t *ranges = json_array();
+    char text[HTTP_RANGE_TEXT_BYTES];
+    for (uint32_t i = 0; i < g->range_count; i++)
+        json_array_append_new(ranges, json_string(http_range_format(&g->ranges[i], text)));
+    return json_pack("{s:o, s:b, s:s}", "ranges", ranges, "tls_required", g->tls_required, "pin", g->pin);
+}
+
 static json_t *store_to_json(const struct attempt_store *s)
 {
     const struct store_place *p = &s->place;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "kind", store_kind_names[p->kind],
-                     "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint, "region", p->region,
-                     "ca_file", p->ca_file, "path_style", p->path_style, "access_key",
-                     secret_to_json(s->credentials.access_key), "secret_key",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "kind",
+                     store_kind_names[p->kind], "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint,
+                     "region", p->region, "ca_file", p->ca_file, "cert_file", p->cert_file, "key_file",
+                     p->key_file, "path_style", p->path_style, "guard", guard_to_json(&p->guard),
+                     "access_key", secret_to_json(s->credentials.access_key), "secret_key",
                      secret_to_json(s->credentials.secret_key), "session_token",
                      secret_to_json(s->credentials.session_token));
 }
@@ -164,6 +181,29 @@ static enum err_code enter(const struct part *p, const char *name, const char *w
     return OK;
 }
 
+static enum err_code read_guard(const struct part *store, struct http_guard *out)
+{
+    static const char what[] = "attempt document's guard";
+    json_t *ranges, *item;
+    struct part p = *store;
+    struct err quiet = ERR_INIT;
+    size_t i;
+    if (enter(store, "guard", what, GUARD_MEMBERS, &p) ||
+        json_get_array(p.object, what, "ranges", &ranges, p.e) ||
+        json_get_bool(p.object, what, "tls_required", &out->tls_required, p.e) ||
+        read_text(&p, "pin", out->pin, sizeof(out->pin)))
+        return store->e->code;
+    if (json_array_size(ranges) > HTTP_RANGES_MAX)
+        return err_set(store->e, ERR_CORRUPT, "%s: more than %d ranges", what, HTTP_RANGES_MAX);
+    json_array_foreach(ranges, i, item)
+    {
+        if (!json_is_string(item) || http_range_parse(json_string_value(item), &out->ranges[i], &quiet))
+            return err_set(store->e, ERR_CORRUPT, "%s: 'ranges' holds what is no address range", what);
+        out->range_count++;
+    }
+    return OK;
+}
+
 static enum err_code read_store(const struct part *doc, const char *name, const char *what,
                                 struct attempt_store *out)
 {
@@ -177,6 +217,9 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
         read_text(&p, "endpoint", place->endpoint, sizeof(place->endpoint)) ||
         read_text(&p, "region", place->region, sizeof(place->region)) ||
         read_text(&p, "ca_file", place->ca_file, sizeof(place->ca_file)) ||
+        read_text(&p, "cert_file", place->cert_file, sizeof(place->cert_file)) ||
+        read_text(&p, "key_file", place->key_file, sizeof(place->key_file)) ||
+        read_guard(&p, &place->guard) ||
         json_get_bool(p.object, p.what, "path_style", &place->path_style, p.e) ||
         read_secret(&p, "access_key", 0, true, &c->access_key) ||
         read_secret(&p, "secret_key", 0, true, &c->secret_key) ||

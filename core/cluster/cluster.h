@@ -36,8 +36,8 @@ struct cluster_store {
     size_t bucket_count;
     int kind;                      /* enum store_kind */
     char root[CLUSTER_PATH_BYTES]; /* dir */
-    char endpoint[256], region[64], ca_file[CLUSTER_PATH_BYTES],
-        credentials_file[CLUSTER_PATH_BYTES]; /* s3 */
+    char endpoint[256], region[64], ca_file[CLUSTER_PATH_BYTES], cert_file[CLUSTER_PATH_BYTES],
+        key_file[CLUSTER_PATH_BYTES], credentials_file[CLUSTER_PATH_BYTES]; /* s3 */
     bool path_style;
 };
 struct cluster_queue {
@@ -109,7 +109,8 @@ enum err_code cluster_init_home(const char *home, struct err *e);
 /* Which store holds a bucket: ERR_DENIED "bucket 'x' belongs to none of the cluster's stores". */
 enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out,
                             struct err *e);
-/* A place in the store that is the ledger's alone: an object of anybody else there would spoil the audit trail. */
+/* A place in the store that is the ledger's alone: an object of anybody else there would spoil the audit
+ * trail. */
 bool cluster_is_ledgers(const struct cluster *c, const char *bucket, const char *key);
 /* The place's credentials (NULLs for dir). The caller frees the three. */
 struct cluster_credentials {

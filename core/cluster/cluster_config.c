@@ -51,6 +51,8 @@ static const struct conf_field store_fields[] = {
     CONF_TEXT(cluster_store, endpoint, "", "s3: https://HOST[:PORT]"),
     CONF_TEXT(cluster_store, region, "", "its region; empty: the cluster's. Another one is refused"),
     CONF_TEXT(cluster_store, ca_file, "", "s3: PEM file of the authority to trust; empty: the system's"),
+    CONF_TEXT(cluster_store, cert_file, "", "s3: PEM file of our client certificate; empty: none"),
+    CONF_TEXT(cluster_store, key_file, "", "s3: PEM file (0600) with its key"),
     CONF_TEXT(cluster_store, credentials_file, "",
               "s3: YAML file (0600): access_key, secret_key, session_token"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
@@ -210,6 +212,8 @@ static enum err_code resolve_paths(struct cluster *c, struct err *e)
         struct cluster_store *s = &c->stores[i];
         if (make_absolute(c->home, s->root, sizeof(s->root), "stores.root", e) ||
             make_absolute(c->home, s->ca_file, sizeof(s->ca_file), "stores.ca_file", e) ||
+            make_absolute(c->home, s->cert_file, sizeof(s->cert_file), "stores.cert_file", e) ||
+            make_absolute(c->home, s->key_file, sizeof(s->key_file), "stores.key_file", e) ||
             make_absolute(c->home, s->credentials_file, sizeof(s->credentials_file),
                           "stores.credentials_file", e))
             return e->code;

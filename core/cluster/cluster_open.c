@@ -29,7 +29,9 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
         text_copy(p.root, sizeof(p.root), s->root, "store's root", e) ||
         text_copy(p.endpoint, sizeof(p.endpoint), s->endpoint, "store's endpoint", e) ||
         text_copy(p.region, sizeof(p.region), s->region, "store's region", e) ||
-        text_copy(p.ca_file, sizeof(p.ca_file), s->ca_file, "store's ca_file", e))
+        text_copy(p.ca_file, sizeof(p.ca_file), s->ca_file, "store's ca_file", e) ||
+        text_copy(p.cert_file, sizeof(p.cert_file), s->cert_file, "store's cert_file", e) ||
+        text_copy(p.key_file, sizeof(p.key_file), s->key_file, "store's key_file", e))
         return e->code;
     *out = p;
     return OK;

@@ -1,5 +1,6 @@
 #include "core/http/http.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -7,12 +8,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
     CONNECT_TIMEOUT_MS = 5000,
     REQUEST_TIMEOUT_MS = 60000,
     PLACE_BYTES = 300,
-    TARGET_BYTES_MAX = 16 * 1024
+    TARGET_BYTES_MAX = 16 * 1024,
+    PEM_BYTES_MAX = 64 * 1024
 };
 enum { STALL_S = 60 }; /* not a byte for so long: a time-out, however far away the deadline is */
 
@@ -21,6 +24,11 @@ struct http_client {
     char *origin;
     char place[PLACE_BYTES]; /* for error texts: the origin, and the socket where there is one */
     int64_t request_timeout_ms;
+    struct http_guard guard;
+    bool tls, unix_socket;
+    char refused[HTTP_ADDRESS_BYTES]; /* the last address that the guard refused in this request; "": none */
+    bool refused_plain;               /* because of the scheme, not the address */
+    bool let_through;                 /* another address of the same name was fine */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -71,6 +79,78 @@ static bool set_fixed_options(CURL *curl)
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
 }
 
+/* ---- the guard, as libcurl asks for it ---- */
+
+static void note_refused(struct http_client *c, const char *address, bool plain)
+{
+    snprintf(c->refused, sizeof(c->refused), "%s", address);
+    c->refused_plain = plain;
+    http_refuse(
+        &(struct http_refusal){ plain ? HTTP_REFUSED_PLAIN : HTTP_REFUSED_ADDRESS, c->place, address });
+}
+
+/* Behind the name service and right before connect(): the very address that would be connected to. */
+static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct http_client *c = user;
+    char text[HTTP_ADDRESS_BYTES];
+    bool plain = !c->tls && !http_is_loopback(&a->addr);
+    (void)purpose;
+    if (!(c->unix_socket && a->family == AF_UNIX)) {
+        if (plain || !http_guard_allows(&c->guard, &a->addr)) {
+            note_refused(c, http_address_format(&a->addr, text), plain);
+            return CURL_SOCKET_BAD;
+        }
+    }
+    c->let_through = true;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* Connected, or about to use a connection again: the peer as the kernel names it. */
+static int check_peer(void *user, char *peer, char *local, int peer_port, int local_port)
+{
+    struct http_client *c = user;
+    (void)local, (void)peer_port, (void)local_port;
+    if (c->unix_socket || http_guard_allows_text(&c->guard, peer))
+        return CURL_PREREQFUNC_OK;
+    note_refused(c, peer, false);
+    c->let_through = false;
+    return CURL_PREREQFUNC_ABORT;
+}
+
+static bool set_guard(struct http_client *c, const struct http_options *o)
+{
+    char pin[HTTP_PIN_BYTES + 16];
+    if (o->guard)
+        c->guard = *o->guard;
+    snprintf(pin, sizeof(pin), "sha256//%s", c->guard.pin);
+    return curl_easy_setopt(c->curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           curl_easy_setopt(c->curl, CURLOPT_OPENSOCKETDATA, c) == CURLE_OK &&
+           curl_easy_setopt(c->curl, CURLOPT_PREREQFUNCTION, check_peer) == CURLE_OK &&
+           curl_easy_setopt(c->curl, CURLOPT_PREREQDATA, c) == CURLE_OK &&
+           (!c->guard.pin[0] || curl_easy_setopt(c->curl, CURLOPT_PINNEDPUBLICKEY, pin) == CURLE_OK);
+}
+
+/* libcurl copies the key and keeps it as long as the handle; our own copy is wiped. */
+static enum err_code set_identity(struct http_client *c, const struct http_options *o, struct err *e)
+{
+    CLEANUP(buf_wipe) struct buf key = BUF_INIT(PEM_BYTES_MAX);
+    if (!o->cert_file && !o->key_file)
+        return OK;
+    if (!o->cert_file || !o->key_file)
+        return err_set(e, ERR_USAGE, "a client certificate needs its key, and a key its certificate");
+    if (access(o->cert_file, R_OK) != 0)
+        return err_errno(e, "client certificate '%s'", o->cert_file);
+    if (file_read_private(o->key_file, &key, e))
+        return err_wrap(e, "key of the client certificate");
+    struct curl_blob blob = { key.data, key.len, CURL_BLOB_COPY };
+    if (curl_easy_setopt(c->curl, CURLOPT_SSLCERT, o->cert_file) != CURLE_OK ||
+        curl_easy_setopt(c->curl, CURLOPT_SSLKEY_BLOB, &blob) != CURLE_OK)
+        return err_set(e, ERR_USAGE, "%s: this libcurl (%s) takes no client certificate", c->place,
+                       curl_version());
+    return OK;
+}
+
 static bool set_given_options(struct http_client *c, const struct http_options *o)
 {
     long connect_ms = (long)(o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS);
@@ -97,10 +177,16 @@ enum err_code http_open(const struct http_options *o, struct http_client **out, 
     c->curl = curl_easy_init();
     c->origin = mem_text(o->origin);
     c->request_timeout_ms = o->request_timeout_ms ? o->request_timeout_ms : REQUEST_TIMEOUT_MS;
+    c->tls = text_starts(o->origin, "https://");
+    c->unix_socket = o->unix_socket != NULL;
     snprintf(c->place, sizeof(c->place), "%s%s%.100s", o->origin, o->unix_socket ? " at " : "",
              o->unix_socket ? o->unix_socket : "");
-    if (!c->curl || !set_fixed_options(c->curl) || !set_given_options(c, o))
+    if (!c->curl || !set_fixed_options(c->curl) || !set_given_options(c, o) || !set_guard(c, o))
         return err_set(e, ERR_USAGE, "%s: this libcurl (%s) lacks something", c->place, curl_version());
+    if (c->guard.tls_required && !c->tls && !c->unix_socket)
+        return err_set(e, ERR_DENIED, "%s: the policy requires TLS: https://", c->place);
+    if (set_identity(c, o, e))
+        return e->code;
     *out = TAKE(c);
     return OK;
 }
@@ -267,10 +353,49 @@ static bool set_request(struct http_client *c, const struct http_request *q, con
            curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, sink->r) == CURLE_OK;
 }
 
+/* The guard's own no, in words that say what to do. */
+static enum err_code refused_address(const struct http_client *c, struct err *e)
+{
+    if (c->refused_plain)
+        return err_set(e, ERR_DENIED,
+                       "%s: %s is another machine, and without TLS nothing leaves this one: use https://",
+                       c->place, c->refused);
+    return err_set(
+        e, ERR_DENIED,
+        "%s: its address %s is outside the ranges that the policy allows for it; nothing was sent there",
+        c->place, c->refused);
+}
+
+static enum err_code refused_tls(const struct http_client *c, enum http_refusal_kind kind, const char *detail,
+                                 struct err *e)
+{
+    http_refuse(&(struct http_refusal){ kind, c->place, detail });
+    return err_set(e, ERR_DENIED, "%s: %s: %s", c->place,
+                   kind == HTTP_REFUSED_CLIENT ? "it does not take our certificate"
+                                               : "its certificate does not verify",
+                   detail);
+}
+
+/* TLS 1.3 tells the client only after the handshake, as an alert in place of an answer. */
+static bool is_client_alert(const char *detail)
+{
+    static const char *const alerts[] = { "alert certificate required", "alert bad certificate",
+                                          "alert unknown ca",           "alert certificate expired",
+                                          "alert certificate unknown",  "alert access denied" };
+    for (size_t i = 0; i < ARRAY_LEN(alerts); i++)
+        if (strstr(detail, alerts[i]))
+            return true;
+    return false;
+}
+
 static enum err_code failed(const struct http_client *c, CURLcode code, const struct http_request *q,
                             const struct http_response *r, struct err *e)
 {
     const char *detail = c->detail[0] ? c->detail : curl_easy_strerror(code);
+    if (c->refused[0] && !c->let_through)
+        return refused_address(c, e);
+    if (is_client_alert(detail))
+        return refused_tls(c, HTTP_REFUSED_CLIENT, detail, e);
     if (r->body.full)
         return err_set(e, ERR_LIMIT, "%s: the answer is larger than %zu bytes", c->place, r->body.max);
     if (r->headers.full)
@@ -281,7 +406,9 @@ static enum err_code failed(const struct http_client *c, CURLcode code, const st
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-        return err_set(e, ERR_DENIED, "%s: its certificate does not verify: %s", c->place, detail);
+        return refused_tls(c, HTTP_REFUSED_CERTIFICATE, detail, e);
+    case CURLE_SSL_CERTPROBLEM:
+        return err_set(e, ERR_USAGE, "%s: our own certificate or key cannot be used: %s", c->place, detail);
     case CURLE_SSL_CACERT_BADFILE:
         return err_set(e, ERR_USAGE, "%s: the authority file cannot be used: %s", c->place, detail);
     case CURLE_OPERATION_TIMEDOUT:
@@ -318,6 +445,7 @@ static enum err_code refuse_redirect(const struct http_client *c, const struct h
         return OK;
     bool told = http_header(r, "location", to, sizeof(to)) != NULL;
     printable(told ? to : "", told ? strlen(to) : 0, clean, sizeof(clean));
+    http_refuse(&(struct http_refusal){ HTTP_REFUSED_REDIRECT, c->place, clean });
     enum err_code code =
         err_set(e, ERR_DENIED, "%s answers with a redirect (HTTP %d) to '%s', which is not followed",
                 c->place, r->status, told ? clean : "a place it does not name");
@@ -336,7 +464,8 @@ enum err_code http_do(struct http_client *c, const struct http_request *q, struc
     buf_reset(&r->body);
     if (check_request(q, e) || build_headers(q, &h, e))
         return err_wrap(e, "%s", c->place);
-    c->detail[0] = '\0';
+    c->detail[0] = c->refused[0] = '\0';
+    c->let_through = false;
     if (!set_request(c, q, &h, &sink))
         return err_set(e, ERR_USAGE, "%s: this libcurl (%s) lacks something", c->place, curl_version());
     CURLcode code = curl_easy_perform(c->curl);

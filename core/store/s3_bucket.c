@@ -153,6 +153,9 @@ static struct store_s3 *open_handle(const struct store_place *place,
     struct http_options http = {
         .origin = origin,
         .ca_file = place->ca_file[0] ? place->ca_file : NULL,
+        .cert_file = place->cert_file[0] ? place->cert_file : NULL,
+        .key_file = place->key_file[0] ? place->key_file : NULL,
+        .guard = &place->guard,
         .connect_timeout_ms = CONNECT_MS,
     };
     if (http_open(&http, &client, e))

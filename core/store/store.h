@@ -2,19 +2,21 @@
  * store.h - objects by key: versioned, lockable, in one bucket.
  *
  * One interface, one contract (tests/contract/test_store.c), several backends: `dir` (embedded: files on this
- * host), `s3` (any S3 service; tried on Ceph RGW), `mem` (tests), and two that wrap another: `retry` (bounded, with
- * jitter; store_open() puts it on) and `fault` (tests). Encryption is core/seal's.
+ * host), `s3` (any S3 service; tried on Ceph RGW), `mem` (tests), and two that wrap another: `retry`
+ * (bounded, with jitter; store_open() puts it on) and `fault` (tests). Encryption is core/seal's.
  *
  * What every backend promises:
- *  1. put is atomic: readers see the old object, the new one, or none; never half. It returns when it is durable.
+ *  1. put is atomic: readers see the old object, the new one, or none; never half. It returns when it is
+ * durable.
  *  2. Every put makes a new version with an id of its own; earlier versions stay readable by that id.
- *  3. A version whose lock has not ended can be neither deleted nor overwritten, nor its retention be shortened:
- *     ERR_DENIED. GOVERNANCE is treated like COMPLIANCE: nothing here bypasses it. Extending is allowed.
+ *  3. A version whose lock has not ended can be neither deleted nor overwritten, nor its retention be
+ * shortened: ERR_DENIED. GOVERNANCE is treated like COMPLIANCE: nothing here bypasses it. Extending is
+ * allowed.
  *  4. A lock asked for is read back before put returns; a store that dropped it fails the put (ERR_DENIED).
  *  5. A failing list is an error, never an empty list. A store that is away is ERR_RETRY, never "not found".
  *
- * Keys are 1 to 1024 bytes of UTF-8 with no control characters; no empty, "." or ".." path segment, no leading
- * slash (ERR_USAGE). Threads: one handle, one thread; open one for each.
+ * Keys are 1 to 1024 bytes of UTF-8 with no control characters; no empty, "." or ".." path segment, no
+ * leading slash (ERR_USAGE). Threads: one handle, one thread; open one for each.
  */
 #ifndef CORE_STORE_STORE_H
 #define CORE_STORE_STORE_H
@@ -24,6 +26,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "core/crypto/secret.h"
+#include "core/http/guard.h"
 
 #include <stdint.h>
 
@@ -41,13 +44,15 @@ extern const char *const store_kind_names[]; /* "dir", "s3", "mem", NULL: for co
 
 /* Where one bucket lives. Plain and self-contained: it travels to ranks by broadcast. */
 struct store_place {
-    int kind;                   /* enum store_kind */
+    int kind; /* enum store_kind */
     char bucket[STORE_BUCKET_BYTES];
-    char root[512];             /* dir: folder that holds the buckets' folders */
-    char endpoint[256];         /* s3: "https://s3.eusc-de-east-1.amazonaws.eu" */
-    char region[64];            /* s3: must be given; also the dir store's answer to "where is this" */
-    char ca_file[512];          /* s3: PEM, "" for the system's */
-    bool path_style;            /* s3: endpoint/bucket/key rather than bucket.endpoint/key */
+    char root[512];     /* dir: folder that holds the buckets' folders */
+    char endpoint[256]; /* s3: "https://s3.eusc-de-east-1.amazonaws.eu" */
+    char region[64];    /* s3: must be given; also the dir store's answer to "where is this" */
+    char ca_file[512];  /* s3: PEM, "" for the system's */
+    char cert_file[512], key_file[512]; /* s3: our client certificate and its key (0600), PEM; "": none */
+    struct http_guard guard;            /* s3: where its host may be found; all zeros: loopback only */
+    bool path_style;                    /* s3: endpoint/bucket/key rather than bucket.endpoint/key */
 };
 
 /* s3 only; NULL members elsewhere. Borrowed during store_open(), copied by it. */
@@ -57,8 +62,8 @@ struct store_credentials {
 
 struct store;
 
-/* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem: each call
- * makes a bucket of its own, empty and lockable. */
+/* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem:
+ * each call makes a bucket of its own, empty and lockable. */
 enum err_code store_open(const struct store_place *place, const struct store_credentials *credentials,
                          struct store **out, struct err *e);
 void store_close(struct store *s);
@@ -73,8 +78,9 @@ extern const char *const store_lock_names[]; /* "none", "governance", "complianc
 
 struct store_lock {
     enum store_lock_mode mode;
-    int64_t retain_until_ms; /* wall clock; S3 keeps whole seconds: what is read back is never earlier than asked */
-    bool legal_hold; /* no end of its own: until store_set_lock() lifts it */
+    int64_t retain_until_ms; /* wall clock; S3 keeps whole seconds: what is read back is never earlier than
+                                asked */
+    bool legal_hold;         /* no end of its own: until store_set_lock() lifts it */
 };
 
 struct store_info {
@@ -83,7 +89,7 @@ struct store_info {
     uint64_t bytes;
     int64_t modified_ms;
     struct store_lock lock; /* filled by put, get and head; not by lists */
-    bool is_latest; /* told by lists, and by head and get where no version was named */
+    bool is_latest;         /* told by lists, and by head and get where no version was named */
     bool is_delete_marker;
 };
 
@@ -96,29 +102,32 @@ struct store_put_options {
 enum err_code store_put(struct store *s, const char *key, const void *data, size_t n,
                         const struct store_put_options *options, struct store_info *out, struct err *e);
 
-/* Adds bytes [offset, offset + length) to `body` (its max is the limit); length UINT64_MAX: to the end. `version` NULL:
- * the latest. A range that starts at or behind the end gives no bytes. `out` may be NULL (key, version, whole size). */
-enum err_code store_get(struct store *s, const char *key, const char *version, uint64_t offset, uint64_t length,
-                        struct buf *body, struct store_info *out, struct err *e);
+/* Adds bytes [offset, offset + length) to `body` (its max is the limit); length UINT64_MAX: to the end.
+ * `version` NULL: the latest. A range that starts at or behind the end gives no bytes. `out` may be NULL
+ * (key, version, whole size). */
+enum err_code store_get(struct store *s, const char *key, const char *version, uint64_t offset,
+                        uint64_t length, struct buf *body, struct store_info *out, struct err *e);
 
-enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out, struct err *e);
-
-/* Calls `each` for the latest version of every live key with the prefix, in byte order of the key, from the first
- * behind `after` (NULL: the start). A non-zero return of `each` ends the listing and is returned as it is. */
-typedef enum err_code store_each_fn(void *context, const struct store_info *info, struct err *e);
-enum err_code store_list(struct store *s, const char *prefix, const char *after, store_each_fn *each, void *context,
+enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,
                          struct err *e);
+
+/* Calls `each` for the latest version of every live key with the prefix, in byte order of the key, from the
+ * first behind `after` (NULL: the start). A non-zero return of `each` ends the listing and is returned as it
+ * is. */
+typedef enum err_code store_each_fn(void *context, const struct store_info *info, struct err *e);
+enum err_code store_list(struct store *s, const char *prefix, const char *after, store_each_fn *each,
+                         void *context, struct err *e);
 /* Every version and delete marker, newest first within a key. */
 enum err_code store_list_versions(struct store *s, const char *prefix, store_each_fn *each, void *context,
                                   struct err *e);
 
-/* version NULL: hide the key behind a delete marker (always allowed); else remove that version for good. Fine if it is
- * not there. */
+/* version NULL: hide the key behind a delete marker (always allowed); else remove that version for good. Fine
+ * if it is not there. */
 enum err_code store_delete(struct store *s, const char *key, const char *version, struct err *e);
 
 /* Set or extend the lock of one version; read back before it returns. */
-enum err_code store_set_lock(struct store *s, const char *key, const char *version, const struct store_lock *lock,
-                             struct err *e);
+enum err_code store_set_lock(struct store *s, const char *key, const char *version,
+                             const struct store_lock *lock, struct err *e);
 
 /* What the store says of the bucket: read back, for evidence and preflight. */
 struct store_facts {
@@ -129,14 +138,16 @@ struct store_facts {
 enum err_code store_facts(struct store *s, struct store_facts *out, struct err *e);
 
 /* "s3://bucket/some/key" -> bucket and key (key may be empty). Errors are ERR_USAGE. */
-enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTES], char out_key[STORE_KEY_BYTES],
-                              struct err *e);
+enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTES],
+                              char out_key[STORE_KEY_BYTES], struct err *e);
 
-/* For tests. `fault` borrows `inner`: the Nth call from now (1 = the next) fails with `code`; 0: none. With `torn` a
- * put reaches the inner store first and then reports the failure; a list shows its first entry before. */
+/* For tests. `fault` borrows `inner`: the Nth call from now (1 = the next) fails with `code`; 0: none. With
+ * `torn` a put reaches the inner store first and then reports the failure; a list shows its first entry
+ * before. */
 struct store *store_fault_new(struct store *inner);
 void store_fault_at(struct store *fault, int64_t nth_call, enum err_code code, bool torn);
-/* Retries ERR_RETRY around `inner` (taken over): at most `tries` calls, full jitter from base_ms doubling to max_ms. */
+/* Retries ERR_RETRY around `inner` (taken over): at most `tries` calls, full jitter from base_ms doubling to
+ * max_ms. */
 struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms,
                               const struct clock *clock);
 

@@ -92,6 +92,9 @@ static void assert_same_store(const struct attempt_store *a, const struct attemp
     assert_string_equal(a->place.endpoint, b->place.endpoint);
     assert_string_equal(a->place.region, b->place.region);
     assert_string_equal(a->place.ca_file, b->place.ca_file);
+    assert_string_equal(a->place.cert_file, b->place.cert_file);
+    assert_string_equal(a->place.key_file, b->place.key_file);
+    assert_memory_equal(&a->place.guard, &b->place.guard, sizeof(a->place.guard));
     assert_int_equal(a->place.path_style, b->place.path_style);
     assert_same_secret(a->credentials.access_key, b->credentials.access_key);
     assert_same_secret(a->credentials.secret_key, b->credentials.secret_key);
@@ -165,7 +168,7 @@ static void try_without(const json_t *doc, json_t *object, const char *name)
 
 static void a_missing_member_is_refused_by_its_name(void **state)
 {
-    enum { MEMBERS = 17 + 2 * 10 + 5 + 3 + 2 };
+    enum { MEMBERS = 17 + 2 * (13 + 3) + 5 + 3 + 2 };
     CLEANUP(json_donep) json_t *j = sample_json();
     (void)state;
     members_tried = 0;
@@ -187,6 +190,7 @@ static void try_other_values(const json_t *doc, json_t *object, const char *name
         enum err_code code = read_json(doc, &e);
         /* Any bytes are a password. */
         bool fits = i == 1 && (strstr("access_key secret_key session_token password", name) != NULL);
+        fits = fits || (i == 0 && strcmp(name, "ranges") == 0); /* no range at all: loopback only */
         if (!fits && code != ERR_CORRUPT)
             fail_msg("another '%s' (%zu): %s: %s", name, i, err_name(code), e.text);
         assert_no_secret(&e);
@@ -221,9 +225,9 @@ static void another_version_is_refused(void **state)
     CLEANUP(json_donep) json_t *j = sample_json();
     struct err e;
     (void)state;
-    json_object_set_new(j, "version", json_integer(2));
+    json_object_set_new(j, "version", json_integer(3));
     assert_int_equal(read_json(j, &e), ERR_CORRUPT);
-    assert_string_equal(e.text, "attempt document: has version 2, and this program knows 1");
+    assert_string_equal(e.text, "attempt document: has version 3, and this program knows 2");
 }
 
 static void a_text_cut_anywhere_is_refused_and_not_quoted(void **state)
