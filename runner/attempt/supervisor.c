@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "base/proc.h"
 #include "base/stop.h"
+#include "core/cluster/egress.h"
 #include "core/cluster/scratch.h"
 #include "runner/attempt/document.h"
 #include "runner/attempt/judge.h"
@@ -41,6 +42,7 @@ struct supervisor {
     struct job job;
     struct state_watch *control; /* NULL: not open */
     struct output *output;
+    struct egress *egress; /* refused connections: our own and the ranks' */
     struct launch launch;
     char *dir, *scratch; /* owned */
     enum stop_cause cause;
@@ -51,6 +53,8 @@ struct supervisor {
 
 static void supervisor_done(struct supervisor *s)
 {
+    http_on_refusal(NULL, NULL);
+    egress_free(s->egress);
     launch_done(&s->launch);
     scratch_remove(s->scratch);
     output_close(s->output);
@@ -126,10 +130,19 @@ static enum err_code look_at_job(struct supervisor *s, struct err *e)
     return OK;
 }
 
+static enum err_code tell_refusals(struct supervisor *s, struct err *e)
+{
+    const struct standing *st = &s->standing;
+    const struct egress_teller teller = { st->name, st->record.job, st->record.number, st->lease.name,
+                                          st->lease.token };
+    return egress_tell(s->egress, st->state, &teller, e);
+}
+
 /* The stream before the record: what is appended between the two is not missed. */
 static enum err_code talk(struct supervisor *s, struct err *e)
 {
-    if (standing_renew(&s->standing, e) || write_running(s, e) || open_control(s, e) || look_at_job(s, e))
+    if (standing_renew(&s->standing, e) || write_running(s, e) || open_control(s, e) || look_at_job(s, e) ||
+        tell_refusals(s, e))
         return e->code;
     return OK;
 }
@@ -341,6 +354,14 @@ static enum err_code write_patiently(struct supervisor *s, bool first, const str
     }
 }
 
+/* Before the end is told: who reads of the end finds why. Where it fails, they stand in our own log. */
+static void tell_last_refusals(struct supervisor *s)
+{
+    struct err e = ERR_INIT;
+    if (tell_refusals(s, &e))
+        log_warn("egress.untold", "job=%s waiting=%zu %s", s->job.id, egress_waiting(s->egress), e.text);
+}
+
 static enum err_code finish(struct supervisor *s, struct err *e)
 {
     const struct attempt *a = &s->standing.record;
@@ -349,6 +370,7 @@ static enum err_code finish(struct supervisor *s, struct err *e)
     log_info("attempt.ended", "job=%s attempt=%" PRId64 " outcome=%s status=%" PRId64 " reason='%s'", a->job,
              a->number, attempt_outcome_names[a->outcome], a->exit_status, a->reason);
     write_end_file(s);
+    tell_last_refusals(s);
     if (write_patiently(s, false, &event, 1, e))
         return err_wrap(e, "the end of attempt %" PRId64 " of job '%s' stands in '%s/ended.json' only",
                         a->number, a->job, s->dir);
@@ -357,10 +379,24 @@ static enum err_code finish(struct supervisor *s, struct err *e)
 
 /* ---- the start ---- */
 
+static void rank_was_refused(void *context, const char *json)
+{
+    struct supervisor *s = context;
+    struct egress_refusal r;
+    struct err e = ERR_INIT;
+    if (egress_from_line(json, clock_wall_ms(), &r, &e))
+        log_warn("egress.unread", "job=%s %s", s->job.id, e.text);
+    else
+        egress_add(s->egress, &r);
+}
+
 static enum err_code open_output(struct supervisor *s, struct err *e)
 {
     CLEANUP(freep) char *path = path_join(s->dir, "log");
-    return output_open(path, s->cluster->launch.log_bytes_max, &s->output, e);
+    if (output_open(path, s->cluster->launch.log_bytes_max, &s->output, e))
+        return e->code;
+    output_on_egress(s->output, rank_was_refused, s);
+    return OK;
 }
 
 static enum err_code start_ranks(struct supervisor *s, struct buf *document, struct err *e)
@@ -438,6 +474,8 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
     CLEANUP(buf_wipe) struct buf document = BUF_INIT(ATTEMPT_DOC_BYTES_MAX);
     struct keys_facts key = { .version = 0 };
     struct err refused = ERR_INIT;
+    s.egress = egress_new(EGRESS_SUPERVISOR, &clock_real);
+    http_on_refusal(egress_on_refusal, s.egress);
     if (begin(&s, job, number, e))
         return e->code;
     enum err_code code =
