@@ -11,6 +11,7 @@ extern const struct cmd cmd_run, cmd_up, cmd_down, cmd_submit, cmd_list, cmd_sho
 extern const struct cmd cmd_model_ls, cmd_model_get, cmd_model_verify;
 extern const struct cmd cmd_data_stage, cmd_data_ls, cmd_data_verify;
 extern const struct cmd cmd_audit_verify, cmd_audit_tail;
+extern const struct cmd cmd_policy_selftest;
 extern const struct cmd cmd_config_check, cmd_config_explain;
 extern const struct cmd cmd_help, cmd_version, cmd_completion;
 
