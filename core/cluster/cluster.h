@@ -18,6 +18,7 @@
 
 #include "core/conf/conf.h"
 #include "core/crypto/crypto.h"
+#include "core/cluster/fence.h"
 #include "core/keys/keys.h"
 #include "core/policy/policy.h"
 #include "core/state/state.h"
@@ -73,6 +74,7 @@ struct cluster_launch {
     char trainer[CLUSTER_PATH_BYTES]; /* "" : sovrun-trainer beside the running program */
     char transport[64]; /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
     bool oversubscribe;
+    int fence;              /* enum fence_mode */
     uint64_t log_bytes_max; /* of one attempt */
 };
 struct cluster {

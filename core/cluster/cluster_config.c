@@ -104,6 +104,8 @@ static const struct conf_field launch_fields[] = {
     CONF_TEXT(cluster_launch, transport, "self,vader",
               "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
     CONF_BOOL(cluster_launch, oversubscribe, "false", "more ranks than cores are fine"),
+    CONF_CHOICE(cluster_launch, fence, "auto", fence_mode_names,
+                "a kernel fence around ranks: auto: where there can be one; required: no ranks without it; off"),
     CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12,
               "of the log of one attempt"),
     CONF_END,

@@ -11,6 +11,7 @@
 #include "core/cluster/egress.h"
 #include "core/cluster/scratch.h"
 #include "runner/attempt/document.h"
+#include "runner/attempt/enclosure.h"
 #include "runner/attempt/judge.h"
 #include "runner/attempt/launch.h"
 #include "runner/attempt/standing.h"
@@ -44,6 +45,7 @@ struct supervisor {
     struct output *output;
     struct egress *egress; /* refused connections: our own and the ranks' */
     struct launch launch;
+    struct enclosure enclosure;
     char *dir, *scratch; /* owned */
     enum stop_cause cause;
     bool running_written, away;
@@ -56,6 +58,7 @@ static void supervisor_done(struct supervisor *s)
     http_on_refusal(NULL, NULL);
     egress_free(s->egress);
     launch_done(&s->launch);
+    enclosure_done(&s->enclosure);
     scratch_remove(s->scratch);
     output_close(s->output);
     state_watch_close(s->control);
@@ -133,6 +136,7 @@ static enum err_code look_at_job(struct supervisor *s, struct err *e)
 static enum err_code tell_refusals(struct supervisor *s, struct err *e)
 {
     const struct standing *st = &s->standing;
+    enclosure_count(&s->enclosure, s->egress);
     const struct egress_teller teller = { st->name, st->record.job, st->record.number, st->lease.name,
                                           st->lease.token };
     return egress_tell(s->egress, st->state, &teller, e);
@@ -408,7 +412,7 @@ static enum err_code start_ranks(struct supervisor *s, struct buf *document, str
         scratch_make(a->job, a->number, s->dir, &s->scratch, e))
         return e->code;
     launch_command_make(&s->cluster->launch, a->ranks, trainer, s->scratch, getenv, geteuid() == 0, &command);
-    if (launch_start(&s->launch, &command, document, e))
+    if (launch_start(&s->launch, &command, enclosure_join(&s->enclosure), document, e))
         return e->code;
     a->phase = ATTEMPT_RUNNING;
     a->launcher_pid = s->launch.mpirun.pid;
@@ -431,9 +435,10 @@ static enum err_code write_launching(struct supervisor *s, const struct keys_fac
 {
     const struct attempt *a = &s->standing.record;
     CLEANUP(json_donep)
-    json_t *started = json_pack("{s:I, s:I, s:s, s:I, s:I}", "attempt", (json_int_t)a->number, "token",
-                                (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks,
-                                "supervisor_pid", (json_int_t)a->supervisor_pid);
+    json_t *started =
+        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o}", "attempt", (json_int_t)a->number, "token",
+                  (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks, "supervisor_pid",
+                  (json_int_t)a->supervisor_pid, "fence", enclosure_json(&s->enclosure));
     CLEANUP(json_donep)
     json_t *generated = json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider",
                                   key->provider, "key", key->key, "version", (json_int_t)key->version);
@@ -480,6 +485,8 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
         return e->code;
     enum err_code code =
         document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document, &key, &refused);
+    if (code == OK)
+        code = enclosure_make(c, &s.job, number, &s.enclosure, &refused);
     if (write_launching(&s, &key, e))
         return e->code;
     log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number,

@@ -4,6 +4,7 @@ bent name service or by a redirect, no socket opens. A packet capture in a netwo
 knows who was refused what. The foreign server is there, has a good certificate for the name, and would be glad of the data."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import stat
@@ -164,6 +165,88 @@ def cut_off(c, scene, train, name, trick, undo, kind):
           and all(r["actor"] == f"supervisor:{job}.1" for r in told), told)
 
 
+STRAY = """#!/usr/bin/python3
+# What a library with ideas of its own might do in a rank.
+import socket, sys
+for kind, data in ((socket.SOCK_STREAM, None), (socket.SOCK_DGRAM, b"data")):
+    s = socket.socket(socket.AF_INET, kind)
+    s.settimeout(2)
+    try:
+        s.sendto(data, ("{foreign}", {port})) if data else s.connect(("{foreign}", {port}))
+        print("went through", flush=True)
+    except OSError as problem:
+        print("did not:", problem, flush=True)
+sys.exit(1)
+"""
+
+
+def stray_rank(c, scene, train, name, fence):
+    """A job whose ranks are a program that cares for no guard. The shown job, its log, the packets."""
+    script = c.home / "stray-trainer"
+    script.write_text(STRAY.format(foreign=FOREIGN, port=PORT))
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    path = c.home / "sovrun.yaml"
+    path.write_text(re.sub(r"\nlaunch: \{( mpirun: \S+,)?( trainer: \S+, fence: \S+,)?",
+                           f"\nlaunch: {{ trainer: {script}, fence: {fence},", path.read_text()))
+    c.run("down")
+    c.up()
+    capture = Capture(scene.net, name)
+    job = c.submit(SPEC, *settings(name), f"data.train={train}")
+    c.wait_over(job)
+    seen = capture.packets()
+    return job, c.run("logs", job).stdout, seen
+
+
+def fenced(c, scene, train):
+    job, log, seen = stray_rank(c, scene, train, "unfenced", "off")
+    started = recorded(c, "attempt.started", job, 1)
+    check("without a fence a stray connection of a rank leaves, and the capture sees it", any(FOREIGN in line for line in seen), log)
+    check("and no fence is claimed", started and started[0]["fence"] == {"present": False, "why": "launch.fence: off"}, started)
+    job, log, seen = stray_rank(c, scene, train, "fenced", "required")
+    started = recorded(c, "attempt.started", job, 1)
+    check("the fence is there, and evidence says so, with what it lets through",
+          started and started[0]["fence"]["present"] and started[0]["fence"]["kind"] == "cgroup-bpf"
+          and "127.0.0.0/8" in started[0]["fence"]["allowed"], started)
+    check("inside of it the kernel says no, to TCP and UDP of both ranks", log.count("did not:") == 4 and "went through" not in log, log)
+    check("not one packet of theirs went to the foreign network", seen == [], seen)
+    told = [r for r in refused(c, job, 1) if r["place"] == "kernel fence"]
+    check("the ledger has what the kernel refused", sum(r["count"] for r in told) == 4
+          and all(r["detail"] == f"{FOREIGN}:{PORT}" and r["program"] == "trainer" and r["attempt"] == 1 for r in told), told)
+    path = c.home / "sovrun.yaml"
+    path.write_text(re.sub(r" trainer: \S+,", "", path.read_text()))
+    c.run("down")
+    c.up()
+    job = c.submit(SPEC, *settings("inside"), f"data.train={train}")
+    shown = c.wait_over(job)
+    check("a job trains inside of a fence", shown["job"]["state"] == "succeeded", shown["job"]["reason"])
+    groups = [str(p) for p in pathlib.Path("/sys/fs/cgroup").rglob("sovrun.*")]
+    check("no control group is left", not groups, groups)
+
+
+def bare():
+    """Where the kernel offers no control groups of version 2."""
+    c = Cluster("sovereign-bare", ["unshare", "-m", "sh", "-c", "umount -a -t cgroup2 && exec \"$@\"", "-"])
+    try:
+        c.up()
+        job = c.submit(SPEC, "train.epochs=2")
+        shown = c.wait_over(job)
+        started = recorded(c, "attempt.started", job, 1)
+        check("without the means there is no fence, which evidence says, and the job trains",
+              shown["job"]["state"] == "succeeded" and not started[0]["fence"]["present"] and "control groups" in started[0]["fence"]["why"],
+              started)
+        c.run("down")
+        path = c.home / "sovrun.yaml"
+        path.write_text(re.sub(r"\nlaunch: \{", "\nlaunch: { fence: required,", path.read_text()))
+        c.up()
+        job = c.submit(SPEC, "train.epochs=2", "retry.max=0")
+        shown = c.wait_over(job)
+        check("where it is required, no rank is started, and the reason says what is missing",
+              shown["job"]["outcome"] == "denied" and "launch.fence: required" in shown["job"]["reason"]
+              and "control groups" in shown["job"]["reason"], shown["job"]["reason"])
+    finally:
+        c.stop_quietly()
+
+
 def command_line(c, scene, train):
     before = len(refused(c))
     scene.net.bend(FOREIGN)
@@ -207,10 +290,12 @@ def main():
                     (scene.home.folder / "redirect").unlink, "redirect")
             launch_with(c, "plain", "")
             command_line(c, scene, train)
+            fenced(c, scene, train)
             check("the ledger verifies", c.ask("audit", "verify")["ok"])
     finally:
         c.stop_quietly()
         scene.close()
+    bare()
     check("nothing is left running", not left_over(c.home), left_over(c.home))
 
 
