@@ -183,8 +183,10 @@ enum err_code http_open(const struct http_options *o, struct http_client **out, 
              o->unix_socket ? o->unix_socket : "");
     if (!c->curl || !set_fixed_options(c->curl) || !set_given_options(c, o) || !set_guard(c, o))
         return err_set(e, ERR_USAGE, "%s: this libcurl (%s) lacks something", c->place, curl_version());
-    if (c->guard.tls_required && !c->tls && !c->unix_socket)
+    if (c->guard.tls_required && !c->tls && !c->unix_socket) {
+        http_refuse(&(struct http_refusal){ HTTP_REFUSED_PLAIN, c->place, "TLS is required" });
         return err_set(e, ERR_DENIED, "%s: the policy requires TLS: https://", c->place);
+    }
     if (set_identity(c, o, e))
         return e->code;
     *out = TAKE(c);

@@ -94,7 +94,7 @@ static enum err_code show(const struct selftest *t, struct err *e)
             return e->code;
     }
     if (t->left_count &&
-        print_line(e, "What is left is removed by the next selftest, once its lock is over."))
+        print_line(e, "What is left is removed by a later selftest, once its lock is over."))
         return e->code;
     return print_line(e, "%zu refused, %zu ALLOWED, %zu not tried, %zu noted",
                       selftest_count(t, SELFTEST_REFUSED), selftest_count(t, SELFTEST_ALLOWED),

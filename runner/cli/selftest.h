@@ -80,7 +80,7 @@ void selftest_says(struct selftest_row *r, enum selftest_outcome outcome, const 
 void selftest_bucket(struct selftest *t, const char *bucket);
 void selftest_endpoint(struct selftest *t, const char *bucket); /* of the store that holds the bucket */
 void selftest_client(struct selftest *t);
-/* What earlier runs had to leave, and this one: removed where no lock holds it. */
+/* What this run left, and what others did more than ten minutes ago: removed where no lock holds it. */
 void selftest_sweep(struct selftest *t, const char *bucket);
 
 size_t selftest_count(const struct selftest *t, enum selftest_outcome outcome);
