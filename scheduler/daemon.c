@@ -32,6 +32,7 @@ struct daemon {
     struct audit_counts counts;
     struct audit_thread *audit;
     struct egress *egress; /* our own refused connections */
+    int64_t refusals_at;   /* monotonic: not told before; what comes until then is counted up */
     struct handles *handles;
     struct secret *token;
     struct auth auth;
@@ -192,7 +193,12 @@ static enum err_code tell_refusals(struct daemon *d, struct err *e)
 {
     static const struct egress_teller teller = { .actor = "scheduler", .job = "" };
 
-    return egress_tell(d->egress, d->state, &teller, e);
+    if (clock_mono_ms() < d->refusals_at || egress_waiting(d->egress) == 0)
+        return OK;
+    if (egress_tell(d->egress, d->state, &teller, e))
+        return e->code;
+    d->refusals_at = clock_mono_ms() + DAEMON_REFUSALS_MS;
+    return OK;
 }
 
 static enum err_code turn(struct daemon *d, struct err *e)
@@ -221,7 +227,9 @@ static void note_trouble(struct daemon *d, const struct err *e)
 
 static int wait_ms_of(const struct daemon *d)
 {
-    const int64_t left = core_next_mono_ms(&d->core) - clock_mono_ms();
+    const int64_t next = egress_waiting(d->egress) ? MIN(core_next_mono_ms(&d->core), d->refusals_at)
+                                                   : core_next_mono_ms(&d->core);
+    const int64_t left = next - clock_mono_ms();
 
     return (int)MAX(0, MIN(left, (int64_t)60000));
 }
@@ -237,7 +245,8 @@ static void wait_for_work(struct daemon *d, bool in_trouble)
         return;
     }
     fds[count++] = (struct pollfd){ .fd = planner_fd(d->planner), .events = POLLIN };
-    fds[count++] = (struct pollfd){ .fd = egress_fd(d->egress), .events = POLLIN };
+    if (clock_mono_ms() >= d->refusals_at)
+        fds[count++] = (struct pollfd){ .fd = egress_fd(d->egress), .events = POLLIN };
     if (d->watch)
         fds[count++] = (struct pollfd){ .fd = state_watch_fd(d->watch), .events = POLLIN };
     const size_t first = count;
