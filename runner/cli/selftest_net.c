@@ -58,6 +58,14 @@ static enum err_code ask_as(const struct endpoint *p, const struct store_place *
     return s3_probe_location(probe, out, e);
 }
 
+/* A server that is away refuses nothing. */
+static bool answers(const struct endpoint *p)
+{
+    struct s3_said said;
+    struct err ignored = ERR_INIT;
+    return ask_as(p, &p->place, &said, &ignored) == OK;
+}
+
 /* The same host and port without TLS. */
 static void try_plain(const struct endpoint *p, struct selftest_row *r)
 {
@@ -72,8 +80,10 @@ static void try_plain(const struct endpoint *p, struct selftest_row *r)
     enum err_code code = get(origin, NULL, &p->place.guard, &status, &e);
     if (code == ERR_DENIED)
         selftest_says(r, SELFTEST_REFUSED, e.text, "not sent");
-    else if (code)
+    else if (code && answers(p))
         selftest_says(r, SELFTEST_REFUSED, e.text, "no plain HTTP is spoken there");
+    else if (code)
+        selftest_says(r, SELFTEST_UNTRIED, e.text, "the endpoint does not answer");
     else if (status >= 400)
         selftest_says(r, SELFTEST_REFUSED, "on this machine itself our client would", "answered by HTTP %d",
                       status);
@@ -145,8 +155,10 @@ static void judge_papers(const struct endpoint *p, struct selftest_row *r, const
     enum err_code code = ask_as(p, as, &said, &e);
     if (code == ERR_RETRY)
         selftest_says(r, SELFTEST_REFUSED, e.text, "the connection was ended");
-    else if (code)
+    else if (code == ERR_DENIED)
         selftest_says(r, SELFTEST_REFUSED, e.text, "refused in the handshake");
+    else if (code)
+        selftest_says(r, SELFTEST_UNTRIED, e.text, "it could not be shown");
     else if (s3_said_yes(&said))
         selftest_says(r, SELFTEST_ALLOWED, said.text, "answered all the same");
     else

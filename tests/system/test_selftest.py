@@ -175,6 +175,13 @@ def away(c, fronts):
     done, said = selftest(c, "nobody-made-this")
     check("a bucket that is not there: nothing is tried, and nothing is claimed",
           done.returncode == 1 and "delete a locked version" in rows(said, "untried") and not rows(said, "allowed"), done.stderr)
+    fronts.ports["nobody"] = free_port(38000)
+    use(c, fronts.store("nobody", LOCKED))
+    done, said = selftest(c, LOCKED, "--allow-untried")
+    check("a server that is away has refused nothing",
+          done.returncode == 0 and {"plain HTTP", "no client certificate", "wrong client certificate", "certificate of another authority",
+                                    "proxy in the environment", "delete a locked version"} <= set(rows(said, "untried")),
+          sorted(rows(said, "refused")))
     use(c, fronts.store("mtls", LOCKED))
     c.run("down")
     done, said = selftest(c, LOCKED, "--foreign", f"{ABROAD}/secret")
