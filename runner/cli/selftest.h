@@ -79,6 +79,9 @@ void selftest_says(struct selftest_row *r, enum selftest_outcome outcome, const 
 /* All acts of a kind. Nothing here fails: what could not be tried is a row. */
 void selftest_bucket(struct selftest *t, const char *bucket);
 void selftest_endpoint(struct selftest *t, const char *bucket); /* of the store that holds the bucket */
+/* The same, its place and credentials (or why there are none) given. */
+void selftest_place(struct selftest *t, const struct store_place *place,
+                    const struct cluster_credentials *credentials, const struct err *problem);
 void selftest_client(struct selftest *t);
 /* What this run left, and what others did more than ten minutes ago: removed where no lock holds it. */
 void selftest_sweep(struct selftest *t, const char *bucket);

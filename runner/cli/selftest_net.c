@@ -266,24 +266,31 @@ static const struct endpoint_act {
     { "proxy in the environment", "not used", try_proxy },
 };
 
-void selftest_endpoint(struct selftest *t, const char *bucket)
+void selftest_place(struct selftest *t, const struct store_place *place,
+                    const struct cluster_credentials *credentials, const struct err *problem)
 {
-    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
-    struct endpoint p = { .t = t, .credentials = &own };
-    struct err e = ERR_INIT;
-    if (cluster_place(t->cluster, bucket, &p.place, &e) == OK && p.place.kind == STORE_S3)
-        IGNORE(cluster_credentials(t->cluster, bucket, &own, &e));
-    else if (e.code == OK)
-        return; /* a folder has no endpoint */
-    p.tls = text_starts(p.place.endpoint, "https://");
+    const struct endpoint p = {
+        .t = t, .place = *place, .credentials = credentials, .tls = text_starts(place->endpoint, "https://")
+    };
     for (size_t i = 0; i < ARRAY_LEN(endpoint_acts); i++) {
         struct selftest_row *r =
-            selftest_row(t, endpoint_acts[i].name, endpoint_acts[i].expected, p.place.endpoint);
-        if (e.code)
-            selftest_says(r, SELFTEST_UNTRIED, e.text, "the store is not configured well");
+            selftest_row(t, endpoint_acts[i].name, endpoint_acts[i].expected, place->endpoint);
+        if (problem->code)
+            selftest_says(r, SELFTEST_UNTRIED, problem->text, "the store is not configured well");
         else
             endpoint_acts[i].run(&p, r);
     }
+}
+
+void selftest_endpoint(struct selftest *t, const char *bucket)
+{
+    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    struct store_place place = { .kind = STORE_S3 };
+    struct err problem = ERR_INIT;
+    if (cluster_place(t->cluster, bucket, &place, &problem) == OK)
+        IGNORE(cluster_credentials(t->cluster, bucket, &own, &problem));
+    if (place.kind == STORE_S3) /* a folder has no endpoint */
+        selftest_place(t, &place, &own, &problem);
 }
 
 /* ---- our own client ---- */
