@@ -52,9 +52,13 @@ class Fronts:
         self.front = Front(FOLDER / "front")
         self.ports = {}
         good = tls(*server, client_authority=self.ca.file)
+        expired = tls(*self.ca.sign("expired", ["127.0.0.1"], days=(-10, -1)), client_authority=self.ca.file)
+        renamed = tls(*self.ca.sign("renamed", ["s3.elsewhere.test"]), client_authority=self.ca.file)
+        stranger = tls(*Authority(FOLDER / "pki", "stranger").sign("strange", ["127.0.0.1"]), client_authority=self.ca.file)
         for name, upstream, more in (("mtls", ENDPOINT, good), ("open", ENDPOINT, tls(*server)),
-                                     ("plain", ENDPOINT, good + " error_page 497 =200 /plain;"), ("abroad", OTHER, good)):
-            self.ports[name] = free_port(33000 + 700 * len(self.ports))
+                                     ("plain", ENDPOINT, good + " error_page 497 =200 /plain;"), ("abroad", OTHER, good), ("expired", ENDPOINT, expired), ("renamed", ENDPOINT, renamed),
+                                     ("stranger", ENDPOINT, stranger)):
+            self.ports[name] = free_port(33000 + 300 * len(self.ports))
             self.front.add(f"127.0.0.1:{self.ports[name]} ssl", upstream, more)
         self.front.start()
 
@@ -170,12 +174,27 @@ def all_wrong(c, fronts):
     must_say(c, "a bucket that lies in another region", done, said, {"bucket in another region"})
 
 
+def bad_certificates(c, fronts):
+    """The same on the way that jobs go, before a real server: denied, and in the ledger."""
+    for name in ("expired", "renamed", "stranger"):
+        use(c, fronts.store(name, LOCKED))
+        done = c.run("data", "verify", f"s3://{LOCKED}/anything")
+        limit = time.monotonic() + 10
+        told = []
+        while not told and time.monotonic() < limit:
+            told = [r["data"] for r in c.ask("audit", "tail")["records"] if r["event"] == "egress.refused"
+                    and str(fronts.ports[name]) in r["data"]["place"]]
+        check(f"a server whose certificate is {name}: denied, and recorded",
+              done.returncode == 3 and "certificate" in done.stderr and told and told[-1]["kind"] == "certificate"
+              and told[-1]["program"] == "sovrun", f"exit {done.returncode}: {done.stderr}{told}")
+
+
 def away(c, fronts):
     use(c, fronts.store("mtls", "nobody-made-this"))
     done, said = selftest(c, "nobody-made-this")
     check("a bucket that is not there: nothing is tried, and nothing is claimed",
           done.returncode == 1 and "delete a locked version" in rows(said, "untried") and not rows(said, "allowed"), done.stderr)
-    fronts.ports["nobody"] = free_port(38000)
+    fronts.ports["nobody"] = free_port(37000)
     use(c, fronts.store("nobody", LOCKED))
     done, said = selftest(c, LOCKED, "--allow-untried")
     check("a server that is away has refused nothing",
@@ -205,6 +224,7 @@ def main():
         configure(c)
         all_well(c, fronts)
         all_wrong(c, fronts)
+        bad_certificates(c, fronts)
         away(c, fronts)
     finally:
         c.stop_quietly()
