@@ -107,22 +107,29 @@ static bool parse_alias(const struct keys_kms *k, const char *alias, char out_na
     return keys_label_parse(label, out_name, out_version);
 }
 
-/* The key behind one version: usable, and allowed. */
-static enum err_code find_arn(const struct keys_kms *k, const char *name, int64_t version,
-                              char out[KEYS_ARN_BYTES], struct err *e)
+/* The key behind an alias or an ARN: allowed, and usable. A key that is disabled or waits to be deleted
+ * counts as destroyed, whatever the service would still do with it. */
+static enum err_code describe(const struct keys_kms *k, const char *id, char out[KEYS_ARN_BYTES],
+                              struct err *e)
 {
     CLEANUP(json_donep) json_t *answer = NULL;
-    char alias[ALIAS_BYTES];
     json_t *metadata;
-    CLEANUP(json_donep) json_t *request = json_pack("{s:s}", "KeyId", alias_of(k, name, version, alias));
+    CLEANUP(json_donep) json_t *request = json_pack("{s:s}", "KeyId", id);
     if (kms_call(k->kms, "DescribeKey", request, &answer, e) ||
         json_get_object(answer, what, "KeyMetadata", &metadata, e) ||
         arn_of_answer(k, metadata, "Arn", out, e))
-        return err_wrap(e, "%s", alias);
-    const char *state = json_text_or(metadata, "KeyState", "Enabled");
+        return err_wrap(e, "%s", id);
+    const char *state = json_text_or(metadata, "KeyState", "");
     if (strcmp(state, "Enabled") != 0)
-        return err_set(e, ERR_NOT_FOUND, "%s: key %s is %.40s", alias, out, state);
+        return err_set(e, ERR_NOT_FOUND, "%s: key %s is %.40s", id, out, state);
     return OK;
+}
+
+static enum err_code find_arn(const struct keys_kms *k, const char *name, int64_t version,
+                              char out[KEYS_ARN_BYTES], struct err *e)
+{
+    char alias[ALIAS_BYTES];
+    return describe(k, alias_of(k, name, version, alias), out, e);
 }
 
 /* ---- list, create, destroy ---- */
@@ -308,7 +315,8 @@ static enum err_code kms_unwrap(struct keys *base, const struct keys_use *use, c
     CLEANUP(secret_freep) struct secret *key = NULL;
     char arn[KEYS_ARN_BYTES], used[KEYS_ARN_BYTES];
     CLEANUP(json_donep) json_t *bound = NULL;
-    if (context_json(use, &bound, e) || take_wrapped(k, wrapped, n, arn, &base64, e))
+    if (context_json(use, &bound, e) || take_wrapped(k, wrapped, n, arn, &base64, e) ||
+        describe(k, arn, used, e))
         return e->code;
     CLEANUP(json_donep)
     json_t *request = json_pack("{s:s,s:s,s:O}", "KeyId", arn, "CiphertextBlob", buf_text(&base64),
@@ -331,7 +339,8 @@ static enum err_code kms_rewrap(struct keys *base, const struct keys_use *from, 
     CLEANUP(json_donep) json_t *bound_from = NULL;
     CLEANUP(json_donep) json_t *bound_to = NULL;
     if (context_json(from, &bound_from, e) || context_json(to, &bound_to, e) ||
-        take_wrapped(k, wrapped, n, source, &base64, e) || find_arn(k, to->name, to->version, target, e))
+        take_wrapped(k, wrapped, n, source, &base64, e) || describe(k, source, used, e) ||
+        find_arn(k, to->name, to->version, target, e))
         return e->code;
     CLEANUP(json_donep)
     json_t *request = json_pack("{s:s,s:s,s:O,s:s,s:O}", "CiphertextBlob", buf_text(&base64), "SourceKeyId",

@@ -194,7 +194,7 @@ static void try_other_values(const json_t *doc, json_t *object, const char *name
         enum err_code code = read_json(doc, &e);
         /* Any bytes are a password. */
         bool fits = i == 1 && (strstr("access_key secret_key session_token password", name) != NULL);
-        fits = fits || (i == 0 && (strcmp(name, "ranges") == 0 || strcmp(name, "earlier") == 0)); /* no range at all: loopback only */
+        fits = fits || (i == 0 && (strcmp(name, "ranges") == 0 || strcmp(name, "earlier") == 0)); /* none */
         if (!fits && code != ERR_CORRUPT)
             fail_msg("another '%s' (%zu): %s: %s", name, i, err_name(code), e.text);
         assert_no_secret(&e);
