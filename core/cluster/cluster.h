@@ -29,6 +29,7 @@ enum {
     CLUSTER_BUCKETS_MAX = 16,
     CLUSTER_QUEUES_MAX = 32,
     CLUSTER_NODES_MAX = 1024,
+    CLUSTER_FENCE_MAX = 16,
     CLUSTER_PATH_BYTES = 512
 };
 
@@ -74,7 +75,9 @@ struct cluster_launch {
     char trainer[CLUSTER_PATH_BYTES]; /* "" : sovrun-trainer beside the running program */
     char transport[64]; /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
     bool oversubscribe;
-    int fence;              /* enum fence_mode */
+    int fence;                                                  /* enum fence_mode */
+    char fence_allow[CLUSTER_FENCE_MAX][HTTP_RANGE_TEXT_BYTES]; /* ranges, beside the stores' own */
+    size_t fence_allow_count;
     uint64_t log_bytes_max; /* of one attempt */
 };
 struct cluster {

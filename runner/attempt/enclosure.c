@@ -28,8 +28,18 @@ static enum err_code allow_all(const struct cluster *c, const struct job *job, s
                                struct err *e)
 {
     const char *address = c->state.address;
+    struct http_range range;
     bool names = false;
     fence_allow_local(l);
+    for (size_t i = 0; i < c->launch.fence_allow_count; i++) {
+        if (http_range_parse(c->launch.fence_allow[i], &range, e))
+            return e->code;
+        fence_allow(l, &range, 0);
+    }
+    if (c->keys.provider == KEYS_KMS) {
+        fence_allow_guard(l, &c->keys.guard);
+        names = c->keys.guard.range_count > 0;
+    }
     if (allow_store(c, job->spec.data.train, l, &names, e) ||
         allow_store(c, job->spec.checkpoint.to, l, &names, e))
         return e->code;

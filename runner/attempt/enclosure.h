@@ -1,9 +1,10 @@
 /*
  * enclosure.h - the kernel's fence around one attempt: whom it lets through, and what the ledger hears of it.
  *
- * Let through are this host itself, what the guards of the job's stores allow, and the state where it is not
- * a unix socket; name servers only where there is somebody else's name to look up. Whether there is a fence,
- * of what kind, and if not why, stands in the attempt's "attempt.started".
+ * Let through are this host itself, what the guards of the job's stores and of the key service allow,
+ * launch.fence_allow, and the state where it is not a unix socket; name servers only where there is somebody
+ * else's name to look up. Whether there is a fence, of what kind, and if not why, stands in the attempt's
+ * "attempt.started".
  */
 #ifndef RUNNER_ATTEMPT_ENCLOSURE_H
 #define RUNNER_ATTEMPT_ENCLOSURE_H

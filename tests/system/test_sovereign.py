@@ -213,7 +213,14 @@ def fenced(c, scene, train):
     check("the ledger has what the kernel refused", sum(r["count"] for r in told) == 4
           and all(r["detail"] == f"{FOREIGN}:{PORT}" and r["program"] == "trainer" and r["attempt"] == 1 for r in told), told)
     path = c.home / "sovrun.yaml"
-    path.write_text(re.sub(r" trainer: \S+,", "", path.read_text()))
+    path.write_text(re.sub(r"\nlaunch: \{", f"\nlaunch: {{ fence_allow: [{FOREIGN}],", path.read_text()))
+    c.run("down")
+    c.up()
+    job = c.submit(SPEC, *settings("let-through"), f"data.train={train}")
+    c.wait_over(job)
+    log = c.run("logs", job).stdout
+    check("what launch.fence_allow lists is let through", log.count("went through") == 4, log)
+    path.write_text(re.sub(r" (trainer|fence_allow): \S+,", "", path.read_text()))
     c.run("down")
     c.up()
     job = c.submit(SPEC, *settings("inside"), f"data.train={train}")
