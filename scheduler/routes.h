@@ -83,6 +83,7 @@ const char *request_text(const struct request *q, const char *name, const char *
 
 /* The handlers: route_*.c. */
 route_fn route_submit, route_list, route_show, route_watch, route_cancel, route_why, route_logs, route_health,
-    route_queues, route_nodes, route_metrics;
+    route_queues, route_nodes, route_metrics, route_keys, route_key_create, route_key_rewrap,
+    route_key_destroy;
 
 #endif

@@ -30,7 +30,9 @@ enum {
     CLUSTER_QUEUES_MAX = 32,
     CLUSTER_NODES_MAX = 1024,
     CLUSTER_FENCE_MAX = 16,
-    CLUSTER_PATH_BYTES = 512
+    CLUSTER_PATH_BYTES = 512,
+    CLUSTER_USERS_MAX = 64,
+    CLUSTER_USER_BYTES = 64
 };
 
 struct cluster_store {
@@ -62,6 +64,10 @@ struct cluster_api {
     char listen[64]; /* "127.0.0.1:0": a free port, written to run/api.port; "": no TCP */
     char token_file[CLUSTER_PATH_BYTES];
 };
+struct cluster_roles {
+    char admin[CLUSTER_USERS_MAX][CLUSTER_USER_BYTES], auditor[CLUSTER_USERS_MAX][CLUSTER_USER_BYTES];
+    size_t admin_count, auditor_count;
+};
 struct cluster_ledger {
     char bucket[STORE_BUCKET_BYTES], prefix[256];
     int lock; /* enum store_lock_mode */
@@ -85,6 +91,7 @@ struct cluster {
     char name[64], region[64];
     struct cluster_state state;
     struct cluster_api api;
+    struct cluster_roles roles;
     struct cluster_store stores[CLUSTER_STORES_MAX];
     size_t store_count;
     struct keys_config keys;

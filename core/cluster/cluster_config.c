@@ -38,6 +38,19 @@ static const struct conf_field api_fields[] = {
     CONF_END,
 };
 
+static const struct conf_field user_name = {
+    .name = "user", .kind = CONF_KIND_NAME, .size = CLUSTER_USER_BYTES, .required = true,
+    .min = 1, .max = CLUSTER_USER_BYTES - 1, .help = "login name; token: whoever shows the API's token",
+};
+
+static const struct conf_field roles_fields[] = {
+    CONF_LIST(cluster_roles, admin, admin_count, CLUSTER_USERS_MAX, NULL, &user_name,
+              "who manages keys, queues and nodes; none: root and the scheduler's own user"),
+    CONF_LIST(cluster_roles, auditor, auditor_count, CLUSTER_USERS_MAX, NULL, &user_name,
+              "who reads all and changes nothing"),
+    CONF_END,
+};
+
 static const struct conf_field bucket_name = {
     .name = "bucket", .kind = CONF_KIND_NAME, .size = STORE_BUCKET_BYTES, .required = true,
     .min = 1, .max = STORE_BUCKET_BYTES - 1, .help = "bucket name",
@@ -144,6 +157,7 @@ const struct conf_field cluster_fields[] = {
     CONF_NAME_REQUIRED(cluster, region, "region that data may not leave; part of every sealed object, too"),
     CONF_SECTION(cluster, state, state_fields, "where the shared state is"),
     CONF_SECTION(cluster, api, api_fields, "how the scheduler is reached"),
+    CONF_SECTION(cluster, roles, roles_fields, "who may do more than run jobs"),
     CONF_LIST(cluster, stores, store_count, CLUSTER_STORES_MAX, store_fields, NULL, "where the buckets are"),
     CONF_SECTION(cluster, keys, keys_fields, "who wraps the data keys"),
     CONF_TEXT(cluster, signing_key, "keys/signing.pem",
