@@ -17,11 +17,11 @@ static const struct route routes[] = {
     { "GET", "/v1/health", route_health, true },
     { "GET", "/v1/queues", route_queues, false },
     { "GET", "/v1/nodes", route_nodes, false },
-    { "GET", "/v1/metrics", route_metrics, true },
     { "GET", "/v1/keys", route_keys, true },
     { "POST", "/v1/keys/{id}/create", route_key_create, false },
     { "POST", "/v1/keys/{id}/rewrap", route_key_rewrap, false },
     { "POST", "/v1/keys/{id}/destroy", route_key_destroy, false },
+    { "GET", "/v1/metrics", route_metrics, true },
 };
 
 enum { STATUS_NOT_FOUND = 404, STATUS_NO_METHOD = 405 };

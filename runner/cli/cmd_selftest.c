@@ -44,6 +44,7 @@ static void try_all(struct selftest *t, const struct selftest_settings *s)
 {
     const struct cluster *c = t->cluster;
     selftest_client(t);
+    selftest_key_service(t);
     for (size_t i = 0; i < c->store_count; i++) {
         bool first = true;
         for (size_t b = 0; b < c->stores[i].bucket_count; b++) {

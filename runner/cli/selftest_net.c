@@ -17,20 +17,25 @@ static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: 
 /* ---- asking ---- */
 
 /* One GET of "/"; *out_status where there was an answer. */
-static enum err_code get(const char *origin, const char *ca_file, const struct http_guard *guard,
-                         int *out_status, struct err *e)
+static enum err_code get_with(const struct http_options *o, int *out_status, struct err *e)
 {
     CLEANUP(http_closep) struct http_client *c = NULL;
     CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ANSWER_BYTES);
+    if (http_open(o, &c, e) || http_do(c, &(struct http_request){ .method = "GET", .target = "/" }, &r, e))
+        return e->code;
+    *out_status = r.status;
+    return OK;
+}
+
+static enum err_code get(const char *origin, const char *ca_file, const struct http_guard *guard,
+                         int *out_status, struct err *e)
+{
     const struct http_options o = { .origin = origin,
                                     .ca_file = ca_file,
                                     .guard = guard,
                                     .connect_timeout_ms = PATIENCE_MS,
                                     .request_timeout_ms = PATIENCE_MS };
-    if (http_open(&o, &c, e) || http_do(c, &(struct http_request){ .method = "GET", .target = "/" }, &r, e))
-        return e->code;
-    *out_status = r.status;
-    return OK;
+    return get_with(&o, out_status, e);
 }
 
 static bool was_refused(const struct selftest *t, enum http_refusal_kind kind)
@@ -58,12 +63,26 @@ static enum err_code ask_as(const struct endpoint *p, const struct store_place *
     return s3_probe_location(probe, out, e);
 }
 
+/* As the cluster itself would, and any answer will do. */
+static enum err_code ask_plainly(const struct endpoint *p, int *out_status, struct err *e)
+{
+    const struct store_place *at = &p->place;
+    const struct http_options o = { .origin = at->endpoint,
+                                    .ca_file = at->ca_file[0] ? at->ca_file : NULL,
+                                    .cert_file = at->cert_file[0] ? at->cert_file : NULL,
+                                    .key_file = at->key_file[0] ? at->key_file : NULL,
+                                    .guard = &at->guard,
+                                    .connect_timeout_ms = PATIENCE_MS,
+                                    .request_timeout_ms = PATIENCE_MS };
+    return get_with(&o, out_status, e);
+}
+
 /* A server that is away refuses nothing. */
 static bool answers(const struct endpoint *p)
 {
-    struct s3_said said;
     struct err ignored = ERR_INIT;
-    return ask_as(p, &p->place, &said, &ignored) == OK;
+    int status = 0;
+    return ask_plainly(p, &status, &ignored) == OK;
 }
 
 /* The same host and port without TLS. */
@@ -125,21 +144,20 @@ static void try_authority(const struct endpoint *p, struct selftest_row *r)
 {
     CLEANUP(trap_stopp) struct trap *stranger = NULL;
     CLEANUP(freep) char *file = NULL;
-    struct store_place as = p->place;
-    struct s3_said said;
+    struct http_guard guard = p->place.guard;
     struct err e = ERR_INIT;
+    int status = 0;
     if (!p->tls) {
         selftest_says(r, SELFTEST_NONE, "", "no TLS");
         return;
     }
     if (trap_start(TRAP_GOOD, fine, &stranger, &e) ||
-        !(file = selftest_file(p->t, "authority.pem", trap_authority(stranger), &e)) ||
-        text_copy(as.ca_file, sizeof(as.ca_file), file, "path", &e)) {
+        !(file = selftest_file(p->t, "authority.pem", trap_authority(stranger), &e))) {
         selftest_says(r, SELFTEST_UNTRIED, e.text, "no other authority could be made");
         return;
     }
-    as.guard.pin[0] = '\0';
-    enum err_code code = ask_as(p, &as, &said, &e);
+    guard.pin[0] = '\0';
+    enum err_code code = get(p->place.endpoint, file, &guard, &status, &e);
     judge_certificate(p->t, r, code, &e, 0);
 }
 
@@ -235,36 +253,52 @@ static void try_proxy(const struct endpoint *p, struct selftest_row *r)
 {
     CLEANUP(trap_stopp) struct trap *proxy = NULL;
     struct environment kept;
-    struct s3_said said = { .status = 0 };
     struct err e = ERR_INIT;
     char origin[ORIGIN_BYTES];
+    int status = 0;
     if (trap_start(TRAP_PLAIN, fine, &proxy, &e)) {
         selftest_says(r, SELFTEST_UNTRIED, e.text, "no proxy could be made");
         return;
     }
     snprintf(origin, sizeof(origin), "http://127.0.0.1:%d", trap_port(proxy));
     set_proxy(&kept, origin);
-    enum err_code code = ask_as(p, &p->place, &said, &e);
+    enum err_code code = ask_plainly(p, &status, &e);
     unset_proxy(&kept);
     if (trap_seen(proxy).connections > 0)
         selftest_says(r, SELFTEST_ALLOWED, origin, "the proxy was connected to");
     else if (code)
         selftest_says(r, SELFTEST_UNTRIED, e.text, "the endpoint does not answer");
     else
-        selftest_says(r, SELFTEST_REFUSED, said.text, "the proxy saw no connection; the endpoint did");
+        selftest_says(r, SELFTEST_REFUSED, origin,
+                      "the proxy saw no connection; the endpoint answered HTTP %d", status);
 }
 
 static const struct endpoint_act {
     const char *name, *expected;
     void (*run)(const struct endpoint *p, struct selftest_row *r);
+    bool of_stores; /* makes calls that only a store understands */
 } endpoint_acts[] = {
-    { "plain HTTP", "refused", try_plain },
-    { "address outside the ranges", "no socket", try_outside },
-    { "certificate of another authority", "refused", try_authority },
-    { "no client certificate", "refused", try_no_papers },
-    { "wrong client certificate", "refused", try_wrong_papers },
-    { "proxy in the environment", "not used", try_proxy },
+    { "plain HTTP", "refused", try_plain, false },
+    { "address outside the ranges", "no socket", try_outside, false },
+    { "certificate of another authority", "refused", try_authority, false },
+    { "no client certificate", "refused", try_no_papers, true },
+    { "wrong client certificate", "refused", try_wrong_papers, true },
+    { "proxy in the environment", "not used", try_proxy, false },
 };
+
+static void try_endpoint(const struct endpoint *p, bool store, const struct err *problem)
+{
+    for (size_t i = 0; i < ARRAY_LEN(endpoint_acts); i++) {
+        const struct endpoint_act *act = &endpoint_acts[i];
+        if (act->of_stores && !store)
+            continue;
+        struct selftest_row *r = selftest_row(p->t, act->name, act->expected, p->place.endpoint);
+        if (problem->code)
+            selftest_says(r, SELFTEST_UNTRIED, problem->text, "the store is not configured well");
+        else
+            act->run(p, r);
+    }
+}
 
 void selftest_place(struct selftest *t, const struct store_place *place,
                     const struct cluster_credentials *credentials, const struct err *problem)
@@ -272,14 +306,7 @@ void selftest_place(struct selftest *t, const struct store_place *place,
     const struct endpoint p = {
         .t = t, .place = *place, .credentials = credentials, .tls = text_starts(place->endpoint, "https://")
     };
-    for (size_t i = 0; i < ARRAY_LEN(endpoint_acts); i++) {
-        struct selftest_row *r =
-            selftest_row(t, endpoint_acts[i].name, endpoint_acts[i].expected, place->endpoint);
-        if (problem->code)
-            selftest_says(r, SELFTEST_UNTRIED, problem->text, "the store is not configured well");
-        else
-            endpoint_acts[i].run(&p, r);
-    }
+    try_endpoint(&p, true, problem);
 }
 
 void selftest_endpoint(struct selftest *t, const char *bucket)
@@ -291,6 +318,22 @@ void selftest_endpoint(struct selftest *t, const char *bucket)
         IGNORE(cluster_credentials(t->cluster, bucket, &own, &problem));
     if (place.kind == STORE_S3) /* a folder has no endpoint */
         selftest_place(t, &place, &own, &problem);
+}
+
+void selftest_key_service(struct selftest *t)
+{
+    const struct keys_config *k = &t->cluster->keys;
+    struct endpoint p = { .t = t, .tls = text_starts(k->endpoint, "https://") };
+    struct err problem = ERR_INIT;
+    if (k->provider != KEYS_KMS)
+        return;
+    p.place.guard = k->guard;
+    if (text_copy(p.place.endpoint, sizeof(p.place.endpoint), k->endpoint, "keys.endpoint", &problem) ||
+        text_copy(p.place.ca_file, sizeof(p.place.ca_file), k->ca_file, "keys.ca_file", &problem) ||
+        text_copy(p.place.cert_file, sizeof(p.place.cert_file), k->cert_file, "keys.cert_file", &problem))
+        return;
+    IGNORE(text_copy(p.place.key_file, sizeof(p.place.key_file), k->key_file, "keys.key_file", &problem));
+    try_endpoint(&p, false, &problem);
 }
 
 /* ---- our own client ---- */

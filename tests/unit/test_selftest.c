@@ -100,6 +100,34 @@ static void what_is_not_configured_well_is_not_tried(void **state)
     assert_int_equal(http_fake_connections(w->server), 0);
 }
 
+/* The same acts but for those that need a store's calls. */
+static void a_key_service_is_an_endpoint_too(void **state)
+{
+    struct world *w = *state;
+    struct keys_config *k = &w->cluster->keys;
+    selftest_key_service(&w->t);
+    assert_int_equal(w->t.row_count, 0); /* files */
+    k->provider = KEYS_KMS;
+    snprintf(k->endpoint, sizeof(k->endpoint), "%s", http_fake_origin(w->server));
+    snprintf(k->arns[0], sizeof(k->arns[0]), "arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/*");
+    k->arn_count = 1;
+    selftest_key_service(&w->t);
+    assert_int_equal(w->t.row_count, 4);
+    assert_int_equal(row(w, "address outside the ranges")->outcome, SELFTEST_REFUSED);
+    assert_int_equal(row(w, "proxy in the environment")->outcome, SELFTEST_REFUSED);
+}
+
+static void a_pattern_that_takes_foreign_keys_is_seen(void **state)
+{
+    struct world *w = *state;
+    struct keys_config *k = &w->cluster->keys;
+    snprintf(k->arns[0], sizeof(k->arns[0]), "arn:*:kms:*:*:key/*");
+    k->arn_count = 1;
+    selftest_client(&w->t);
+    assert_int_equal(row(w, "key of another account and region")->outcome, SELFTEST_ALLOWED);
+    assert_int_equal(selftest_count(&w->t, SELFTEST_ALLOWED), 1);
+}
+
 static void our_own_client_stands_every_test(void **state)
 {
     struct world *w = *state;
@@ -131,6 +159,8 @@ int main(void)
         WITH(with_the_guard_closed_no_socket_is_opened),
         WITH(an_open_guard_is_seen),
         WITH(what_is_not_configured_well_is_not_tried),
+        WITH(a_key_service_is_an_endpoint_too),
+        WITH(a_pattern_that_takes_foreign_keys_is_seen),
         WITH(our_own_client_stands_every_test),
         WITH(a_report_says_what_the_rows_do),
     };
