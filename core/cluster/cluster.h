@@ -98,7 +98,8 @@ struct cluster {
     char signing_key[CLUSTER_PATH_BYTES];         /* PEM, 0600; its public half beside it as .pub.pem */
     char default_data_bucket[STORE_BUCKET_BYTES]; /* where `run` and `submit` stage plain files */
     struct cluster_ledger ledger;
-    struct policy policy;
+    char policy_file[CLUSTER_PATH_BYTES];
+    struct policy policy; /* read from it */
     struct cluster_queue queues[CLUSTER_QUEUES_MAX];
     size_t queue_count;
     struct cluster_node nodes[CLUSTER_NODES_MAX];

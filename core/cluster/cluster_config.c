@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/cluster/cluster.h"
+#include "core/cluster/cluster_policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,11 +73,6 @@ static const struct conf_field store_fields[] = {
     CONF_END,
 };
 
-static const struct conf_field arn_pattern = {
-    .name = "arn", .kind = CONF_KIND_TEXT, .size = KEYS_ARN_BYTES, .min = 1, .max = KEYS_ARN_BYTES - 1,
-    .help = "arn:PARTITION:kms:REGION:ACCOUNT:key/ID, a field or the end of the last may be *",
-};
-
 static const struct conf_field keys_fields[] = {
     CONF_CHOICE(keys_config, provider, "file", keys_provider_names,
                 "who wraps data keys: file is for development; pkcs11: an HSM; kms: an AWS-compatible service"),
@@ -90,8 +86,6 @@ static const struct conf_field keys_fields[] = {
     CONF_TEXT(keys_config, endpoint, "", "kms: https://HOST[:PORT]"),
     CONF_TEXT(keys_config, region, "", "kms: its region; empty: the cluster's. Another one is refused"),
     CONF_NAME(keys_config, alias_prefix, "sovrun", "kms: version N of key NAME is alias/PREFIX-NAME-vN"),
-    CONF_LIST(keys_config, arns, arn_count, KEYS_ARNS_MAX, NULL, &arn_pattern,
-              "kms: what a key's ARN must fit; none: no key is allowed"),
     CONF_TEXT(keys_config, ca_file, "", "kms: PEM file of the authority to trust; empty: the system's"),
     CONF_TEXT(keys_config, cert_file, "", "kms: PEM file of our client certificate; empty: none"),
     CONF_TEXT(keys_config, key_file, "", "kms: PEM file (0600) with its key"),
@@ -164,7 +158,8 @@ const struct conf_field cluster_fields[] = {
               "Ed25519 key (PEM, 0600); its public half is *.pub.pem"),
     CONF_NAME(cluster, default_data_bucket, "data", "where plain files are staged"),
     CONF_SECTION(cluster, ledger, ledger_fields, "the audit ledger"),
-    CONF_SECTION(cluster, policy, policy_fields, "what jobs may do"),
+    { "policy", CONF_KIND_TEXT, CONF_AT(cluster, policy_file), false, "policy.yaml", 1, CONF_TEXT_MAX(cluster, policy_file),
+      .help = "the policy: where data may be, under which keys, who may use it (sovrun config explain policy)" },
     CONF_LIST(cluster, queues, queue_count, CLUSTER_QUEUES_MAX, queue_fields, NULL,
               "queues; none: one, 'default'"),
     CONF_LIST(cluster, nodes, node_count, CLUSTER_NODES_MAX, node_fields, NULL, "nodes that run jobs"),
@@ -253,6 +248,7 @@ static enum err_code resolve_paths(struct cluster *c, struct err *e)
         { c->keys.key_file, sizeof(c->keys.key_file), "keys.key_file" },
         { c->keys.credentials_file, sizeof(c->keys.credentials_file), "keys.credentials_file" },
         { c->signing_key, sizeof(c->signing_key), "signing_key" },
+        { c->policy_file, sizeof(c->policy_file), "policy" },
         { c->launch.trainer, sizeof(c->launch.trainer), "launch.trainer" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -433,7 +429,6 @@ static void complete(struct cluster *c)
         c->queue_count = 1;
         snprintf(c->queues[0].name, sizeof(c->queues[0].name), "default");
     }
-    c->keys.kms_required = c->policy.kms_required;
     if (c->keys.region[0] == '\0')
         memcpy(c->keys.region, c->region, sizeof(c->keys.region));
 }
@@ -452,6 +447,27 @@ static enum err_code load_file(const char *file, struct cluster *c, struct err *
     return check(doc, c, e);
 }
 
+/* What the policy decides about the configuration itself, and what of it the rest of the program goes by. */
+static enum err_code load_policy(struct cluster *c, struct err *e)
+{
+    if (!file_exists(c->policy_file))
+        return err_set(e, ERR_DENIED,
+                       "there is no policy '%s', and without one nothing is allowed; docs/POLICY.md says "
+                       "what stands in it",
+                       c->policy_file);
+    if (policy_read_file(c->policy_file, &c->policy, e) || cluster_check_policy(c, e))
+        return e->code;
+    c->keys.kms_required = true;
+    for (size_t i = 0; i < c->policy.keys.provider_count; i++)
+        c->keys.kms_required = c->keys.kms_required && c->policy.keys.providers[i] != KEYS_FILE;
+    _Static_assert(sizeof(c->keys.arns) == sizeof(c->policy.keys.arns), "copied whole");
+    memcpy(c->keys.arns, c->policy.keys.arns, sizeof(c->keys.arns));
+    c->keys.arn_count = c->policy.keys.arn_count;
+    if (c->keys.provider == KEYS_KMS)
+        policy_guard(&c->policy, c->keys.endpoint, &c->keys.guard);
+    return OK;
+}
+
 enum err_code cluster_load(const char *home, const char *config_file, struct cluster **out, struct err *e)
 {
     CLEANUP(cluster_freep) struct cluster *c = mem_new(sizeof(*c));
@@ -466,6 +482,8 @@ enum err_code cluster_load(const char *home, const char *config_file, struct clu
         return e->code;
     if (resolve_paths(c, e))
         return err_wrap(e, "%s", file);
+    if (load_policy(c, e))
+        return e->code;
     *out = TAKE(c);
     return OK;
 }

@@ -431,14 +431,16 @@ static void set_timers(struct supervisor *s)
 }
 
 /* The record first: nothing runs that nobody knows of. */
-static enum err_code write_launching(struct supervisor *s, const struct keys_facts *key, struct err *e)
+static enum err_code write_launching(struct supervisor *s, const struct document_facts *facts, struct err *e)
 {
+    const struct keys_facts *key = &facts->key;
     const struct attempt *a = &s->standing.record;
     CLEANUP(json_donep)
     json_t *started =
-        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o}", "attempt", (json_int_t)a->number, "token",
+        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:O?}", "attempt", (json_int_t)a->number, "token",
                   (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks, "supervisor_pid",
-                  (json_int_t)a->supervisor_pid, "fence", enclosure_json(&s->enclosure));
+                  (json_int_t)a->supervisor_pid, "fence", enclosure_json(&s->enclosure), "policy_sha256",
+                  s->cluster->policy.digest, "readback", facts->readback);
     CLEANUP(json_donep)
     json_t *generated = json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider",
                                   key->provider, "key", key->key, "version", (json_int_t)key->version);
@@ -477,17 +479,17 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
 {
     CLEANUP(supervisor_done) struct supervisor s = { .cluster = c, .launch = LAUNCH_INIT };
     CLEANUP(buf_wipe) struct buf document = BUF_INIT(ATTEMPT_DOC_BYTES_MAX);
-    struct keys_facts key = { .version = 0 };
+    CLEANUP(document_facts_done) struct document_facts facts = { .readback = NULL };
     struct err refused = ERR_INIT;
     s.egress = egress_new(EGRESS_SUPERVISOR, &clock_real);
     http_on_refusal(egress_on_refusal, s.egress);
     if (begin(&s, job, number, e))
         return e->code;
-    enum err_code code =
-        document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document, &key, &refused);
+    enum err_code code = document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document,
+                                       &facts, &refused);
     if (code == OK)
         code = enclosure_make(c, &s.job, number, &s.enclosure, &refused);
-    if (write_launching(&s, &key, e))
+    if (write_launching(&s, &facts, e))
         return e->code;
     log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number,
              s.standing.lease.token);

@@ -94,8 +94,7 @@ static enum err_code show(const struct selftest *t, struct err *e)
                        l->until_ms ? clock_format(l->until_ms, when) : ""))
             return e->code;
     }
-    if (t->left_count &&
-        print_line(e, "What is left is removed by a later selftest, once its lock is over."))
+    if (t->left_count && print_line(e, "What is left is removed by a later selftest, once its lock is over."))
         return e->code;
     return print_line(e, "%zu refused, %zu ALLOWED, %zu not tried, %zu noted",
                       selftest_count(t, SELFTEST_REFUSED), selftest_count(t, SELFTEST_ALLOWED),
@@ -103,16 +102,6 @@ static enum err_code show(const struct selftest *t, struct err *e)
 }
 
 /* ---- the ledger ---- */
-
-static enum err_code policy_digest(const struct cluster *c, char out[SHA256_HEX_BYTES], struct err *e)
-{
-    CLEANUP(json_donep) json_t *policy = conf_to_json(policy_fields, &c->policy);
-    CLEANUP(buf_done) struct buf text = BUF_INIT(REPORT_BYTES_MAX);
-    if (json_canonical(policy, &text, e))
-        return e->code;
-    sha256_hex(text.data, text.len, out);
-    return OK;
-}
 
 static enum err_code record(const struct cluster *c, const json_t *report, const char *digest, struct err *e)
 {
@@ -136,11 +125,9 @@ static enum err_code tell(struct cli *c, const struct selftest *t, const struct 
                           struct err *e)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(REPORT_BYTES_MAX);
-    char policy[SHA256_HEX_BYTES], digest[SHA256_HEX_BYTES];
+    char digest[SHA256_HEX_BYTES];
     struct err unrecorded = ERR_INIT;
-    if (policy_digest(t->cluster, policy, e))
-        return e->code;
-    CLEANUP(json_donep) json_t *report = selftest_report(t, policy, clock_wall_ms());
+    CLEANUP(json_donep) json_t *report = selftest_report(t, t->cluster->policy.digest, clock_wall_ms());
     if (json_canonical(report, &text, e))
         return e->code;
     sha256_hex(text.data, text.len, digest);

@@ -25,6 +25,8 @@ const struct cmd *const cli_commands[] = {
     &cmd_key_destroy,
     &cmd_audit_verify,
     &cmd_audit_tail,
+    &cmd_policy_check,
+    &cmd_policy_show,
     &cmd_policy_selftest,
     &cmd_config_check,
     &cmd_config_explain,

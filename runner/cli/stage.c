@@ -236,18 +236,9 @@ enum err_code stage_file(const char *path, const struct csv_facts *facts, struct
 enum err_code stage_check_policy(const struct policy *policy, const char *bucket, enum data_class data_class,
                                  struct err *e)
 {
-    bool class_allowed = false, bucket_allowed = policy->bucket_count == 0;
-
-    for (size_t i = 0; i < policy->data_class_count; i++)
-        class_allowed = class_allowed || policy->data_classes[i] == (int)data_class;
-    for (size_t i = 0; i < policy->bucket_count; i++)
-        bucket_allowed = bucket_allowed || strcmp(policy->buckets[i], bucket) == 0;
-    if (!class_allowed)
-        return err_set(e, ERR_DENIED, "this cluster may not hold %s data (policy.data_classes)",
-                       data_class_names[data_class]);
-    if (!bucket_allowed)
-        return err_set(e, ERR_DENIED, "bucket '%s' is not on the policy's list (policy.buckets)", bucket);
-    return OK;
+    struct policy_decision d;
+    policy_check_staging(policy, bucket, data_class, &d);
+    return policy_verdict(&d, e);
 }
 
 /* ---- verifying ---- */

@@ -319,10 +319,19 @@ static void a_key_that_is_not_there_is_the_users_mistake(void **state)
 
 static void a_policy_that_says_no_denies_the_attempt(void **state)
 {
-    FIXTURE(f, "trainer-good", "policy: { kms_required: true }\n");
+    FIXTURE(f, "trainer-good", "");
+    struct err e = ERR_INIT;
+    CLEANUP(freep) char *path = path_join(f->home, "policy.yaml");
+    static const char strict[] =
+        "version: 1\nname: strict\nregions: [{ name: here, provider: local, region: local }]\n"
+        "buckets:\n  - { name: data, region: here, purposes: [data] }\n"
+        "  - { name: models, region: here, purposes: [models] }\n"
+        "  - { name: evidence, region: here, purposes: [evidence] }\n"
+        "keys: { providers: [file] }\nlocks: { min: governance, retain_min: 1d }\n";
     put_starting(f);
+    assert_ok(file_write(path, strict, strlen(strict), 0600, &e)); /* since the job was submitted */
     start_supervisor(f, "1");
-    assert_ended(f, OUTCOME_DENIED, "policy (kms_required)");
+    assert_ended(f, OUTCOME_DENIED, "policy rule lock: policy.yaml:9: locks");
 }
 
 static void a_trainer_that_is_not_there_is_a_failed_launch(void **state)

@@ -90,6 +90,16 @@ class Cluster:
         if (self.home / "sovrun.yaml").exists():
             self.run("down", timeout=60)
 
+    def allow(self, region, buckets, endpoint=None, ranges=(), keys="file", more=""):
+        """A policy for one region: buckets as {name: purpose}; endpoint HOST:PORT of a service, None for folders."""
+        where = (f"provider: s3, region: {region}, endpoints: [\"{endpoint}\"], ranges: [{', '.join(ranges)}]" if endpoint
+                 else f"provider: local, region: {region}")
+        rows = "".join(f"  - {{ name: {name}, region: {'here' if endpoint else 'folder'}, purposes: [{purpose}], "
+                       "classes: [public, internal, pseudonymized, personal] }\n" for name, purpose in buckets.items())
+        name = "here" if endpoint else "folder"
+        (self.home / "policy.yaml").write_text(f"version: 1\nname: test\nregions:\n  - {{ name: {name}, {where} }}\nbuckets:\n{rows}"
+                                               f"keys: {{ providers: [{keys}] }}\n{more}")
+
     def submit(self, spec=SPEC, *settings):
         return self.ask("submit", spec, *[f"--set={s}" for s in settings])["job"]["id"]
 
