@@ -13,7 +13,7 @@ VECTORS ?=
 
 B := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat
+PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat libzstd
 OPT_release := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
