@@ -210,7 +210,7 @@ static size_t match_run(const char *text, size_t n, uint64_t *counts)
         f.n = stops[count].n;
         f.digits = stops[count].digits;
         f.text[f.n] = '\0';
-        if (match_form(&f, true, count > 0, counts))
+        if (match_form(&f, true, count > 1, counts)) /* three groups and more */
             return stops[count].end;
     }
     return 0;

@@ -216,7 +216,7 @@ static enum err_code work_shard(void *context, void *mine, void *job, struct err
     struct sender *s = context;
     const struct shard_job *j = job;
     struct dataset_shard made;
-    bool sent;
+    bool sent = false;
 
     if (make_shard(j, mine, &made, &sent, e))
         return err_wrap(e, "shard %zu", j->index);
