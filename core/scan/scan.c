@@ -97,6 +97,11 @@ static bool is_word(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+static bool is_separator(char c)
+{
+    return c == ' ' || c == '-' || c == '.' || c == '/';
+}
+
 static bool add_to_form(struct form *f, char c)
 {
     if (f->n == FORM_BYTES_MAX)
@@ -115,7 +120,7 @@ static bool form_of(const char *text, size_t n, struct form *out)
 
     for (size_t i = 0; i < n; i++) {
         if (is_word(text[i]) ? !add_to_form(&f, text[i])
-                             : !strchr(" -./", text[i]) || i == 0 || i + 1 == n || !is_word(text[i - 1]))
+                             : !is_separator(text[i]) || i == 0 || i + 1 == n || !is_word(text[i - 1]))
             return false;
         gaps += !is_word(text[i]);
         dots += text[i] == '.';
@@ -182,6 +187,33 @@ static bool match_phone(const char *text, size_t n, struct scan_counts *io)
     return form == PHONE_INTERNATIONAL || form == PHONE_NATIONAL;
 }
 
+/* "-1234567.89": what most columns are made of. */
+static bool is_number(const char *text, size_t n)
+{
+    size_t points = 0;
+    for (size_t i = text[0] == '-'; i < n; i++) {
+        bool digit = text[i] >= '0' && text[i] <= '9', point = text[i] == '.' || text[i] == ',';
+        if (!digit && (!point || ++points > 1))
+            return false;
+    }
+    return true;
+}
+
+/* Digits and nothing else. */
+static void match_digits(const char *text, size_t n, struct scan_counts *io)
+{
+    struct form f = { .n = n, .digits = n };
+
+    if (n > FORM_BYTES_MAX)
+        return;
+    if (n >= 7 && n <= 15)
+        io->whole[KIND_PHONE_DIGITS]++;
+    if (text[0] == '0' && n >= 10 && n <= 12)
+        io->whole[KIND_PHONE_NATIONAL]++;
+    memcpy(f.text, text, n);
+    match_form(&f, false, false, io->whole);
+}
+
 /* ---- free text ---- */
 
 /* The longest run of words at `text` that is something: its length; 0: none. */
@@ -203,7 +235,7 @@ static size_t match_run(const char *text, size_t n, uint64_t *counts)
         stops[count++].digits = f.digits;
         if (count == 1 && f.digits == 0 && f.n != 2)
             return 0; /* only a country's two letters stand before the digits */
-        if (i + 1 < n && strchr(" -./", text[i]) && text[i] && is_word(text[i + 1]))
+        if (i + 1 < n && is_separator(text[i]) && is_word(text[i + 1]))
             i++;
     }
     while (count-- > 0) {
@@ -273,6 +305,12 @@ void scan_value(const char *text, size_t n, int year, struct scan_counts *io)
     if (l.at)
         io->inside[KIND_EMAIL] += emails_in(text, n);
     if (l.digits < DIGITS_MIN)
+        return;
+    if (l.digits == n) {
+        match_digits(text, n, io);
+        return;
+    }
+    if (l.digits + 2 >= n && is_number(text, n))
         return;
     if (n <= VALUE_BYTES_MAX) {
         if (match_date(text, n, year, io))

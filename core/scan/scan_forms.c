@@ -113,7 +113,7 @@ static struct groups read_groups(const char *text, size_t n)
                 g.end = i + 1;
             continue;
         }
-        if (!strchr(" -./()", c) || c == '\0' || (gap == 2 && g.count > 0))
+        if (!(c == ' ' || (c >= '(' && c <= ')') || (c >= '-' && c <= '/')) || (gap == 2 && g.count > 0))
             break;
         if ((c == '(' && open++) || (c == ')' && open-- != 1))
             break;

@@ -183,11 +183,38 @@ static bool id_it(const char *s, size_t n)
     return strchr(months, s[8]) && day % 40 >= 1 && day <= 71 && day % 40 <= 31 && s[15] == (char)('A' + sum % 26);
 }
 
+/* Verhoeff 1969: the product in the group of a pentagon's symmetries; 0 to 4 turn it, 5 to 9 mirror it. */
+static unsigned pentagon(unsigned a, unsigned b)
+{
+    if (a < 5)
+        return b < 5 ? (a + b) % 5 : 5 + (a + b) % 5;
+    return b < 5 ? 5 + (a - b) % 5 : (a - b + 5) % 5;
+}
+
+static bool check_verhoeff(const char *s, size_t n)
+{
+    static const unsigned char moved[] = { 1, 5, 7, 6, 2, 8, 3, 0, 9, 4 };
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned d = digit_at(s, n - 1 - i);
+        for (size_t times = i % 8; times > 0; times--)
+            d = moved[d];
+        sum = pentagon(sum, d);
+    }
+    return sum == 0;
+}
+
+/* The twelfth digit is Luhn's over the eleven before it, the thirteenth Verhoeff's. */
 static bool id_lu(const char *s, size_t n)
 {
     unsigned year = pair_at(s, 0) * 100 + pair_at(s, 2);
+    char without[13];
+
     (void)n;
-    return year >= 1850 && year < 2100 && check_date(year, pair_at(s, 4), pair_at(s, 6)) && check_luhn(s, 12);
+    memcpy(without, s, 11);
+    without[11] = s[12];
+    return year >= 1850 && year < 2100 && check_date(year, pair_at(s, 4), pair_at(s, 6)) && check_luhn(s, 12) &&
+           check_verhoeff(without, 12);
 }
 
 static bool id_lv(const char *s, size_t n)

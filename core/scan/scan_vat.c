@@ -19,7 +19,7 @@ static bool vat_at(const char *s, size_t n)
 
 static bool vat_be(const char *s, size_t n)
 {
-    return check_digits(s, n) && s[0] <= '1' && check_mod(s, 8, 97) != 0 && 97 - check_mod(s, 8, 97) == pair_at(s, 8);
+    return check_digits(s, n) && s[0] <= '1' && check_mod(s, 8, 100000000) != 0 && 97 - check_mod(s, 8, 97) == pair_at(s, 8);
 }
 
 static bool vat_bg(const char *s, size_t n)
