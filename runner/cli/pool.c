@@ -144,28 +144,34 @@ static enum err_code add_locked(struct pool *p, void *job, uint64_t weight, stru
 
 enum err_code pool_give(struct pool *p, void *job, uint64_t weight, struct err *e)
 {
+    enum err_code code;
+
     pthread_mutex_lock(&p->lock);
     while (p->failure.code == OK && p->jobs > 0 && p->weight + weight > p->weight_max)
         wait_a_moment_locked(p);
-    if (p->failure.code)
+    code = p->failure.code;
+    if (code)
         *e = p->failure;
     else
-        IGNORE(add_locked(p, job, weight, e));
+        code = add_locked(p, job, weight, e);
     pthread_mutex_unlock(&p->lock);
-    if (e->code)
+    if (code)
         p->ops->drop(job);
-    return e->code;
+    return code;
 }
 
 enum err_code pool_end(struct pool *p, struct err *e)
 {
+    enum err_code code;
+
     pthread_mutex_lock(&p->lock);
     while (p->failure.code == OK && p->jobs > 0)
         wait_a_moment_locked(p);
-    if (p->failure.code)
+    code = p->failure.code;
+    if (code)
         *e = p->failure;
     pthread_mutex_unlock(&p->lock);
-    return e->code;
+    return code;
 }
 
 void pool_free(struct pool *p)

@@ -64,17 +64,18 @@ static enum err_code add_folder(struct source *s, const char *path, struct err *
 
     if (count < 0)
         return err_errno(e, "open folder '%s'", path);
+    enum err_code code = OK;
     if (count == 0)
-        IGNORE(err_set(e, ERR_USAGE, "folder '%s' has no files", path));
+        code = err_set(e, ERR_USAGE, "folder '%s' has no files", path);
     if (count > SOURCE_FILES_MAX)
-        IGNORE(err_set(e, ERR_LIMIT, "folder '%s' has %d files; at most %d are taken", path, count, SOURCE_FILES_MAX));
+        code = err_set(e, ERR_LIMIT, "folder '%s' has %d files; at most %d are taken", path, count, SOURCE_FILES_MAX);
     for (int i = 0; i < count; i++) {
-        if (e->code == OK)
-            IGNORE(add_file(s, path_join(path, entries[i]->d_name), e));
+        if (code == OK)
+            code = add_file(s, path_join(path, entries[i]->d_name), e);
         free(entries[i]);
     }
     free(entries);
-    return e->code;
+    return code;
 }
 
 /* A file that has no name from the start: nobody else can open it, and no crash leaves it behind. */

@@ -283,8 +283,8 @@ static enum err_code read_all(struct survey *s, struct records *in, struct err *
     enum err_code code = read_records(s, in, pool, &block, e);
     if (block)
         drop_block(block);
-    if (code || pool_end(pool, e))
-        return e->code;
+    if (code || (code = pool_end(pool, e)) != OK)
+        return code;
     if (s->facts->records == 0)
         return err_set(e, ERR_USAGE, "'%s' %s", source_name(s->source),
                        s->facts->format == RECORDS_CSV ? "has no records behind its header" : "is empty");

@@ -105,17 +105,19 @@ enum err_code stage_verify(const struct stage_target *target, const struct datas
     struct pool *pool =
         pool_new(parallel ? parallel : STAGE_PARALLEL_DEFAULT, STAGE_FLIGHT_BYTES, &verify_ops, &v);
 
-    for (size_t i = 0; i < d->shard_count && e->code == OK; i++) {
+    enum err_code code = OK;
+
+    for (size_t i = 0; i < d->shard_count && code == OK; i++) {
         size_t *job = mem_new(sizeof(*job));
         *job = i;
-        IGNORE(pool_give(pool, job, d->shards[i].bytes + dataset_plain_bytes(d, i), e));
+        code = pool_give(pool, job, d->shards[i].bytes + dataset_plain_bytes(d, i), e);
         show(&v);
     }
-    if (e->code == OK)
-        IGNORE(pool_end(pool, e));
+    if (code == OK)
+        code = pool_end(pool, e);
     pool_free(pool);
     pthread_mutex_destroy(&v.lock);
-    if (e->code == OK)
+    if (code == OK)
         *out_bad = v.bad_count;
-    return e->code;
+    return code;
 }
