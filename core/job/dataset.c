@@ -131,8 +131,8 @@ static enum err_code read_list(const json_t *o, const char *name, const struct r
         return e->code;
     size_t count = json_array_size(list);
     if (count < min || count > max)
-        return err_set(e, ERR_CORRUPT, WHAT ": '%s' must have from %zu to %zu entries, not %zu", name, min, max,
-                       count);
+        return err_set(e, ERR_CORRUPT, WHAT ": '%s' must have from %zu to %zu entries, not %zu", name, min,
+                       max, count);
     *out = mem_array(MAX(count, (size_t)1), stride);
     json_array_foreach(list, i, item)
     {
@@ -204,11 +204,13 @@ static enum err_code check_format(const struct dataset *d, struct err *e)
         return err_set(e, ERR_CORRUPT, WHAT ": 'columns' has %zu entries, which does not go with format '%s'",
                        d->column_count, d->format);
     if (tokens ? d->token_bytes != 2 && d->token_bytes != 4 : d->token_bytes != 0)
-        return err_set(e, ERR_CORRUPT, WHAT ": 'token_bytes' is %" PRId64 ", which does not go with format '%s'",
+        return err_set(e, ERR_CORRUPT,
+                       WHAT ": 'token_bytes' is %" PRId64 ", which does not go with format '%s'",
                        d->token_bytes, d->format);
     for (size_t i = 0; tokens && i < d->shard_count; i++)
         if (dataset_plain_bytes(d, i) != d->shards[i].records * (uint64_t)d->token_bytes)
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: %" PRIu64 " tokens cannot be %" PRIu64 " bytes", i,
+            return err_set(e, ERR_CORRUPT,
+                           WHAT ": shards[%zu]: %" PRIu64 " tokens cannot be %" PRIu64 " bytes", i,
                            d->shards[i].records, dataset_plain_bytes(d, i));
     return OK;
 }
@@ -218,8 +220,8 @@ static enum err_code check_plain(const struct dataset *d, struct err *e)
     for (size_t i = 0; d->compression == COMPRESSION_NONE && i < d->shard_count; i++)
         if (d->shards[i].bytes != d->shards[i].plain_bytes ||
             strcmp(d->shards[i].sha256, d->shards[i].plain_sha256) != 0)
-            return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: without compression, plain and stored are the same",
-                           i);
+            return err_set(e, ERR_CORRUPT,
+                           WHAT ": shards[%zu]: without compression, plain and stored are the same", i);
     return OK;
 }
 
@@ -229,7 +231,8 @@ static enum err_code check(const struct dataset *d, struct err *e)
         return e->code;
     if ((d->override_by[0] != '\0') != (d->override_reason[0] != '\0'))
         return err_set(e, ERR_CORRUPT, WHAT ": 'override_by' and 'override_reason' go together");
-    if ((d->column_count > 0 && check_unique("columns", d->columns, d->column_count, sizeof(d->columns[0]), e)) ||
+    if ((d->column_count > 0 &&
+         check_unique("columns", d->columns, d->column_count, sizeof(d->columns[0]), e)) ||
         check_unique("shards", d->shards, d->shard_count, sizeof(d->shards[0]), e))
         return e->code;
     return check_shards(d, e);
@@ -239,8 +242,9 @@ static enum err_code check(const struct dataset *d, struct err *e)
 static void upgrade(json_t *o)
 {
     json_t *shards = json_object_get(o, "shards"), *shard;
-    CLEANUP(json_donep) json_t *added = json_pack("{s:s,s:i,s:s,s:s,s:s,s:[]}", "compression", "none", "token_bytes", 0,
-                                                  "scan", "none", "override_by", "", "override_reason", "", "findings");
+    CLEANUP(json_donep)
+    json_t *added = json_pack("{s:s,s:i,s:s,s:s,s:s,s:[]}", "compression", "none", "token_bytes", 0, "scan",
+                              "none", "override_by", "", "override_reason", "", "findings");
     const char *name;
     json_t *value;
     size_t i;

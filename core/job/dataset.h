@@ -88,8 +88,8 @@ enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct e
 enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e);
 void dataset_digest(const void *text, size_t n, char out_hex[65]);
 /* SHA-256 of what the data is, whenever and wherever it was staged: format, columns, and each shard's records
- * and SHA-256 once unpacked. Two stagings of one file cut alike have the same, compressed or not; a model says by
- * it what it was trained on. */
+ * and SHA-256 once unpacked. Two stagings of one file cut alike have the same, compressed or not; a model
+ * says by it what it was trained on. */
 void dataset_content_digest(const struct dataset *d, char out_hex[65]);
 /* PREFIX/manifest.json of `store`; also its digest. ERR_NOT_FOUND says that nothing is staged there and how
  * to stage it. */
@@ -100,8 +100,8 @@ uint64_t dataset_records(const struct dataset *d);
 /* Of a shard once it is unpacked. Borrowed. */
 uint64_t dataset_plain_bytes(const struct dataset *d, size_t shard);
 const char *dataset_plain_sha256(const struct dataset *d, size_t shard);
-/* What was got from the store for a shard, checked against the manifest and, in the buffer, replaced by what it
- * unpacks to. ERR_CORRUPT says what is wrong, without the shard's name. */
+/* What was got from the store for a shard, checked against the manifest and, in the buffer, replaced by what
+ * it unpacks to. ERR_CORRUPT says what is wrong, without the shard's name. */
 enum err_code dataset_open_shard(const struct dataset *d, size_t shard, struct buf *io, struct err *e);
 
 /* The training part of a shard is its first records - dataset_holdout() records. Pure. */

@@ -20,7 +20,16 @@ enum {
 
 /* ---- the kinds: those with a row here, then VAT by country, then national ids ---- */
 
-enum { KIND_EMAIL, KIND_IBAN, KIND_CARD, KIND_PHONE, KIND_PHONE_NATIONAL, KIND_PHONE_DIGITS, KIND_BIRTH, KIND_FIRST_VAT };
+enum {
+    KIND_EMAIL,
+    KIND_IBAN,
+    KIND_CARD,
+    KIND_PHONE,
+    KIND_PHONE_NATIONAL,
+    KIND_PHONE_DIGITS,
+    KIND_BIRTH,
+    KIND_FIRST_VAT
+};
 
 static const struct kind {
     const char *name;
@@ -32,18 +41,23 @@ static const struct kind {
     [KIND_IBAN] = { "IBAN", SCAN_IBAN, 0, "" },
     [KIND_CARD] = { "payment card", SCAN_CARD, 30, "card|kreditkarte|kartennummer|pan|carte|tarjeta|carta" },
     [KIND_PHONE] = { "phone number", SCAN_PHONE, 0, "" },
-    [KIND_PHONE_NATIONAL] = { "phone number (national)", SCAN_PHONE, 50, "phone|telef|tel|mobil|handy|gsm|fax|cell" },
-    [KIND_PHONE_DIGITS] = { "phone number (by name)", SCAN_PHONE, BY_NAME_ONLY, "phone|telef|tel|mobil|handy|gsm|fax|cell" },
+    [KIND_PHONE_NATIONAL] = { "phone number (national)", SCAN_PHONE, 50,
+                              "phone|telef|tel|mobil|handy|gsm|fax|cell" },
+    [KIND_PHONE_DIGITS] = { "phone number (by name)", SCAN_PHONE, BY_NAME_ONLY,
+                            "phone|telef|tel|mobil|handy|gsm|fax|cell" },
     [KIND_BIRTH] = { "birth date", SCAN_BIRTH_DATE, BY_NAME_ONLY,
-                     "birth|dob|geburt|geboren|gebdat|naissance|nascita|nacimiento|nascimento|geboorte|fødsel|födel|fodsel|"
-                     "urodzenia|narozen|született|szulet|syntym|sünni|dzimsanas|gimimo|γέννησης|rojstva|rođenja" },
+                     "birth|dob|geburt|geboren|gebdat|naissance|nascita|nacimiento|nascimento|geboorte|"
+                     "fødsel|födel|fodsel|"
+                     "urodzenia|narozen|született|szulet|syntym|sünni|dzimsanas|gimimo|γέννησης|rojstva|"
+                     "rođenja" },
 };
 static const char *const vat_names[] = {
-    "VAT number (AT)", "VAT number (BE)", "VAT number (BG)", "VAT number (CY)", "VAT number (CZ)", "VAT number (DE)",
-    "VAT number (DK)", "VAT number (EE)", "VAT number (EL)", "VAT number (ES)", "VAT number (FI)", "VAT number (FR)",
-    "VAT number (HR)", "VAT number (HU)", "VAT number (IE)", "VAT number (IT)", "VAT number (LT)", "VAT number (LU)",
-    "VAT number (LV)", "VAT number (MT)", "VAT number (NL)", "VAT number (PL)", "VAT number (PT)", "VAT number (RO)",
-    "VAT number (SE)", "VAT number (SI)", "VAT number (SK)",
+    "VAT number (AT)", "VAT number (BE)", "VAT number (BG)", "VAT number (CY)", "VAT number (CZ)",
+    "VAT number (DE)", "VAT number (DK)", "VAT number (EE)", "VAT number (EL)", "VAT number (ES)",
+    "VAT number (FI)", "VAT number (FR)", "VAT number (HR)", "VAT number (HU)", "VAT number (IE)",
+    "VAT number (IT)", "VAT number (LT)", "VAT number (LU)", "VAT number (LV)", "VAT number (MT)",
+    "VAT number (NL)", "VAT number (PL)", "VAT number (PT)", "VAT number (RO)", "VAT number (SE)",
+    "VAT number (SI)", "VAT number (SK)",
 };
 
 static size_t first_id(void)
@@ -71,12 +85,16 @@ enum scan_group scan_kind_group(size_t kind)
 
 static unsigned share_of(size_t kind)
 {
-    return kind < KIND_FIRST_VAT ? kinds[kind].share : kind < first_id() ? 0 : id_rules[kind - first_id()].share;
+    return kind < KIND_FIRST_VAT ? kinds[kind].share
+           : kind < first_id()   ? 0
+                                 : id_rules[kind - first_id()].share;
 }
 
 static const char *words_of(size_t kind)
 {
-    return kind < KIND_FIRST_VAT ? kinds[kind].words : kind < first_id() ? "" : id_rules[kind - first_id()].words;
+    return kind < KIND_FIRST_VAT ? kinds[kind].words
+           : kind < first_id()   ? ""
+                                 : id_rules[kind - first_id()].words;
 }
 
 /* ---- a value as a whole ---- */
@@ -354,7 +372,8 @@ static bool stands_alone(const char *name, const char *word, size_t n)
 {
     for (const char *p = name; (p = strcasestr(p, word)) != NULL; p++) {
         bool starts = p == name || !is_word(p[-1]) || (p[-1] >= 'a' && p[0] >= 'A' && p[0] <= 'Z');
-        bool ends = !is_word(p[n]) || (p[n] >= '0' && p[n] <= '9') || (p[n] >= 'A' && p[n] <= 'Z' && p[n - 1] >= 'a');
+        bool ends =
+            !is_word(p[n]) || (p[n] >= '0' && p[n] <= '9') || (p[n] >= 'A' && p[n] <= 'Z' && p[n - 1] >= 'a');
         if (starts && ends)
             return true;
     }
@@ -382,7 +401,8 @@ static bool says(const char *column, const char *words)
 static bool looks_like_births(const struct scan_counts *c)
 {
     uint64_t n = c->whole[KIND_BIRTH];
-    return n * 100 >= c->values * BIRTH_SHARE && c->old_dates * 2 >= n && c->year_max - c->year_min >= SPREAD_YEARS;
+    return n * 100 >= c->values * BIRTH_SHARE && c->old_dates * 2 >= n &&
+           c->year_max - c->year_min >= SPREAD_YEARS;
 }
 
 uint64_t scan_found(const struct scan_counts *c, const char *column, size_t kind)
@@ -392,7 +412,7 @@ uint64_t scan_found(const struct scan_counts *c, const char *column, size_t kind
 
     if (kind == KIND_PHONE_DIGITS && scan_found(c, column, KIND_PHONE_NATIONAL) == whole)
         return 0; /* counted there */
-    bool enough = share == 0 || (whole > 0 && whole * 100 >= c->values * share) || says(column, words_of(kind)) ||
-                  (kind == KIND_BIRTH && looks_like_births(c));
+    bool enough = share == 0 || (whole > 0 && whole * 100 >= c->values * share) ||
+                  says(column, words_of(kind)) || (kind == KIND_BIRTH && looks_like_births(c));
     return (enough ? whole : 0) + c->inside[kind];
 }

@@ -1,20 +1,22 @@
 /*
  * scan.h - does this column hold personal data? Counted by what can be checked, never kept or shown.
  *
- * A value is looked at as a whole first: without its separators, is it an IBAN, a payment card, a phone number, an
- * EU VAT number, a national id, a date? Each kind has a form and, where there is one, its published check digits.
- * A longer value is free text, and searched for what is unmistakable inside text. E-mail addresses are found in
- * both. What has neither an '@' nor six digits is skipped after one look.
+ * A value is looked at as a whole first: without its separators, is it an IBAN, a payment card, a phone
+ * number, an EU VAT number, a national id, a date? Each kind has a form and, where there is one, its
+ * published check digits. A longer value is free text, and searched for what is unmistakable inside text.
+ * E-mail addresses are found in both. What has neither an '@' nor six digits is skipped after one look.
  *
- * A number that happens to pass is no finding. So each kind has a share: what part of a column's non-empty values
- * must match before it counts as found. It lies well above what random values of the same form give: a check digit
- * modulo 11 lets every eleventh through, and 40 of 100 are asked for. Kinds that are unmistakable (e-mail, IBAN,
- * "+49 …", an Italian fiscal code) have share 0: one is a finding. Where the column's name says what it is ("bsn",
- * "telefon", "date of birth"), one match is a finding too. Plain dates are birth dates where the name says so, or
- * where nearly all values are dates, most lie 16 years back, and they spread over 30 years.
+ * A number that happens to pass is no finding. So each kind has a share: what part of a column's non-empty
+ * values must match before it counts as found. It lies well above what random values of the same form give: a
+ * check digit modulo 11 lets every eleventh through, and 40 of 100 are asked for. Kinds that are unmistakable
+ * (e-mail, IBAN,
+ * "+49 …", an Italian fiscal code) have share 0: one is a finding. Where the column's name says what it is
+ * ("bsn", "telefon", "date of birth"), one match is a finding too. Plain dates are birth dates where the name
+ * says so, or where nearly all values are dates, most lie 16 years back, and they spread over 30 years.
  *
- * What is found asks for a class: e-mail, IBAN, card, phone and national id identify a person (personal); a birth
- * date narrows the circle (pseudonymized at least); a VAT number belongs to a business (internal at least).
+ * What is found asks for a class: e-mail, IBAN, card, phone and national id identify a person (personal); a
+ * birth date narrows the circle (pseudonymized at least); a VAT number belongs to a business (internal at
+ * least).
  *
  * Pure: no clock, no allocation, no global state. Counts add up, so parts may be scanned by several threads.
  */

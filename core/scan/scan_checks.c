@@ -61,10 +61,11 @@ bool check_date(unsigned year, unsigned month, unsigned day)
 
 static size_t iban_length(const char *country)
 {
-    static const char lengths[] = "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24"
-                                  "FI18FO18FR27GB22GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32"
-                                  "LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15PK24PL28PS29PT25QA29RO24RS22"
-                                  "SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20";
+    static const char lengths[] =
+        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24"
+        "FI18FO18FR27GB22GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32"
+        "LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15PK24PL28PS29PT25QA29RO24RS22"
+        "SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20";
     for (const char *p = lengths; *p; p += 4)
         if (p[0] == country[0] && p[1] == country[1])
             return (size_t)pair_at(p, 2);
@@ -91,22 +92,16 @@ static const struct issuer {
     unsigned first, last; /* of the leading six digits */
     unsigned char min, max;
 } issuers[] = {
-    { 400000, 499999, 13, 19 }, // Visa
-    { 510000, 559999, 16, 16 }, // Mastercard
-    { 222100, 272099, 16, 16 }, // Mastercard since 2017
-    { 340000, 349999, 15, 15 }, // American Express
-    { 370000, 379999, 15, 15 },
-    { 300000, 305999, 14, 19 }, // Diners Club
-    { 360000, 369999, 14, 19 },
-    { 380000, 399999, 16, 19 },
-    { 601100, 601199, 16, 19 }, // Discover
-    { 644000, 659999, 16, 19 },
-    { 352800, 358999, 16, 19 }, // JCB
-    { 620000, 629999, 16, 19 }, // UnionPay
-    { 500000, 509999, 13, 19 }, // Maestro
-    { 560000, 589999, 13, 19 },
-    { 639000, 639999, 13, 19 },
-    { 670000, 679999, 13, 19 },
+    { 400000, 499999, 13, 19 },                             // Visa
+    { 510000, 559999, 16, 16 },                             // Mastercard
+    { 222100, 272099, 16, 16 },                             // Mastercard since 2017
+    { 340000, 349999, 15, 15 },                             // American Express
+    { 370000, 379999, 15, 15 }, { 300000, 305999, 14, 19 }, // Diners Club
+    { 360000, 369999, 14, 19 }, { 380000, 399999, 16, 19 }, { 601100, 601199, 16, 19 }, // Discover
+    { 644000, 659999, 16, 19 }, { 352800, 358999, 16, 19 },                             // JCB
+    { 620000, 629999, 16, 19 },                                                         // UnionPay
+    { 500000, 509999, 13, 19 },                                                         // Maestro
+    { 560000, 589999, 13, 19 }, { 639000, 639999, 13, 19 }, { 670000, 679999, 13, 19 },
 };
 
 bool is_card(const char *s, size_t n)

@@ -1,8 +1,8 @@
 /*
  * scan_checks.h - the check digits behind scan.h. Private to core/scan.
  *
- * Each takes `n` characters that the caller has already normalised: upper-case letters and digits only, of a length
- * that the kind's row allows. Sources are named where the algorithm stands.
+ * Each takes `n` characters that the caller has already normalised: upper-case letters and digits only, of a
+ * length that the kind's row allows. Sources are named where the algorithm stands.
  */
 #ifndef CORE_SCAN_SCAN_CHECKS_H
 #define CORE_SCAN_SCAN_CHECKS_H
@@ -12,10 +12,10 @@
 
 /* ---- shared arithmetic; digits only ---- */
 bool check_luhn(const char *s, size_t n);
-bool check_mod_11_10(const char *s, size_t n);                  /* ISO 7064 */
-unsigned check_mod(const char *s, size_t n, unsigned modulus);  /* the number's remainder */
-unsigned check_sum(const char *s, const char *weights);         /* weights: 'A' is 10; as many as it is long */
-bool check_date(unsigned year, unsigned month, unsigned day);   /* a day of the calendar */
+bool check_mod_11_10(const char *s, size_t n);                 /* ISO 7064 */
+unsigned check_mod(const char *s, size_t n, unsigned modulus); /* the number's remainder */
+unsigned check_sum(const char *s, const char *weights);        /* weights: 'A' is 10; as many as it is long */
+bool check_date(unsigned year, unsigned month, unsigned day);  /* a day of the calendar */
 bool check_digits(const char *s, size_t n);
 static inline unsigned digit_at(const char *s, size_t i)
 {

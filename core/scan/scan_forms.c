@@ -76,8 +76,9 @@ size_t emails_in(const char *text, size_t n)
 /* E.164 country codes: Europe, and the two that are everywhere. */
 static bool has_country(const char *digits)
 {
-    static const char codes[] = "1 7 20 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 90 350 351 352 353 354 355 356 357 "
-                                "358 359 370 371 372 373 374 375 376 377 378 380 381 382 383 385 386 387 389 420 421 423 ";
+    static const char codes[] =
+        "1 7 20 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 90 350 351 352 353 354 355 356 357 "
+        "358 359 370 371 372 373 374 375 376 377 378 380 381 382 383 385 386 387 389 420 421 423 ";
     for (const char *p = codes; *p; p = strchr(p, ' ') + 1) {
         size_t n = strcspn(p, " ");
         if (strncmp(digits, p, n) == 0)
@@ -88,9 +89,9 @@ static bool has_country(const char *digits)
 
 struct groups {
     char digits[17];
-    size_t count;      /* of digits */
+    size_t count; /* of digits */
     size_t groups;
-    size_t end;        /* behind the last digit */
+    size_t end; /* behind the last digit */
     bool dots_only, separated;
 };
 
@@ -172,8 +173,8 @@ bool day_of(const char *text, size_t n, struct day *out)
     if (!number(text, n, &at, iso ? 4 : 1, iso ? 4 : 2, iso ? &d.year : &d.day) || at >= n)
         return false;
     char between = text[at++];
-    if (!strchr("-./", between) || !number(text, n, &at, 1, 2, &d.month) || at >= n || text[at++] != between ||
-        !number(text, n, &at, iso ? 1 : 4, iso ? 2 : 4, iso ? &d.day : &d.year))
+    if (!strchr("-./", between) || !number(text, n, &at, 1, 2, &d.month) || at >= n ||
+        text[at++] != between || !number(text, n, &at, iso ? 1 : 4, iso ? 2 : 4, iso ? &d.day : &d.year))
         return false;
     if (at < n && (!iso || (text[at] != 'T' && text[at] != ' ')))
         return false;

@@ -20,7 +20,8 @@ static bool id_at(const char *s, size_t n)
 
 static bool id_be(const char *s, size_t n)
 {
-    unsigned old = check_mod(s, 9, 97), now = (check_mod(s, 9, 97) + 2 * check_mod("1000000000", 10, 97)) % 97;
+    unsigned old = check_mod(s, 9, 97),
+             now = (check_mod(s, 9, 97) + 2 * check_mod("1000000000", 10, 97)) % 97;
     (void)n;
     if (!short_date(pair_at(s, 0), pair_at(s, 2), pair_at(s, 4)))
         return false;
@@ -116,7 +117,8 @@ static bool id_fi(const char *s, size_t n)
             return false;
         rest++;
     }
-    if (!check_digits(s, 6) || !check_digits(rest, 3) || !short_date(pair_at(s, 4), pair_at(s, 2), pair_at(s, 0)))
+    if (!check_digits(s, 6) || !check_digits(rest, 3) ||
+        !short_date(pair_at(s, 4), pair_at(s, 2), pair_at(s, 0)))
         return false;
     memcpy(number, s, 6);
     memcpy(number + 6, rest, 3);
@@ -167,8 +169,8 @@ static int it_digit(char c)
 
 static bool id_it(const char *s, size_t n)
 {
-    static const unsigned char odd[] = { 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10,
-                                         22, 25, 24, 23 };
+    static const unsigned char odd[] = { 1,  0,  5, 7, 9, 13, 15, 17, 19, 21, 2,  4,  18,
+                                         20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23 };
     static const char form[] = "AAAAAA99A99A999A", months[] = "ABCDEHLMPRST";
     unsigned sum = 0;
 
@@ -180,7 +182,8 @@ static bool id_it(const char *s, size_t n)
         sum += i % 2 ? v : odd[v];
     }
     int day = it_digit(s[9]) * 10 + it_digit(s[10]);
-    return strchr(months, s[8]) && day % 40 >= 1 && day <= 71 && day % 40 <= 31 && s[15] == (char)('A' + sum % 26);
+    return strchr(months, s[8]) && day % 40 >= 1 && day <= 71 && day % 40 <= 31 &&
+           s[15] == (char)('A' + sum % 26);
 }
 
 /* Verhoeff 1969: the product in the group of a pentagon's symmetries; 0 to 4 turn it, 5 to 9 mirror it. */
@@ -213,8 +216,8 @@ static bool id_lu(const char *s, size_t n)
     (void)n;
     memcpy(without, s, 11);
     without[11] = s[12];
-    return year >= 1850 && year < 2100 && check_date(year, pair_at(s, 4), pair_at(s, 6)) && check_luhn(s, 12) &&
-           check_verhoeff(without, 12);
+    return year >= 1850 && year < 2100 && check_date(year, pair_at(s, 4), pair_at(s, 6)) &&
+           check_luhn(s, 12) && check_verhoeff(without, 12);
 }
 
 static bool id_lv(const char *s, size_t n)
@@ -259,7 +262,8 @@ static bool id_ro(const char *s, size_t n)
     static const unsigned centuries[] = { 0, 1900, 1900, 1800, 1800, 2000, 2000, 1900, 1900, 1900 };
     unsigned check = check_sum(s, "279146358279") % 11, county = pair_at(s, 7);
     (void)n;
-    return s[0] != '0' && check_date(centuries[digit_at(s, 0)] + pair_at(s, 1), pair_at(s, 3), pair_at(s, 5)) &&
+    return s[0] != '0' &&
+           check_date(centuries[digit_at(s, 0)] + pair_at(s, 1), pair_at(s, 3), pair_at(s, 5)) &&
            (county >= 1 && county <= 52) && (check == 10 ? 1 : check) == digit_at(s, 12);
 }
 
@@ -280,8 +284,8 @@ static bool id_si(const char *s, size_t n)
            (11 - check_sum(s, "765432765432") % 11) % 11 % 10 == digit_at(s, 12);
 }
 
-/* The share is far above what chance gives: mod 11 lets 9 of 100 random numbers through, a date and a check digit
- * less than 1. */
+/* The share is far above what chance gives: mod 11 lets 9 of 100 random numbers through, a date and a check
+ * digit less than 1. */
 const struct id_rule id_rules[] = {
     { "national id (AT)", 10, 10, true, 10, id_at, "svnr|sozialversicherung" },
     { "national id (BE)", 11, 11, true, 5, id_be, "rijksregister|registrenational|niss|insz" },

@@ -1,4 +1,5 @@
-/* EU VAT numbers: the check digits as the member states' tax offices publish them (collected in the VIES notes). */
+/* EU VAT numbers: the check digits as the member states' tax offices publish them (collected in the VIES
+ * notes). */
 #include "core/scan/scan_checks.h"
 
 #include "base/def.h"
@@ -19,7 +20,8 @@ static bool vat_at(const char *s, size_t n)
 
 static bool vat_be(const char *s, size_t n)
 {
-    return check_digits(s, n) && s[0] <= '1' && check_mod(s, 8, 100000000) != 0 && 97 - check_mod(s, 8, 97) == pair_at(s, 8);
+    return check_digits(s, n) && s[0] <= '1' && check_mod(s, 8, 100000000) != 0 &&
+           97 - check_mod(s, 8, 97) == pair_at(s, 8);
 }
 
 static bool vat_bg(const char *s, size_t n)
@@ -153,7 +155,8 @@ static bool vat_it(const char *s, size_t n)
     if (!check_digits(s, n) || check_mod(s, 7, 10000000) == 0)
         return false;
     office = check_mod(s + 7, 3, 1000);
-    return ((office >= 1 && office <= 100) || office == 120 || office == 121 || office == 888 || office == 999) &&
+    return ((office >= 1 && office <= 100) || office == 120 || office == 121 || office == 888 ||
+            office == 999) &&
            check_luhn(s, n);
 }
 
@@ -169,7 +172,8 @@ static unsigned lt_check(const char *s, size_t n)
 
 static bool vat_lt(const char *s, size_t n)
 {
-    return check_digits(s, n) && (n == 9 || n == 12) && s[n - 2] == '1' && lt_check(s, n) == digit_at(s, n - 1);
+    return check_digits(s, n) && (n == 9 || n == 12) && s[n - 2] == '1' &&
+           lt_check(s, n) == digit_at(s, n - 1);
 }
 
 static bool vat_lu(const char *s, size_t n)
@@ -184,7 +188,8 @@ static bool vat_lv(const char *s, size_t n)
 
 static bool vat_mt(const char *s, size_t n)
 {
-    return check_digits(s, n) && s[0] != '0' && (check_sum(s, "346789") + 10 * digit_at(s, 6) + digit_at(s, 7)) % 37 == 0;
+    return check_digits(s, n) && s[0] != '0' &&
+           (check_sum(s, "346789") + 10 * digit_at(s, 6) + digit_at(s, 7)) % 37 == 0;
 }
 
 static bool vat_nl(const char *s, size_t n)
@@ -223,7 +228,8 @@ static bool vat_ro(const char *s, size_t n)
 
 static bool vat_se(const char *s, size_t n)
 {
-    return check_digits(s, n) && s[0] != '0' && check_luhn(s, 10) && pair_at(s, 10) >= 1 && pair_at(s, 10) <= 94;
+    return check_digits(s, n) && s[0] != '0' && check_luhn(s, 10) && pair_at(s, 10) >= 1 &&
+           pair_at(s, 10) <= 94;
 }
 
 static bool vat_si(const char *s, size_t n)

@@ -47,8 +47,8 @@ void zip_reader_free(struct zip_reader *z)
     free(z);
 }
 
-enum err_code zip_reader_next(struct zip_reader *z, const void *in, size_t n, size_t *io_at, void *out, size_t room,
-                              size_t *out_n, struct err *e)
+enum err_code zip_reader_next(struct zip_reader *z, const void *in, size_t n, size_t *io_at, void *out,
+                              size_t room, size_t *out_n, struct err *e)
 {
     ZSTD_inBuffer from = { in, n, *io_at };
     ZSTD_outBuffer to = { out, room, 0 };

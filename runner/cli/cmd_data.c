@@ -24,8 +24,8 @@ struct stage_settings {
 /* ---- options ---- */
 
 /* The index of `text` in `names`. */
-static enum err_code choose(const char *option, const char *text, const char *const *names, const char *words, int *out,
-                            struct err *e)
+static enum err_code choose(const char *option, const char *text, const char *const *names, const char *words,
+                            int *out, struct err *e)
 {
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], text) == 0) {
@@ -41,7 +41,8 @@ static enum err_code read_sizes(const struct stage_settings *s, struct stage_opt
     int given = (s->shards > 0) + (s->shard_records > 0) + (s->shard_bytes != NULL);
 
     if (given > 1)
-        return err_set(e, ERR_USAGE, "--shards, --shard-records and --shard-bytes say the same thing; give one of them");
+        return err_set(e, ERR_USAGE,
+                       "--shards, --shard-records and --shard-bytes say the same thing; give one of them");
     if (s->shard_bytes && parse_size(s->shard_bytes, &bytes, e))
         return err_wrap(e, "--shard-bytes");
     if (s->shard_bytes && (bytes < STAGE_SHARD_BYTES_MIN || bytes > STAGE_SHARD_BYTES_MAX))
@@ -66,7 +67,8 @@ static enum err_code read_missing(const struct stage_settings *s, struct stage_o
     return OK;
 }
 
-static enum err_code stage_options_of(const struct stage_settings *s, struct stage_options *out, struct err *e)
+static enum err_code stage_options_of(const struct stage_settings *s, struct stage_options *out,
+                                      struct err *e)
 {
     const struct passwd *user = getpwuid(geteuid());
     int chosen = CLASS_PERSONAL, compression = COMPRESSION_NONE;
@@ -83,19 +85,21 @@ static enum err_code stage_options_of(const struct stage_settings *s, struct sta
     };
     if ((s->data_class && choose("--class", s->data_class, data_class_names,
                                  "public, internal, pseudonymized or personal", &chosen, e)) ||
-        (s->compress && choose("--compress", s->compress, compression_names, "none or zstd", &compression, e)) ||
+        (s->compress &&
+         choose("--compress", s->compress, compression_names, "none or zstd", &compression, e)) ||
         read_sizes(s, &o, e) || read_missing(s, &o, e))
         return e->code;
     if (s->override && (!s->override[0] || strlen(s->override) >= DATASET_REASON_BYTES))
-        return err_set(e, ERR_USAGE, "--override: give the reason, in at most %d bytes", DATASET_REASON_BYTES - 1);
+        return err_set(e, ERR_USAGE, "--override: give the reason, in at most %d bytes",
+                       DATASET_REASON_BYTES - 1);
     o.data_class = (enum data_class)chosen;
     o.compression = (enum compression)compression;
     *out = o;
     return OK;
 }
 
-static enum err_code read_format(const struct stage_settings *s, const struct source *source, struct stage_options *io,
-                                 struct err *e)
+static enum err_code read_format(const struct stage_settings *s, const struct source *source,
+                                 struct stage_options *io, struct err *e)
 {
     const char *why;
     int chosen = 0;
@@ -124,8 +128,9 @@ static json_t *findings_json(const struct stage_facts *f)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < f->finding_count; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "column", f->findings[i].column, "kind",
-                                              f->findings[i].kind, "count", (json_int_t)f->findings[i].count));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:I}", "column", f->findings[i].column, "kind",
+                                        f->findings[i].kind, "count", (json_int_t)f->findings[i].count));
     return list;
 }
 
@@ -149,17 +154,18 @@ static enum err_code tell_findings(const struct stage_facts *f, struct err *e)
     return print_table_out(&t, e);
 }
 
-static json_t *result_json(const struct data_place *p, const struct stage_facts *f, const struct stage_options *o,
-                           const struct stage_result *r, bool recorded)
+static json_t *result_json(const struct data_place *p, const struct stage_facts *f,
+                           const struct stage_options *o, const struct stage_result *r, bool recorded)
 {
-    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o}", "uri", p->uri, "already",
-                     (int)r->already, "records", (json_int_t)r->records, "shards", (json_int_t)r->shards, "bytes",
-                     (json_int_t)r->bytes, "class", data_class_names[o->data_class], "class_needed",
-                     data_class_names[f->class_needed], "format", records_format_names[f->format], "compression",
+    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o}", "uri", p->uri,
+                     "already", (int)r->already, "records", (json_int_t)r->records, "shards",
+                     (json_int_t)r->shards, "bytes", (json_int_t)r->bytes, "class",
+                     data_class_names[o->data_class], "class_needed", data_class_names[f->class_needed],
+                     "format", records_format_names[f->format], "compression",
                      compression_names[o->compression], "digest", r->digest, "stored_bytes",
                      (json_int_t)r->stored_bytes, "sent", (json_int_t)r->sent, "sent_bytes",
-                     (json_int_t)r->sent_bytes, "dry_run", (int)o->dry_run, "recorded", (int)recorded, "findings",
-                     findings_json(f));
+                     (json_int_t)r->sent_bytes, "dry_run", (int)o->dry_run, "recorded", (int)recorded,
+                     "findings", findings_json(f));
 }
 
 static enum err_code tell_staged(const struct data_place *p, const struct stage_options *o,
@@ -167,13 +173,15 @@ static enum err_code tell_staged(const struct data_place *p, const struct stage_
 {
     char bytes[NUM_TEXT_BYTES], sent[NUM_TEXT_BYTES], stored[NUM_TEXT_BYTES];
 
-    return print_line(e, "%s %s: %" PRIu64 " records in %zu shards, %s, class %s; %s %zu of %zu shards, %s of %s",
+    return print_line(e,
+                      "%s %s: %" PRIu64
+                      " records in %zu shards, %s, class %s; %s %zu of %zu shards, %s of %s",
                       o->dry_run   ? "would stage"
                       : r->already ? "already there:"
                                    : "staged",
-                      p->uri, r->records, r->shards, format_size(r->bytes, bytes), data_class_names[o->data_class],
-                      o->dry_run ? "would send" : "sent", r->sent, r->shards, format_size(r->sent_bytes, sent),
-                      format_size(r->stored_bytes, stored));
+                      p->uri, r->records, r->shards, format_size(r->bytes, bytes),
+                      data_class_names[o->data_class], o->dry_run ? "would send" : "sent", r->sent, r->shards,
+                      format_size(r->sent_bytes, sent), format_size(r->stored_bytes, stored));
 }
 
 /* ---- doing it ---- */
@@ -187,8 +195,8 @@ static enum err_code check_place(const struct data_place *p, enum data_class dat
 
 /* Recorded first, then done: an override that nobody can read of later is none. */
 static enum err_code check_class(const struct data_place *p, const struct stage_settings *s,
-                                 const struct stage_facts *f, struct stage_options *io, char actor[DATASET_NAME_BYTES],
-                                 struct err *e)
+                                 const struct stage_facts *f, struct stage_options *io,
+                                 char actor[DATASET_NAME_BYTES], struct err *e)
 {
     struct err refusal = ERR_INIT;
 
@@ -207,15 +215,16 @@ static enum err_code check_class(const struct data_place *p, const struct stage_
     if (!io->dry_run && data_record_override(p, f, io, e)) {
         if (e->code == ERR_IO || e->code == ERR_NOT_FOUND)
             e->code = ERR_RETRY;
-        return err_wrap(e, "an override must be recorded in the ledger, and the state does not take it (`sovrun up` "
-                           "starts the services)");
+        return err_wrap(
+            e, "an override must be recorded in the ledger, and the state does not take it (`sovrun up` "
+               "starts the services)");
     }
     return OK;
 }
 
 /* A staging is recorded where that can be; it does not wait for it. */
-static bool note_staged(const struct data_place *p, const struct stage_facts *f, const struct stage_options *o,
-                        const struct stage_result *r)
+static bool note_staged(const struct data_place *p, const struct stage_facts *f,
+                        const struct stage_options *o, const struct stage_result *r)
 {
     struct err e = ERR_INIT;
     if (o->dry_run || r->already)
@@ -284,14 +293,16 @@ static const struct opt stage_rows[] = {
     OPT_TEXT_ROW(stage_settings, shard_bytes, "shard-bytes", 0, "SIZE",
                  "cut it into shards of about that size, where the content says so [16 MiB]"),
     OPT_TEXT_ROW(stage_settings, compress, "compress", 'z', "HOW", "none or zstd [none]"),
-    OPT_INT_ROW(stage_settings, parallel, "parallel", 'p', "N", 1, STAGE_PARALLEL_MAX, "threads that scan and send [4]"),
+    OPT_INT_ROW(stage_settings, parallel, "parallel", 'p', "N", 1, STAGE_PARALLEL_MAX,
+                "threads that scan and send [4]"),
     OPT_FLAG_ROW(stage_settings, dry_run, "dry-run", 0, "scan, plan and compare; send nothing"),
     OPT_INT_ROW(stage_settings, token_bytes, "token-bytes", 0, "N", 2, 4,
                 "tokens: bytes of one, 2 or 4 [as a header says, else 2]"),
     OPT_LIST_ROW(stage_settings, columns, "column", 0, "NAME=KIND", "take a column as category or numeric"),
     OPT_LIST_ROW(stage_settings, missing, "missing", 0, "TEXT",
                  "a value that stands for \"not known\", beside \"\" and \"?\""),
-    OPT_TEXT_ROW(stage_settings, spool_max, "spool-max", 0, "SIZE", "how much of standard input is kept [16 GiB]"),
+    OPT_TEXT_ROW(stage_settings, spool_max, "spool-max", 0, "SIZE",
+                 "how much of standard input is kept [16 GiB]"),
     OPT_END,
 };
 const struct cmd cmd_data_stage = {
@@ -300,10 +311,13 @@ const struct cmd cmd_data_stage = {
     .args_min = 2,
     .args_max = 2,
     .help = "put data into the store, in shards",
-    .more = "SOURCE is a file, a folder of files or - for standard input; what ends in .zst is unpacked. URI is "
-            "s3://BUCKET/PREFIX, the address that a job's data.train then names. Only what changed travels: the same "
-            "content again does nothing, and an interrupted staging goes on. A class lower than what the scan for "
-            "personal data finds is refused (exit 3).",
+    .more =
+        "SOURCE is a file, a folder of files or - for standard input; what ends in .zst is unpacked. URI is "
+        "s3://BUCKET/PREFIX, the address that a job's data.train then names. Only what changed travels: the "
+        "same "
+        "content again does nothing, and an interrupted staging goes on. A class lower than what the scan "
+        "for "
+        "personal data finds is refused (exit 3).",
     .options = stage_rows,
     .settings_bytes = sizeof(struct stage_settings),
     .run = stage_run,

@@ -43,8 +43,9 @@ static json_t *findings_json(const struct dataset *d)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < d->finding_count; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "column", d->findings[i].column, "kind",
-                                              d->findings[i].kind, "count", (json_int_t)d->findings[i].count));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:I}", "column", d->findings[i].column, "kind",
+                                        d->findings[i].kind, "count", (json_int_t)d->findings[i].count));
     return list;
 }
 
@@ -58,14 +59,15 @@ static json_t *dataset_json(const char *bucket, const char *prefix, const struct
         bytes += dataset_plain_bytes(d, i);
         stored += d->shards[i].bytes;
     }
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:o,s:n}", "uri",
-                     uri, "name", d->name, "class", data_class_names[d->data_class], "owner", d->owner, "basis",
-                     d->basis, "source", d->source, "format", d->format, "compression",
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:o,s:n}",
+                     "uri", uri, "name", d->name, "class", data_class_names[d->data_class], "owner", d->owner,
+                     "basis", d->basis, "source", d->source, "format", d->format, "compression",
                      compression_names[d->compression], "columns", (json_int_t)d->column_count, "records",
-                     (json_int_t)dataset_records(d), "bytes", (json_int_t)bytes, "stored_bytes", (json_int_t)stored,
-                     "shards", (json_int_t)d->shard_count, "created_ms", (json_int_t)d->created_ms, "digest", digest,
-                     "scan", dataset_scan_names[d->scan], "override_by", d->override_by, "override_reason",
-                     d->override_reason, "findings", findings_json(d), "bad");
+                     (json_int_t)dataset_records(d), "bytes", (json_int_t)bytes, "stored_bytes",
+                     (json_int_t)stored, "shards", (json_int_t)d->shard_count, "created_ms",
+                     (json_int_t)d->created_ms, "digest", digest, "scan", dataset_scan_names[d->scan],
+                     "override_by", d->override_by, "override_reason", d->override_reason, "findings",
+                     findings_json(d), "bad");
 }
 
 /* A manifest that cannot be read is shown as that, and does not hide the others. */
@@ -105,14 +107,15 @@ static void print_found(struct print_table *t, const json_t *d)
     else if (count == 0)
         print_text_cell(t, "-");
     else
-        print_cell(t, overridden ? COLOUR_BUSY : COLOUR_NONE, "%zu%s", count, overridden ? ", overridden" : "");
+        print_cell(t, overridden ? COLOUR_BUSY : COLOUR_NONE, "%zu%s", count,
+                   overridden ? ", overridden" : "");
 }
 
 static enum err_code list_datasets(const json_t *list, struct err *e)
 {
-    static const char *const headings[] = { "URI",    "CLASS",    "OWNER",        "BASIS",  ">RECORDS", ">SHARDS",
-                                            ">BYTES", "FORMAT",   "FOUND",        "DIGEST", "STAGED (UTC)",
-                                            "NAME",   NULL };
+    static const char *const headings[] = { "URI",          "CLASS",  "OWNER",  "BASIS", ">RECORDS",
+                                            ">SHARDS",      ">BYTES", "FORMAT", "FOUND", "DIGEST",
+                                            "STAGED (UTC)", "NAME",   NULL };
     CLEANUP(print_table_done) struct print_table t = print_table_new(headings);
     size_t i;
     json_t *d;
@@ -155,7 +158,9 @@ static enum err_code check_class(const char *text, struct err *e)
     for (int i = 0; text && data_class_names[i]; i++)
         if (strcmp(data_class_names[i], text) == 0)
             return OK;
-    return text ? err_set(e, ERR_USAGE, "--class '%s': must be public, internal, pseudonymized or personal", text) : OK;
+    return text ? err_set(e, ERR_USAGE, "--class '%s': must be public, internal, pseudonymized or personal",
+                          text)
+                : OK;
 }
 
 static enum err_code ls_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
@@ -256,7 +261,8 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
 }
 
 static const struct opt verify_rows[] = {
-    OPT_INT_ROW(verify_settings, parallel, "parallel", 'p', "N", 1, STAGE_PARALLEL_MAX, "threads that read [4]"),
+    OPT_INT_ROW(verify_settings, parallel, "parallel", 'p', "N", 1, STAGE_PARALLEL_MAX,
+                "threads that read [4]"),
     OPT_END,
 };
 const struct cmd cmd_data_verify = {

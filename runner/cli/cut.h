@@ -1,15 +1,15 @@
 /*
  * cut.h - where one shard ends and the next begins. Pure.
  *
- *   equal    n records into s shards, as even as it comes out: what --shards asks for, and what a small CSV gets
- *            without asking (8). The same file always gives the same shards, so a job can be run again to the bit.
- *   count    so many records each (--shard-records; tokens): a changed record changes one shard, appended ones the last
- *   content  about so many bytes (--shard-bytes; text; large CSV): behind a record whose own hash says so. A
- *            boundary depends on nothing but that record and the distance from the boundary before it, so what is
- *            inserted, removed or changed in the middle moves the boundaries near it, and a little later all is as
- *            it was: only those shards travel again. No shard is smaller than a quarter or larger than four times
- *            what was asked (and one record). Text is cut between paragraphs as long as that keeps shards below
- *            twice the size, else between lines.
+ *   equal    n records into s shards, as even as it comes out: what --shards asks for, and what a small CSV
+ * gets without asking (8). The same file always gives the same shards, so a job can be run again to the bit.
+ *   count    so many records each (--shard-records; tokens): a changed record changes one shard, appended
+ * ones the last content  about so many bytes (--shard-bytes; text; large CSV): behind a record whose own hash
+ * says so. A boundary depends on nothing but that record and the distance from the boundary before it, so
+ * what is inserted, removed or changed in the middle moves the boundaries near it, and a little later all is
+ * as it was: only those shards travel again. No shard is smaller than a quarter or larger than four times
+ *            what was asked (and one record). Text is cut between paragraphs as long as that keeps shards
+ * below twice the size, else between lines.
  */
 #ifndef RUNNER_CLI_CUT_H
 #define RUNNER_CLI_CUT_H
@@ -37,8 +37,8 @@ uint64_t cut_room(const struct cut *c);
 /* Takes a record (of tokens: several at once, at most cut_room()). True: the shard ends behind it. */
 bool cut_take(struct cut *c, const void *raw, size_t n, uint64_t records);
 
-/* Records of shard i when n records are cut into `shards`: the first ones have one more where it does not come out
- * even. */
+/* Records of shard i when n records are cut into `shards`: the first ones have one more where it does not
+ * come out even. */
 uint64_t cut_share(uint64_t records, uint64_t shards, uint64_t i);
 
 #endif

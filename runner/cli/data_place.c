@@ -39,7 +39,8 @@ enum err_code data_place_open(const struct cli *c, const char *uri, struct data_
     for (size_t n = strlen(out->prefix); n > 0 && out->prefix[n - 1] == '/'; n--)
         out->prefix[n - 1] = '\0';
     if (!out->prefix[0])
-        return err_set(e, ERR_USAGE, "'%s' must name a place in the bucket, as in s3://%s/NAME/v1", uri, out->bucket);
+        return err_set(e, ERR_USAGE, "'%s' must name a place in the bucket, as in s3://%s/NAME/v1", uri,
+                       out->bucket);
     if (cli_cluster(c, &out->cluster, e))
         return e->code;
     data_place_in(out->cluster, out->bucket, out->prefix, out);
@@ -81,8 +82,9 @@ static json_t *findings_json(const struct stage_facts *f)
     enum { NAMED_MAX = 100 };
     json_t *list = json_array();
     for (size_t i = 0; i < f->finding_count && i < NAMED_MAX; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "column", f->findings[i].column, "kind",
-                                              f->findings[i].kind, "count", (json_int_t)f->findings[i].count));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:I}", "column", f->findings[i].column, "kind",
+                                        f->findings[i].kind, "count", (json_int_t)f->findings[i].count));
     return list;
 }
 
@@ -90,9 +92,10 @@ enum err_code data_record_override(const struct data_place *p, const struct stag
                                    const struct stage_options *o, struct err *e)
 {
     CLEANUP(json_donep)
-    json_t *data = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "uri", p->uri, "class", data_class_names[o->data_class],
-                             "class_needed", data_class_names[f->class_needed], "reason", o->override_reason,
-                             "source_sha256", f->sha256, "findings", findings_json(f));
+    json_t *data =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "uri", p->uri, "class", data_class_names[o->data_class],
+                  "class_needed", data_class_names[f->class_needed], "reason", o->override_reason,
+                  "source_sha256", f->sha256, "findings", findings_json(f));
     return record(p, "data.override", data, e);
 }
 
@@ -100,10 +103,10 @@ enum err_code data_record_staged(const struct data_place *p, const struct stage_
                                  const struct stage_options *o, const struct stage_result *r, struct err *e)
 {
     CLEANUP(json_donep)
-    json_t *data =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:o}", "uri", p->uri, "class",
-                  data_class_names[o->data_class], "owner", o->owner ? o->owner : "", "basis", o->basis ? o->basis : "",
-                  "digest", r->digest, "records", (json_int_t)r->records, "shards", (json_int_t)r->shards, "format",
-                  records_format_names[f->format], "source_sha256", f->sha256, "findings", findings_json(f));
+    json_t *data = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:o}", "uri", p->uri, "class",
+                             data_class_names[o->data_class], "owner", o->owner ? o->owner : "", "basis",
+                             o->basis ? o->basis : "", "digest", r->digest, "records", (json_int_t)r->records,
+                             "shards", (json_int_t)r->shards, "format", records_format_names[f->format],
+                             "source_sha256", f->sha256, "findings", findings_json(f));
     return record(p, "data.staged", data, e);
 }

@@ -1,5 +1,6 @@
 /*
- * data_place.h - the address of a dataset, and what is recorded of it. Shared by the data commands and `submit`.
+ * data_place.h - the address of a dataset, and what is recorded of it. Shared by the data commands and
+ * `submit`.
  */
 #ifndef RUNNER_CLI_DATA_PLACE_H
 #define RUNNER_CLI_DATA_PLACE_H

@@ -37,8 +37,8 @@ struct pool *pool_new(size_t threads, uint64_t weight_max, const struct pool_ops
     p->weight_max = weight_max;
     p->last = &p->first;
     invariant(pthread_mutex_init(&p->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0 &&
-              pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&p->work_came, NULL) == 0 &&
-              pthread_cond_init(&p->work_went, &attr) == 0);
+              pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
+              pthread_cond_init(&p->work_came, NULL) == 0 && pthread_cond_init(&p->work_went, &attr) == 0);
     pthread_condattr_destroy(&attr);
     return p;
 }

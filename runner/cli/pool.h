@@ -1,9 +1,10 @@
 /*
  * pool.h - one thread gives out jobs, a few work on them; the first failure ends it all and is told.
  *
- * Memory is bounded by what jobs weigh: giving one waits while those that wait or are worked on weigh more than the
- * limit together (one job alone may). Threads are started as they are needed, at most `threads`; each has a thing of
- * its own (a store handle, say) from `start` to `stop`. While the giver waits it is called back, to show progress.
+ * Memory is bounded by what jobs weigh: giving one waits while those that wait or are worked on weigh more
+ * than the limit together (one job alone may). Threads are started as they are needed, at most `threads`;
+ * each has a thing of its own (a store handle, say) from `start` to `stop`. While the giver waits it is
+ * called back, to show progress.
  */
 #ifndef RUNNER_CLI_POOL_H
 #define RUNNER_CLI_POOL_H

@@ -237,9 +237,11 @@ enum err_code tokens_header(const uint8_t *start, size_t n, bool *out_is, uint64
         return err_set(e, ERR_USAGE, "a tokens file that is cut off inside its header of %d bytes",
                        TOKENS_HEADER_BYTES);
     if (u32_le(start + 4) != 1)
-        return err_set(e, ERR_USAGE, "a tokens file of version %" PRIu32 "; version 1 is known", u32_le(start + 4));
+        return err_set(e, ERR_USAGE, "a tokens file of version %" PRIu32 "; version 1 is known",
+                       u32_le(start + 4));
     if (u32_le(start + 8) == 0 || u32_le(start + 8) > INT32_MAX)
-        return err_set(e, ERR_USAGE, "a tokens file whose header counts %" PRIu32 " tokens", u32_le(start + 8));
+        return err_set(e, ERR_USAGE, "a tokens file whose header counts %" PRIu32 " tokens",
+                       u32_le(start + 8));
     *out_is = true;
     *out_count = u32_le(start + 8);
     return OK;
@@ -256,7 +258,8 @@ static enum err_code take_tokens_header(struct records *r, struct err *e)
     if (tokens_header(r->window.data, r->window.len, &is, &count, e))
         return err_wrap(e, "'%s'", path_of(r));
     if (is && r->token_bytes == 4)
-        return err_set(e, ERR_USAGE, "'%s' has a header that says tokens of 2 bytes; --token-bytes says 4", path_of(r));
+        return err_set(e, ERR_USAGE, "'%s' has a header that says tokens of 2 bytes; --token-bytes says 4",
+                       path_of(r));
     if (r->token_bytes == 0)
         r->token_bytes = 2;
     r->tokens_left = is ? count : UINT64_MAX;
@@ -267,7 +270,8 @@ static enum err_code take_tokens_header(struct records *r, struct err *e)
 static enum err_code end_of_tokens(const struct records *r, size_t left, struct err *e)
 {
     if (left > 0)
-        return err_set(e, ERR_USAGE, "'%s' is cut off: %" PRIu64 " bytes are no whole number of tokens of %d bytes",
+        return err_set(e, ERR_USAGE,
+                       "'%s' is cut off: %" PRIu64 " bytes are no whole number of tokens of %d bytes",
                        path_of(r), r->file_bytes, r->token_bytes);
     if (r->tokens_left != 0 && r->tokens_left != UINT64_MAX)
         return err_set(e, ERR_USAGE, "'%s' is cut off: its header counts %" PRIu64 " tokens more", path_of(r),
@@ -323,7 +327,8 @@ static enum err_code open_file(struct records *r, struct err *e)
                                          : OK;
 }
 
-enum err_code records_next(struct records *r, uint64_t units_max, struct record *out, bool *out_over, struct err *e)
+enum err_code records_next(struct records *r, uint64_t units_max, struct record *out, bool *out_over,
+                           struct err *e)
 {
     bool over = true;
 
@@ -381,8 +386,9 @@ static bool by_name(const char *name, enum records_format *out)
         const char *ending;
         enum records_format format;
     } endings[] = {
-        { ".csv", RECORDS_CSV },    { ".txt", RECORDS_TEXT },      { ".md", RECORDS_TEXT },   { ".text", RECORDS_TEXT },
-        { ".bin", RECORDS_TOKENS }, { ".tokens", RECORDS_TOKENS }, { ".u16", RECORDS_TOKENS }, { ".u32", RECORDS_TOKENS },
+        { ".csv", RECORDS_CSV },    { ".txt", RECORDS_TEXT },   { ".md", RECORDS_TEXT },
+        { ".text", RECORDS_TEXT },  { ".bin", RECORDS_TOKENS }, { ".tokens", RECORDS_TOKENS },
+        { ".u16", RECORDS_TOKENS }, { ".u32", RECORDS_TOKENS },
     };
     for (size_t i = 0; i < ARRAY_LEN(endings); i++)
         if (text_ends(name, endings[i].ending)) {
@@ -392,7 +398,8 @@ static bool by_name(const char *name, enum records_format *out)
     return false;
 }
 
-enum err_code records_guess(const struct source *source, enum records_format *out, const char **out_why, struct err *e)
+enum err_code records_guess(const struct source *source, enum records_format *out, const char **out_why,
+                            struct err *e)
 {
     CLEANUP(source_file_closep) struct source_file *f = NULL;
     CLEANUP(freep) uint8_t *start = mem_new(CHUNK_BYTES);
@@ -407,7 +414,8 @@ enum err_code records_guess(const struct source *source, enum records_format *ou
     *out_why = "by its first bytes";
     *out = n >= 4 && u32_le(start) == TOKENS_MAGIC ? RECORDS_TOKENS : RECORDS_CSV;
     if (*out == RECORDS_CSV && n > 0 && memchr(start, '\0', n))
-        return err_set(e, ERR_USAGE, "'%s' is binary and its name says no format: --format csv, tokens or text says it",
+        return err_set(e, ERR_USAGE,
+                       "'%s' is binary and its name says no format: --format csv, tokens or text says it",
                        source_path(source, 0));
     return OK;
 }

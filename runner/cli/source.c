@@ -68,7 +68,8 @@ static enum err_code add_folder(struct source *s, const char *path, struct err *
     if (count == 0)
         code = err_set(e, ERR_USAGE, "folder '%s' has no files", path);
     if (count > SOURCE_FILES_MAX)
-        code = err_set(e, ERR_LIMIT, "folder '%s' has %d files; at most %d are taken", path, count, SOURCE_FILES_MAX);
+        code = err_set(e, ERR_LIMIT, "folder '%s' has %d files; at most %d are taken", path, count,
+                       SOURCE_FILES_MAX);
     for (int i = 0; i < count; i++) {
         if (code == OK)
             code = add_file(s, path_join(path, entries[i]->d_name), e);
@@ -111,7 +112,8 @@ static enum err_code fill_spool(struct source *s, uint64_t bytes_max, struct err
             s->spool_packed = memcmp(chunk, zstd_magic, sizeof(zstd_magic)) == 0;
         s->bytes += (uint64_t)n;
         if (s->bytes > bytes_max)
-            return err_set(e, ERR_LIMIT, "standard input has more than the %s that are kept of it (--spool-max)",
+            return err_set(e, ERR_LIMIT,
+                           "standard input has more than the %s that are kept of it (--spool-max)",
                            format_size(bytes_max, size));
         if (file_write_all(s->spool, chunk, (size_t)n, e))
             return err_wrap(e, "keep standard input meanwhile");
@@ -128,8 +130,8 @@ static enum err_code take_input(struct source *s, const char *folder, uint64_t b
     return fill_spool(s, bytes_max, e);
 }
 
-enum err_code source_open(const char *what, const char *spool_folder, uint64_t spool_bytes_max, struct source **out,
-                          struct err *e)
+enum err_code source_open(const char *what, const char *spool_folder, uint64_t spool_bytes_max,
+                          struct source **out, struct err *e)
 {
     CLEANUP(source_closep) struct source *s = mem_new(sizeof(*s));
     struct stat st;

@@ -1,10 +1,11 @@
 /*
- * source.h - what `data stage` is given: a file, a folder of files, or standard input; read as one stream, twice.
+ * source.h - what `data stage` is given: a file, a folder of files, or standard input; read as one stream,
+ * twice.
  *
- * A folder's files are taken in the byte order of their names, hidden ones left out; a folder inside it is refused
- * rather than passed over. Standard input can be read once only, so it is spooled to a file without a name in a
- * private folder, up to a limit. What ends in .zst (from standard input: what starts as zstd does) is unpacked on
- * the way. All sizes and hashes are of what was unpacked.
+ * A folder's files are taken in the byte order of their names, hidden ones left out; a folder inside it is
+ * refused rather than passed over. Standard input can be read once only, so it is spooled to a file without a
+ * name in a private folder, up to a limit. What ends in .zst (from standard input: what starts as zstd does)
+ * is unpacked on the way. All sizes and hashes are of what was unpacked.
  */
 #ifndef RUNNER_CLI_SOURCE_H
 #define RUNNER_CLI_SOURCE_H
@@ -18,10 +19,10 @@
 enum { SOURCE_FILES_MAX = 65536 };
 
 struct source;
-/* `what`: a path, "file://PATH", or "-". `spool_folder` is where standard input is kept meanwhile. ERR_USAGE: a
- * device, an empty folder. ERR_LIMIT: more than spool_bytes_max on standard input. */
-enum err_code source_open(const char *what, const char *spool_folder, uint64_t spool_bytes_max, struct source **out,
-                          struct err *e);
+/* `what`: a path, "file://PATH", or "-". `spool_folder` is where standard input is kept meanwhile. ERR_USAGE:
+ * a device, an empty folder. ERR_LIMIT: more than spool_bytes_max on standard input. */
+enum err_code source_open(const char *what, const char *spool_folder, uint64_t spool_bytes_max,
+                          struct source **out, struct err *e);
 void source_close(struct source *s);
 DEFINE_CLEANUP_PTR(struct source, source_close)
 

@@ -38,14 +38,15 @@ enum err_code stage_check_class(const struct stage_facts *f, enum data_class dat
     if (data_class >= f->class_needed)
         return OK;
     for (size_t i = 0; i < f->finding_count && i < NAMED_FINDINGS; i++)
-        buf_addf(&what, "%s'%.40s': %" PRIu64 " x %s", i ? ", " : "", f->findings[i].column, f->findings[i].count,
-                 f->findings[i].kind);
+        buf_addf(&what, "%s'%.40s': %" PRIu64 " x %s", i ? ", " : "", f->findings[i].column,
+                 f->findings[i].count, f->findings[i].kind);
     if (f->finding_count > NAMED_FINDINGS)
         buf_addf(&what, " and %zu findings more", f->finding_count - NAMED_FINDINGS);
-    return err_set(e, ERR_DENIED,
-                   "classed as %s, but the scan found what needs class %s or stricter (%s). Class it so, or say why "
-                   "not with --override \"reason\", which is recorded",
-                   data_class_names[data_class], data_class_names[f->class_needed], buf_text(&what));
+    return err_set(
+        e, ERR_DENIED,
+        "classed as %s, but the scan found what needs class %s or stricter (%s). Class it so, or say why "
+        "not with --override \"reason\", which is recorded",
+        data_class_names[data_class], data_class_names[f->class_needed], buf_text(&what));
 }
 
 enum err_code stage_check_policy(const struct policy *policy, const char *bucket, enum data_class data_class,
@@ -73,12 +74,14 @@ static enum err_code describe(const struct source *source, const struct stage_ta
 {
     const char *name = source_name(source);
 
-    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : name, "the dataset's name", e) ||
+    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : name, "the dataset's name",
+                  e) ||
         text_copy(d->owner, sizeof(d->owner), o->owner ? o->owner : "", "the owner's name", e) ||
         text_copy(d->basis, sizeof(d->basis), o->basis ? o->basis : "", "the legal basis", e) ||
-        text_copy(d->override_by, sizeof(d->override_by), o->override_by ? o->override_by : "", "your name", e) ||
-        text_copy(d->override_reason, sizeof(d->override_reason), o->override_reason ? o->override_reason : "",
-                  "the reason", e) ||
+        text_copy(d->override_by, sizeof(d->override_by), o->override_by ? o->override_by : "", "your name",
+                  e) ||
+        text_copy(d->override_reason, sizeof(d->override_reason),
+                  o->override_reason ? o->override_reason : "", "the reason", e) ||
         text_copy(d->bucket, sizeof(d->bucket), target->bucket, "the bucket's name", e))
         return e->code;
     snprintf(d->source, sizeof(d->source), "%.200s sha256:%s", name, f->sha256);
@@ -105,7 +108,8 @@ static bool same_lists(const struct dataset *a, const struct dataset *b)
         if (a->columns[i].kind != b->columns[i].kind || strcmp(a->columns[i].name, b->columns[i].name) != 0)
             return false;
     for (size_t i = 0; i < a->finding_count; i++)
-        if (a->findings[i].count != b->findings[i].count || strcmp(a->findings[i].kind, b->findings[i].kind) != 0 ||
+        if (a->findings[i].count != b->findings[i].count ||
+            strcmp(a->findings[i].kind, b->findings[i].kind) != 0 ||
             strcmp(a->findings[i].column, b->findings[i].column) != 0)
             return false;
     for (size_t i = 0; i < a->shard_count; i++)
@@ -118,11 +122,11 @@ static bool same_lists(const struct dataset *a, const struct dataset *b)
 /* Would the manifest say what is there already? When does not matter, nor by whom unless that was said. */
 static bool is_same(const struct dataset *there, const struct dataset *d, const struct stage_options *o)
 {
-    return there->data_class == d->data_class && there->scan == d->scan && there->compression == d->compression &&
-           there->shard_count == d->shard_count && there->column_count == d->column_count &&
-           there->finding_count == d->finding_count && strcmp(there->source, d->source) == 0 &&
-           strcmp(there->name, d->name) == 0 && strcmp(there->basis, d->basis) == 0 &&
-           (!o->owner_given || strcmp(there->owner, d->owner) == 0) &&
+    return there->data_class == d->data_class && there->scan == d->scan &&
+           there->compression == d->compression && there->shard_count == d->shard_count &&
+           there->column_count == d->column_count && there->finding_count == d->finding_count &&
+           strcmp(there->source, d->source) == 0 && strcmp(there->name, d->name) == 0 &&
+           strcmp(there->basis, d->basis) == 0 && (!o->owner_given || strcmp(there->owner, d->owner) == 0) &&
            strcmp(there->override_reason, d->override_reason) == 0 && same_lists(there, d);
 }
 
@@ -156,8 +160,8 @@ static enum err_code put_manifest(struct store *store, const char *prefix, const
 }
 
 enum err_code stage_send(const struct source *source, const struct stage_facts *facts,
-                         const struct stage_target *target, const struct stage_options *o, struct stage_result *out,
-                         struct err *e)
+                         const struct stage_target *target, const struct stage_options *o,
+                         struct stage_result *out, struct err *e)
 {
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(dataset_done) struct dataset there = { .columns = NULL };

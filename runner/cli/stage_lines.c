@@ -87,7 +87,9 @@ void stage_lines_find(const struct stage_lines *l, struct stage_facts *facts)
 
 static enum data_class class_of(enum scan_group group)
 {
-    return group == SCAN_VAT ? CLASS_INTERNAL : group == SCAN_BIRTH_DATE ? CLASS_PSEUDONYMIZED : CLASS_PERSONAL;
+    return group == SCAN_VAT          ? CLASS_INTERNAL
+           : group == SCAN_BIRTH_DATE ? CLASS_PSEUDONYMIZED
+                                      : CLASS_PERSONAL;
 }
 
 void stage_note_findings(struct stage_facts *facts, const char *column, const struct scan_counts *counts)

@@ -1,5 +1,6 @@
 /*
- * stage_lines.h - what the scan found: in ranges of a text's lines, and as findings of a dataset. Private to data stage.
+ * stage_lines.h - what the scan found: in ranges of a text's lines, and as findings of a dataset. Private to
+ * data stage.
  */
 #ifndef RUNNER_CLI_STAGE_LINES_H
 #define RUNNER_CLI_STAGE_LINES_H

@@ -141,14 +141,17 @@ static enum err_code is_there(struct store *store, const char *key, const char *
 
 static enum err_code make_key(const struct shard_job *j, char out[STORE_KEY_BYTES], struct err *e)
 {
-    static const char *const endings[] = { [RECORDS_CSV] = "csv", [RECORDS_TEXT] = "txt", [RECORDS_TOKENS] = "bin" };
+    static const char *const endings[] = {
+        [RECORDS_CSV] = "csv", [RECORDS_TEXT] = "txt", [RECORDS_TOKENS] = "bin"
+    };
     const struct sender *s = j->s;
     char copy[16] = "";
 
     if (j->copy)
         snprintf(copy, sizeof(copy), "-%u", j->copy);
-    if (snprintf(out, STORE_KEY_BYTES, "%s/shards/%.*s%s.%s%s", s->target->prefix, KEY_DIGITS, j->sha256, copy,
-                 endings[s->facts->format], s->o->compression == COMPRESSION_ZSTD ? ".zst" : "") >= STORE_KEY_BYTES)
+    if (snprintf(out, STORE_KEY_BYTES, "%s/shards/%.*s%s.%s%s", s->target->prefix, KEY_DIGITS, j->sha256,
+                 copy, endings[s->facts->format],
+                 s->o->compression == COMPRESSION_ZSTD ? ".zst" : "") >= STORE_KEY_BYTES)
         return err_set(e, ERR_USAGE, "the prefix is too long for an object's key");
     return OK;
 }
@@ -260,7 +263,8 @@ static void show_sending(void *context)
     struct sender *s = context;
     uint64_t read = records_bytes(s->records), all = MAX(s->facts->bytes, (uint64_t)1);
     int64_t ms = MAX(clock_mono_ms() - s->started_ms, (int64_t)1);
-    char done[NUM_TEXT_BYTES], of[NUM_TEXT_BYTES], sent_text[NUM_TEXT_BYTES], rate[NUM_TEXT_BYTES], eta[NUM_TEXT_BYTES];
+    char done[NUM_TEXT_BYTES], of[NUM_TEXT_BYTES], sent_text[NUM_TEXT_BYTES], rate[NUM_TEXT_BYTES],
+        eta[NUM_TEXT_BYTES];
 
     if (!s->o->progress)
         return;
@@ -268,11 +272,15 @@ static void show_sending(void *context)
     size_t shards = s->done, sent = s->result->sent;
     uint64_t sent_bytes = s->result->sent_bytes;
     pthread_mutex_unlock(&s->lock);
-    progress_note(s->o->progress, "staging %s: %s of %s (%" PRIu64 "%%)  %s/s  ETA %s  %zu shards, %zu sent (%s)",
+    progress_note(s->o->progress,
+                  "staging %s: %s of %s (%" PRIu64 "%%)  %s/s  ETA %s  %zu shards, %zu sent (%s)",
                   source_name(s->source), format_size(read, done), format_size(all, of), read * 100 / all,
                   format_size(read * 1000 / (uint64_t)ms, rate),
-                  format_duration(read ? (int64_t)((double)ms * (double)(all - MIN(read, all)) / (double)read) / 1000 * 1000
-                                       : 0, eta),
+                  format_duration(read ? (int64_t)((double)ms * (double)(all - MIN(read, all)) /
+                                                   (double)read) /
+                                             1000 * 1000
+                                       : 0,
+                                  eta),
                   shards, sent, format_size(sent_bytes, sent_text));
 }
 
@@ -284,7 +292,8 @@ static const struct pool_ops send_ops = {
 
 static enum err_code changed(const struct source *source, struct err *e)
 {
-    return err_set(e, ERR_CONFLICT, "'%s' changed while it was being read; stage it again", source_name(source));
+    return err_set(e, ERR_CONFLICT, "'%s' changed while it was being read; stage it again",
+                   source_name(source));
 }
 
 static unsigned count_seen(struct sender *s, const char *sha256)
@@ -304,7 +313,8 @@ static enum err_code give_shard(struct sender *s, struct pool *pool, struct shar
 
     if (s->d->shard_count == DATASET_SHARDS_MAX) {
         drop_shard(j);
-        return err_set(e, ERR_LIMIT, "more than %d shards; make them larger (--shard-bytes)", DATASET_SHARDS_MAX);
+        return err_set(e, ERR_LIMIT, "more than %d shards; make them larger (--shard-bytes)",
+                       DATASET_SHARDS_MAX);
     }
     sha256_hex(j->plain.data, j->plain.len, j->sha256);
     j->copy = count_seen(s, j->sha256);

@@ -83,7 +83,8 @@ static enum err_code check_name(const char *path, const char *name, size_t colum
     return OK;
 }
 
-static enum err_code take_header(const char *path, const struct record *r, struct stage_facts *out, struct err *e)
+static enum err_code take_header(const char *path, const struct record *r, struct stage_facts *out,
+                                 struct err *e)
 {
     out->columns = mem_array(r->count, sizeof(*out->columns));
     out->column_count = r->count;
@@ -238,8 +239,8 @@ static enum err_code give_block(struct pool *pool, struct block **io, struct err
     return pool_give(pool, b, b->raw.len, e);
 }
 
-static enum err_code add_record(struct survey *s, struct pool *pool, struct block **io, const struct record *r,
-                                struct err *e)
+static enum err_code add_record(struct survey *s, struct pool *pool, struct block **io,
+                                const struct record *r, struct err *e)
 {
     if (*io && ((*io)->raw.len >= BLOCK_BYTES || (*io)->file != r->file) && give_block(pool, io, e))
         return e->code;
@@ -276,8 +277,8 @@ static enum err_code read_records(struct survey *s, struct records *in, struct p
 static enum err_code read_all(struct survey *s, struct records *in, struct err *e)
 {
     CLEANUP(pool_freep)
-    struct pool *pool = pool_new(s->o->parallel ? s->o->parallel : STAGE_PARALLEL_DEFAULT, STAGE_FLIGHT_BYTES / 8,
-                                 &survey_ops, s);
+    struct pool *pool = pool_new(s->o->parallel ? s->o->parallel : STAGE_PARALLEL_DEFAULT,
+                                 STAGE_FLIGHT_BYTES / 8, &survey_ops, s);
     struct block *block = NULL;
 
     enum err_code code = read_records(s, in, pool, &block, e);
@@ -324,9 +325,10 @@ static enum err_code apply_override(const struct survey *s, const char *text, co
         if (strlen(c->name) != n || strncmp(c->name, text, n) != 0)
             continue;
         if (kind == COLUMN_NUMERIC && guesses[i].not_numeric)
-            return err_set(e, ERR_USAGE,
-                           "%s:%zu: column '%s': '%s' is no number (--missing says what stands for \"not known\")",
-                           source_path(s->source, guesses[i].file), guesses[i].line, c->name, guesses[i].value);
+            return err_set(
+                e, ERR_USAGE,
+                "%s:%zu: column '%s': '%s' is no number (--missing says what stands for \"not known\")",
+                source_path(s->source, guesses[i].file), guesses[i].line, c->name, guesses[i].value);
         c->kind = (enum column_kind)kind;
         return OK;
     }
@@ -372,8 +374,8 @@ static enum err_code survey(struct survey *s, struct records *in, struct err *e)
     bool over;
 
     s->records = in;
-    if (s->facts->format == RECORDS_CSV &&
-        (records_header(in, &header, &over, e) || take_header(source_path(s->source, 0), &header, s->facts, e)))
+    if (s->facts->format == RECORDS_CSV && (records_header(in, &header, &over, e) ||
+                                            take_header(source_path(s->source, 0), &header, s->facts, e)))
         return e->code;
     if (s->facts->format == RECORDS_TEXT)
         s->lines = stage_lines_new();
@@ -392,8 +394,8 @@ static enum err_code survey(struct survey *s, struct records *in, struct err *e)
     return OK;
 }
 
-enum err_code stage_survey(const struct source *source, const struct stage_options *o, struct stage_facts *out,
-                           struct err *e)
+enum err_code stage_survey(const struct source *source, const struct stage_options *o,
+                           struct stage_facts *out, struct err *e)
 {
     CLEANUP(stage_facts_done) struct stage_facts facts = { .format = o->format };
     CLEANUP(records_closep) struct records *in = NULL;

@@ -80,8 +80,9 @@ static enum err_code check_target(const char *path, const struct stage_facts *fa
 }
 
 /* What is surveyed as a job's own file goes under a name that follows from its content. */
-static enum err_code send_there(struct cluster *cluster, const struct source *source, const struct stage_facts *facts,
-                                const struct stage_options *o, char **out_uri, struct err *e)
+static enum err_code send_there(struct cluster *cluster, const struct source *source,
+                                const struct stage_facts *facts, const struct stage_options *o,
+                                char **out_uri, struct err *e)
 {
     struct data_place place = { .cluster = NULL };
     struct stage_result r;

@@ -100,9 +100,11 @@ EMITTERS = [
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
     rf"\btell\(\w+,\s*{EVENT}",                              # trainer
+    rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c
     rf"\.event = {EVENT}",                                   # what stands in for a malformed one
 ]
-WRITERS = {"core/job/job.c", "scheduler/moves.c", "runner/attempt/standing.c", "trainer/pulse.c"}
+WRITERS = {"core/job/job.c", "scheduler/moves.c", "runner/attempt/standing.c", "trainer/pulse.c",
+           "runner/cli/data_place.c"}
 
 
 def emitted_events(sources):

@@ -55,7 +55,8 @@ static void put_file(const struct scene *s, const void *text, size_t n)
     assert_ok(file_write(s->file, text, n, 0600, &e));
 }
 
-static enum err_code look(const char *path, const struct stage_options *o, struct stage_facts *out, struct err *e)
+static enum err_code look(const char *path, const struct stage_options *o, struct stage_facts *out,
+                          struct err *e)
 {
     CLEANUP(source_closep) struct source *source = NULL;
     if (source_open(path, "build", 0, &source, e))
@@ -73,7 +74,9 @@ static enum err_code open_scene_store(void *context, struct store **out, struct 
 
 static struct stage_target target_in(struct store *store)
 {
-    return (struct stage_target){ .open = open_scene_store, .context = store, .bucket = "data", .prefix = "set/v1" };
+    return (struct stage_target){
+        .open = open_scene_store, .context = store, .bucket = "data", .prefix = "set/v1"
+    };
 }
 
 static enum err_code send(const struct scene *s, struct store *store, const struct stage_facts *facts,
@@ -249,23 +252,63 @@ static void the_cut_follows_from_what_is_asked(void **state)
         int64_t shards, shard_records, shard_bytes;
         struct cut_plan want;
     } rows[] = {
-        { "a small CSV is cut into 8", RECORDS_CSV, 1000, 9, 0, 0, 0, { .mode = CUT_EQUAL, .records = 1000, .shards = 8 } },
-        { "or as many as are asked for", RECORDS_CSV, 1000, 9, 3, 0, 0, { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
+        { "a small CSV is cut into 8",
+          RECORDS_CSV,
+          1000,
+          9,
+          0,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 8 } },
+        { "or as many as are asked for",
+          RECORDS_CSV,
+          1000,
+          9,
+          3,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
         { "none is empty", RECORDS_CSV, 5, 9, 0, 0, 0, { .mode = CUT_EQUAL, .records = 5, .shards = 5 } },
-        { "a large one by its content", RECORDS_CSV, 1000, BIG, 0, 0, 0, { .mode = CUT_CONTENT, .each = 16 << 20 } },
-        { "unless a number is asked for", RECORDS_CSV, 1000, BIG, 3, 0, 0, { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
+        { "a large one by its content",
+          RECORDS_CSV,
+          1000,
+          BIG,
+          0,
+          0,
+          0,
+          { .mode = CUT_CONTENT, .each = 16 << 20 } },
+        { "unless a number is asked for",
+          RECORDS_CSV,
+          1000,
+          BIG,
+          3,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
         { "records each", RECORDS_CSV, 1000, 9, 0, 100, 0, { .mode = CUT_COUNT, .each = 100 } },
         { "about so many bytes", RECORDS_CSV, 1000, 9, 0, 0, 5000, { .mode = CUT_CONTENT, .each = 5000 } },
-        { "text by its paragraphs", RECORDS_TEXT, 10, 9, 0, 0, 0, { .mode = CUT_CONTENT, .each = 16 << 20, .paragraphs = true } },
+        { "text by its paragraphs",
+          RECORDS_TEXT,
+          10,
+          9,
+          0,
+          0,
+          0,
+          { .mode = CUT_CONTENT, .each = 16 << 20, .paragraphs = true } },
         { "tokens by their number", RECORDS_TOKENS, 10, 20, 0, 0, 5000, { .mode = CUT_COUNT, .each = 2500 } },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct stage_options o = { .shards = rows[i].shards, .shard_records = rows[i].shard_records, .shard_bytes = rows[i].shard_bytes };
-        struct stage_facts f = { .format = rows[i].format, .records = rows[i].records, .bytes = rows[i].bytes, .token_bytes = 2 };
+        struct stage_options o = { .shards = rows[i].shards,
+                                   .shard_records = rows[i].shard_records,
+                                   .shard_bytes = rows[i].shard_bytes };
+        struct stage_facts f = {
+            .format = rows[i].format, .records = rows[i].records, .bytes = rows[i].bytes, .token_bytes = 2
+        };
         struct cut_plan got = stage_plan(&f, &o);
         const struct cut_plan *want = &rows[i].want;
-        if (got.mode != want->mode || got.records != want->records || got.shards != want->shards || got.each != want->each || got.paragraphs != want->paragraphs)
+        if (got.mode != want->mode || got.records != want->records || got.shards != want->shards ||
+            got.each != want->each || got.paragraphs != want->paragraphs)
             fail_msg("%s", rows[i].name);
     }
 }
@@ -306,7 +349,8 @@ static void count_bad(void *context, const struct dataset_shard *shard, const ch
     snprintf(seen, 512, "%.200s: %.200s", shard->key, why);
 }
 
-static enum err_code verify(struct store *store, const struct dataset *d, char *seen, size_t *bad, struct err *e)
+static enum err_code verify(struct store *store, const struct dataset *d, char *seen, size_t *bad,
+                            struct err *e)
 {
     struct stage_target target = target_in(store);
     return stage_verify(&target, d, 1, NULL, count_bad, seen, bad, e);
@@ -529,7 +573,8 @@ static void a_failing_store_leaves_no_manifest(void **state)
 
 static void the_place_follows_from_name_content_and_reading(void **state)
 {
-    struct stage_facts facts = { .sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
+    struct stage_facts facts = { .sha256 =
+                                     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
     struct stage_options plain = { .missing = { "?", "" }, .missing_count = 2 };
     struct stage_options na = { .missing = { "NA" }, .missing_count = 1 };
     struct err e = ERR_INIT;

@@ -1,4 +1,5 @@
-/* Where shards end: every record in one shard, sizes as asked, and boundaries that stay where nothing changed. */
+/* Where shards end: every record in one shard, sizes as asked, and boundaries that stay where nothing
+ * changed. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -31,7 +32,8 @@ struct edit {
     bool insert, remove, change;
 };
 
-static void cut_lines(const struct cut_plan *plan, const struct edit *edit, uint64_t lines, struct shards *out)
+static void cut_lines(const struct cut_plan *plan, const struct edit *edit, uint64_t lines,
+                      struct shards *out)
 {
     struct cut c = cut_new(plan);
     uint64_t hash = 0, bytes = 0;

@@ -89,7 +89,8 @@ static void version_1_is_read_too(void **state)
     struct err e = ERR_INIT;
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(dataset_done) struct dataset now = { .columns = NULL };
-    CLEANUP(freep) char *mixed = mem_printf("%.*s,\"scan\":\"none\"}", (int)strlen(manifest_v1) - 1, manifest_v1);
+    CLEANUP(freep)
+    char *mixed = mem_printf("%.*s,\"scan\":\"none\"}", (int)strlen(manifest_v1) - 1, manifest_v1);
     char old_digest[65], new_digest[65];
     assert_ok(read_text(manifest_v1, &d, &e));
     assert_int_equal(d.compression, COMPRESSION_NONE);
@@ -111,8 +112,9 @@ static void content_digest_stays_as_it_was(void **state)
     struct err e = ERR_INIT;
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     char digest[65], want[65];
-    static const char lines[] = "sovrun-dataset-content-v1\ncsv\n2\n2\nnumeric 3:age\ncategory 5:class\n25 " HASH_A
-                                "\n50 " HASH_B "\n";
+    static const char lines[] =
+        "sovrun-dataset-content-v1\ncsv\n2\n2\nnumeric 3:age\ncategory 5:class\n25 " HASH_A "\n50 " HASH_B
+        "\n";
     assert_ok(read_text(manifest, &d, &e));
     dataset_content_digest(&d, digest);
     dataset_digest(lines, strlen(lines), want);
@@ -198,7 +200,8 @@ static const struct change {
       "dataset manifest: shards[1]: 'bytes' must be from 1 to 1073741824, not 1073741825" },
     { "a record takes a byte", "\"records\":25", "\"records\":1001",
       "dataset manifest: shards[0]: 1001 records cannot stand in 1000 bytes" },
-    { "a hash is lower-case hex", "\"sha256\":\"" HASH_B, "\"sha256\":\"00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff",
+    { "a hash is lower-case hex", "\"sha256\":\"" HASH_B,
+      "\"sha256\":\"00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff",
       "dataset manifest: shards[1]: 'sha256' must be 64 lower-case hex digits, not "
       "'00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff'" },
     { "a hash is whole", "\"sha256\":\"" HASH_A, "\"sha256\":\"aa",

@@ -82,7 +82,8 @@ static void every_job_is_done_once(void **state)
         assert_int_equal(w.dropped, JOBS);
         assert_in_range(w.started, 1, threads);
         assert_int_equal(w.stopped, w.started);
-        assert_true(w.most <= LIMIT + 2 * WEIGHT); /* the limit, what waits to get in, and what is being dropped */
+        assert_true(w.most <=
+                    LIMIT + 2 * WEIGHT); /* the limit, what waits to get in, and what is being dropped */
         assert_int_equal(w.in_flight, 0);
     }
 }

@@ -1,4 +1,5 @@
-/* The scan for personal data: published examples are found, one wrong digit is not, and plain numbers are left alone. */
+/* The scan for personal data: published examples are found, one wrong digit is not, and plain numbers are
+ * left alone. */
 #include "base/rng.h"
 #include "core/scan/scan.h"
 #include "tests/test.h"
@@ -10,7 +11,8 @@ enum { YEAR = 2026 };
 
 /* ---- published examples ---- */
 
-/* From the standards, the issuers' test numbers, the offices' leaflets, and Wikipedia's articles on each number. */
+/* From the standards, the issuers' test numbers, the offices' leaflets, and Wikipedia's articles on each
+ * number. */
 static const struct example {
     const char *kind, *text;
     int lets; /* of all values with one digit changed, how many pass: no check digit is perfect */
@@ -165,11 +167,38 @@ static void a_changed_digit_is_refused(void **state)
 /* ---- what is not ---- */
 
 static const char *const innocent[] = {
-    "",           "   ",          "?",         "abc",         "12345",          "1234567.89",      "-123456789",
-    "0.00000001", "1,234,567.89", "2026-13-40", "31.02.1980", "1e10",           "user@host",       "@example.org",
-    "a@b.c1",     "x@.org",       "a@-b.org",  "+",           "+49",            "+0012345678",     "+99912345678",
-    "4111111111111112", "DE89370400440532013001", "DE8937040044053201300", "XX89370400440532013000",
-    "100.000.000", "12:30:00",    "hotel 12",  "7f3c9a1b22d4", "v1.2.3-rc4",    "4000000000000000", "192.168.100.200",
+    "",
+    "   ",
+    "?",
+    "abc",
+    "12345",
+    "1234567.89",
+    "-123456789",
+    "0.00000001",
+    "1,234,567.89",
+    "2026-13-40",
+    "31.02.1980",
+    "1e10",
+    "user@host",
+    "@example.org",
+    "a@b.c1",
+    "x@.org",
+    "a@-b.org",
+    "+",
+    "+49",
+    "+0012345678",
+    "+99912345678",
+    "4111111111111112",
+    "DE89370400440532013001",
+    "DE8937040044053201300",
+    "XX89370400440532013000",
+    "100.000.000",
+    "12:30:00",
+    "hotel 12",
+    "7f3c9a1b22d4",
+    "v1.2.3-rc4",
+    "4000000000000000",
+    "192.168.100.200",
 };
 
 static void innocent_values_are_left_alone(void **state)
@@ -201,7 +230,10 @@ static const struct line {
     { "national id (BE)", "number 85073003328", 0 },
     { "national id (IT)", "C.F. RCCMNL83S18D969H, nato a Roma", 1 },
     { "national id (FR)", "n\xc2\xb0 2 95 10 99 126 111 93", 1 },
-    { "IBAN", "\xc3\xa4" "DE89370400440532013000", 0 }, // in the middle of a word
+    { "IBAN",
+      "\xc3\xa4"
+      "DE89370400440532013000",
+      0 }, // in the middle of a word
 };
 
 static void free_text_is_searched(void **state)
@@ -229,7 +261,8 @@ static void add_number(struct scan_counts *c, uint64_t v, int digits)
     scan_value(text + strlen(text) - (size_t)digits, (size_t)digits, YEAR, c);
 }
 
-/* Chance lets some through, so a column of random numbers, or of consecutive ones, must not count as found. */
+/* Chance lets some through, so a column of random numbers, or of consecutive ones, must not count as found.
+ */
 static void columns_of_numbers_are_no_findings(void **state)
 {
     (void)state;
@@ -258,8 +291,8 @@ static void a_share_of_the_values_is_asked_for(void **state)
         const char *column;
         uint64_t want;
     } rows[] = {
-        { 100, 100, "x", 100 }, { 40, 100, "x", 40 }, { 39, 100, "x", 0 },
-        { 1, 100, "bsn", 1 },   { 1, 100, "BSN_nr", 1 }, { 1, 100, "klantBsn", 1 }, { 1, 100, "absnorm", 0 },
+        { 100, 100, "x", 100 },  { 40, 100, "x", 40 },      { 39, 100, "x", 0 },      { 1, 100, "bsn", 1 },
+        { 1, 100, "BSN_nr", 1 }, { 1, 100, "klantBsn", 1 }, { 1, 100, "absnorm", 0 },
     };
     size_t kind = kind_of("national id (NL)");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -280,16 +313,18 @@ static void birth_dates_are_told_from_dates(void **state)
         int from, step; /* years; 20 of them */
         bool want;
     } rows[] = {
-        { "date of birth", 2020, 0, true },  { "Geburtsdatum", 1990, 1, true },  { "DOB", 2000, 1, true },
-        { "dateNaissance", 1950, 1, true },  { "booked", 2006, 1, false },       { "when", 1940, 3, true },
-        { "when", 1990, 1, false },          { "adobe", 2006, 1, false },
+        { "date of birth", 2020, 0, true }, { "Geburtsdatum", 1990, 1, true }, { "DOB", 2000, 1, true },
+        { "dateNaissance", 1950, 1, true }, { "booked", 2006, 1, false },      { "when", 1940, 3, true },
+        { "when", 1990, 1, false },         { "adobe", 2006, 1, false },
     };
     size_t kind = kind_of("birth date");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct scan_counts c = { .values = 0 };
         for (int n = 0; n < 20; n++) {
             char text[32];
-            scan_value(text, (size_t)snprintf(text, sizeof(text), "%d-03-15", rows[i].from + rows[i].step * n), YEAR, &c);
+            scan_value(text,
+                       (size_t)snprintf(text, sizeof(text), "%d-03-15", rows[i].from + rows[i].step * n),
+                       YEAR, &c);
         }
         if ((scan_found(&c, rows[i].column, kind) > 0) != rows[i].want)
             fail_msg("'%s' from %d", rows[i].column, rows[i].from);
@@ -326,7 +361,8 @@ int main(void)
     static struct CMUnitTest tests[ARRAY_LEN(examples) + 8];
     size_t n = 0;
     for (; n < ARRAY_LEN(examples); n++)
-        tests[n] = (struct CMUnitTest){ examples[n].text, example_is_found, NULL, NULL, (void *)&examples[n] };
+        tests[n] =
+            (struct CMUnitTest){ examples[n].text, example_is_found, NULL, NULL, (void *)&examples[n] };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(a_changed_digit_is_refused);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(innocent_values_are_left_alone);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(free_text_is_searched);

@@ -1,5 +1,5 @@
-/* Staging what is there in part: only what changed travels. And the other formats, folders, packed sources, and
- * what the scan makes of it all. */
+/* Staging what is there in part: only what changed travels. And the other formats, folders, packed sources,
+ * and what the scan makes of it all. */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -68,7 +68,8 @@ static void put_file(const char *path, const void *text, size_t n)
     assert_ok(file_write(path, text, n, 0600, &e));
 }
 
-static enum err_code survey(const char *what, const struct stage_options *o, struct stage_facts *out, struct err *e)
+static enum err_code survey(const char *what, const struct stage_options *o, struct stage_facts *out,
+                            struct err *e)
 {
     CLEANUP(source_closep) struct source *source = NULL;
     if (source_open(what, "build", 0, &source, e))
@@ -76,8 +77,8 @@ static enum err_code survey(const char *what, const struct stage_options *o, str
     return stage_survey(source, o, out, e);
 }
 
-static enum err_code stage(struct scene *s, const char *what, const struct stage_options *o, struct stage_result *r,
-                           struct err *e)
+static enum err_code stage(struct scene *s, const char *what, const struct stage_options *o,
+                           struct stage_result *r, struct err *e)
 {
     CLEANUP(source_closep) struct source *source = NULL;
     CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
@@ -115,7 +116,8 @@ static void join(const struct scene *s, const struct dataset *d, size_t header, 
     for (size_t i = 0; i < d->shard_count; i++) {
         CLEANUP(buf_done) struct buf text = BUF_INIT(TEXT_MAX);
         struct err e = ERR_INIT;
-        assert_ok(store_get(s->store, d->shards[i].key, d->shards[i].version, 0, UINT64_MAX, &text, NULL, &e));
+        assert_ok(
+            store_get(s->store, d->shards[i].key, d->shards[i].version, 0, UINT64_MAX, &text, NULL, &e));
         assert_ok(dataset_open_shard(d, i, &text, &e));
         buf_add(out, text.data + (i ? header : 0), text.len - (i ? header : 0));
     }
@@ -286,7 +288,9 @@ static void a_packed_shard_may_not_grow(void **state)
     CLEANUP(freep) uint8_t *zeros = mem_new(8 << 20);
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(TEXT_MAX);
     struct dataset_shard shard = { .records = 1, .plain_bytes = 1000 };
-    struct dataset d = { .format = "csv", .compression = COMPRESSION_ZSTD, .shards = &shard, .shard_count = 1 };
+    struct dataset d = {
+        .format = "csv", .compression = COMPRESSION_ZSTD, .shards = &shard, .shard_count = 1
+    };
     struct err e = ERR_INIT;
     assert_ok(zip_pack(zeros, 8 << 20, &bytes, &e));
     shard.bytes = bytes.len;
@@ -444,8 +448,10 @@ static void bad_input_is_refused(void **state)
         size_t n;
         const char *want;
     } rows[] = {
-        { "tokens cut off by their header", RECORDS_TOKENS, 0, cut.data, cut.len, "its header counts 1 tokens more" },
-        { "tokens behind the header's count", RECORDS_TOKENS, 0, more.data, more.len, "goes on behind the tokens" },
+        { "tokens cut off by their header", RECORDS_TOKENS, 0, cut.data, cut.len,
+          "its header counts 1 tokens more" },
+        { "tokens behind the header's count", RECORDS_TOKENS, 0, more.data, more.len,
+          "goes on behind the tokens" },
         { "a header of a later version", RECORDS_TOKENS, 0, old.data, old.len, "version 3" },
         { "a header that counts none", RECORDS_TOKENS, 0, none.data, none.len, "counts 0 tokens" },
         { "a header that is cut off", RECORDS_TOKENS, 0, cut.data, 500, "cut off inside its header" },
@@ -480,7 +486,8 @@ static void a_class_below_the_findings_is_refused(void **state)
     } rows[] = {
         { "nothing", "a,b\n1,x\n", RECORDS_CSV, CLASS_PUBLIC },
         { "an address", "a,b\n1,ana@example.org\n", RECORDS_CSV, CLASS_PERSONAL },
-        { "an IBAN in a note", "a,b\n1,\"see DE89 3704 0044 0532 0130 00, thanks\"\n", RECORDS_CSV, CLASS_PERSONAL },
+        { "an IBAN in a note", "a,b\n1,\"see DE89 3704 0044 0532 0130 00, thanks\"\n", RECORDS_CSV,
+          CLASS_PERSONAL },
         { "a date of birth", "a,birth_date\n1,1980-02-29\n", RECORDS_CSV, CLASS_PSEUDONYMIZED },
         { "a VAT number", "a,b\n1,DE136695976\n", RECORDS_CSV, CLASS_INTERNAL },
         { "an address in text", "hello\nana@example.org\n", RECORDS_TEXT, CLASS_PERSONAL },
@@ -505,7 +512,9 @@ static void findings_stand_in_the_manifest(void **state)
 {
     struct scene *s = *state;
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
-    struct stage_options o = { .data_class = CLASS_PUBLIC, .override_by = "user:ana", .override_reason = "made up" };
+    struct stage_options o = { .data_class = CLASS_PUBLIC,
+                               .override_by = "user:ana",
+                               .override_reason = "made up" };
     struct stage_result r;
     struct err e = ERR_INIT;
     put_file(s->file, "a,mail\n1,x@example.org\n2,\n3,y@example.org\n", 41);
