@@ -90,6 +90,7 @@ uint64_t dataset_records(const struct dataset *d)
 
 uint64_t dataset_plain_bytes(const struct dataset *d, size_t shard)
 {
+    invariant(d->shards != NULL && shard < d->shard_count);
     return d->compression == COMPRESSION_NONE ? d->shards[shard].bytes : d->shards[shard].plain_bytes;
 }
 

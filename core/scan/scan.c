@@ -240,7 +240,7 @@ static size_t match_run(const char *text, size_t n, uint64_t *counts)
     struct form f = { .n = 0 };
     struct {
         size_t end, n, digits;
-    } stops[GROUPS_MAX];
+    } stops[GROUPS_MAX] = { { .end = 0 } };
     size_t count = 0, i = 0;
 
     while (count < GROUPS_MAX && i < n && is_word(text[i])) {

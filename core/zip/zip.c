@@ -79,7 +79,7 @@ bool zip_reader_is_whole(const struct zip_reader *z)
 enum err_code zip_unpack(const void *data, size_t n, size_t plain_n, struct buf *out, struct err *e)
 {
     CLEANUP(zip_reader_freep) struct zip_reader *z = zip_reader_new();
-    size_t at = 0, done = 0, got;
+    size_t at = 0, done = 0, got = 0;
     uint8_t one_more;
     uint8_t *room = buf_reserve(out, plain_n);
 

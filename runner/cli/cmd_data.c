@@ -236,26 +236,28 @@ static bool note_staged(const struct data_place *p, const struct stage_facts *f,
 }
 
 static enum err_code stage_source(struct cli *c, const struct stage_settings *s, const struct data_place *p,
-                                  const struct source *source, struct stage_options *o, struct err *e)
+                                  const struct source *source, const struct stage_options *asked,
+                                  struct err *e)
 {
+    struct stage_options o = *asked; /* an override adds to it */
     CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     struct stage_result r = { .already = false };
     char actor[DATASET_NAME_BYTES];
 
-    enum err_code code = stage_survey(source, o, &facts, e);
-    progress_clear(o->progress);
-    if (code || (!c->json && tell_findings(&facts, e)) || check_class(p, s, &facts, o, actor, e))
+    enum err_code code = stage_survey(source, &o, &facts, e);
+    progress_clear(o.progress);
+    if (code || (!c->json && tell_findings(&facts, e)) || check_class(p, s, &facts, &o, actor, e))
         return e->code;
-    code = stage_send(source, &facts, &p->target, o, &r, e);
-    progress_clear(o->progress);
+    code = stage_send(source, &facts, &p->target, &o, &r, e);
+    progress_clear(o.progress);
     if (code)
         return code;
-    bool recorded = note_staged(p, &facts, o, &r);
+    bool recorded = note_staged(p, &facts, &o, &r);
     if (!s->data_class)
         cli_say("classed as personal, the strictest; --class says otherwise");
     if (!c->json)
-        return tell_staged(p, o, &r, e);
-    CLEANUP(json_donep) json_t *doc = result_json(p, &facts, o, &r, recorded);
+        return tell_staged(p, &o, &r, e);
+    CLEANUP(json_donep) json_t *doc = result_json(p, &facts, &o, &r, recorded);
     return print_json(doc, e);
 }
 

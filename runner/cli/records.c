@@ -181,7 +181,7 @@ static bool same_line(const struct buf *header, const struct record *of)
 static enum err_code take_header(struct records *r, struct err *e)
 {
     struct record header;
-    bool over;
+    bool over = true;
 
     if (next_csv(r, &header, &over, e))
         return e->code;
@@ -249,7 +249,7 @@ enum err_code tokens_header(const uint8_t *start, size_t n, bool *out_is, uint64
 
 static enum err_code take_tokens_header(struct records *r, struct err *e)
 {
-    bool is;
+    bool is = false;
     uint64_t count = UINT64_MAX;
 
     while (r->window.len < TOKENS_HEADER_BYTES && !r->at_end)

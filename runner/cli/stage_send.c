@@ -20,14 +20,19 @@ struct seen {
     unsigned times;
 };
 
+/* A shard of the manifest that is there. */
+struct known {
+    const struct dataset_shard *shard;
+};
+
 struct sender {
     const struct source *source;
     const struct stage_facts *facts;
     const struct stage_target *target;
     const struct stage_options *o;
     const struct dataset *there;
-    const struct dataset_shard **by_hash; /* owned: there's, in the order of their plain hashes */
-    char **left;                          /* owned: keys below PREFIX/shards/, sorted */
+    struct known *by_hash; /* owned: there's shards, in the order of their plain hashes */
+    char **left;           /* owned: keys below PREFIX/shards/, sorted */
     size_t left_count;
     void *seen; /* owned: tree of struct seen */
     const struct records *records;
@@ -50,9 +55,9 @@ struct shard_job {
 
 static int by_hash(const void *a, const void *b)
 {
-    const struct dataset_shard *const *x = a, *const *y = b;
-    int order = strcmp((*x)->plain_sha256, (*y)->plain_sha256);
-    return order ? order : (*x > *y) - (*x < *y); /* in the order of the manifest */
+    const struct dataset_shard *x = ((const struct known *)a)->shard, *y = ((const struct known *)b)->shard;
+    int order = strcmp(x->plain_sha256, y->plain_sha256);
+    return order ? order : (x > y) - (x < y); /* in the order of the manifest */
 }
 
 static int by_seen(const void *a, const void *b)
@@ -94,7 +99,7 @@ static enum err_code look_there(struct sender *s, struct store *store, struct er
 
     s->by_hash = mem_array(MAX(s->there->shard_count, (size_t)1), sizeof(*s->by_hash));
     for (size_t i = 0; i < s->there->shard_count; i++)
-        s->by_hash[i] = &s->there->shards[i];
+        s->by_hash[i].shard = &s->there->shards[i];
     qsort(s->by_hash, s->there->shard_count, sizeof(*s->by_hash), by_hash);
     if (store_list(store, below, NULL, add_left, s, e))
         return e->code;
@@ -112,14 +117,14 @@ static const struct dataset_shard *known(const struct sender *s, const struct sh
         return NULL;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (strcmp(s->by_hash[middle]->plain_sha256, j->sha256) < 0)
+        if (strcmp(s->by_hash[middle].shard->plain_sha256, j->sha256) < 0)
             low = middle + 1;
         else
             high = middle;
     }
     low += j->copy;
-    bool same = low < s->there->shard_count && strcmp(s->by_hash[low]->plain_sha256, j->sha256) == 0;
-    return same && s->by_hash[low]->records == j->records ? s->by_hash[low] : NULL;
+    bool same = low < s->there->shard_count && strcmp(s->by_hash[low].shard->plain_sha256, j->sha256) == 0;
+    return same && s->by_hash[low].shard->records == j->records ? s->by_hash[low].shard : NULL;
 }
 
 /* The store is asked before it is believed. */
@@ -218,7 +223,7 @@ static enum err_code work_shard(void *context, void *mine, void *job, struct err
 {
     struct sender *s = context;
     const struct shard_job *j = job;
-    struct dataset_shard made;
+    struct dataset_shard made = { .bytes = 0 };
     bool sent = false;
 
     if (make_shard(j, mine, &made, &sent, e))

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "runner/cli/cut.h"
+#include "runner/cli/stage.h"
 #include "tests/test.h"
 
 #include <string.h>
@@ -208,6 +209,96 @@ static void equal_shards_are_as_many_as_asked(void **state)
         }
 }
 
+/* ---- which cut it is ---- */
+
+static void shards_are_equal_but_for_one_record(void **state)
+{
+    (void)state;
+    for (uint64_t records = 1; records < 200; records++)
+        for (uint64_t shards = 1; shards <= records && shards < 20; shards++) {
+            uint64_t sum = 0, least = records, most = 0;
+            for (uint64_t i = 0; i < shards; i++) {
+                uint64_t n = cut_share(records, shards, i);
+                sum += n;
+                least = MIN(least, n);
+                most = MAX(most, n);
+            }
+            assert_int_equal(sum, records);
+            assert_true(most - least <= 1 && least > 0);
+        }
+}
+
+static void the_cut_follows_from_what_is_asked(void **state)
+{
+    enum { BIG = STAGE_SMALL_BYTES + 1 };
+    static const struct {
+        const char *name;
+        enum records_format format;
+        uint64_t records, bytes;
+        int64_t shards, shard_records, shard_bytes;
+        struct cut_plan want;
+    } rows[] = {
+        { "a small CSV is cut into 8",
+          RECORDS_CSV,
+          1000,
+          9,
+          0,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 8 } },
+        { "or as many as are asked for",
+          RECORDS_CSV,
+          1000,
+          9,
+          3,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
+        { "none is empty", RECORDS_CSV, 5, 9, 0, 0, 0, { .mode = CUT_EQUAL, .records = 5, .shards = 5 } },
+        { "a large one by its content",
+          RECORDS_CSV,
+          1000,
+          BIG,
+          0,
+          0,
+          0,
+          { .mode = CUT_CONTENT, .each = 16 << 20 } },
+        { "unless a number is asked for",
+          RECORDS_CSV,
+          1000,
+          BIG,
+          3,
+          0,
+          0,
+          { .mode = CUT_EQUAL, .records = 1000, .shards = 3 } },
+        { "records each", RECORDS_CSV, 1000, 9, 0, 100, 0, { .mode = CUT_COUNT, .each = 100 } },
+        { "about so many bytes", RECORDS_CSV, 1000, 9, 0, 0, 5000, { .mode = CUT_CONTENT, .each = 5000 } },
+        { "text by its paragraphs",
+          RECORDS_TEXT,
+          10,
+          9,
+          0,
+          0,
+          0,
+          { .mode = CUT_CONTENT, .each = 16 << 20, .paragraphs = true } },
+        { "tokens by their number", RECORDS_TOKENS, 10, 20, 0, 0, 5000, { .mode = CUT_COUNT, .each = 2500 } },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct stage_options o = { .shards = rows[i].shards,
+                                   .shard_records = rows[i].shard_records,
+                                   .shard_bytes = rows[i].shard_bytes };
+        struct stage_facts f = {
+            .format = rows[i].format, .records = rows[i].records, .bytes = rows[i].bytes, .token_bytes = 2
+        };
+        struct cut_plan got = stage_plan(&f, &o);
+        const struct cut_plan *want = &rows[i].want;
+        if (got.mode != want->mode || got.records != want->records || got.shards != want->shards ||
+            got.each != want->each || got.paragraphs != want->paragraphs)
+            fail_msg("%s", rows[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +309,8 @@ int main(void)
         cmocka_unit_test(a_text_without_paragraphs_is_cut_too),
         cmocka_unit_test(counted_shards_have_their_count),
         cmocka_unit_test(equal_shards_are_as_many_as_asked),
+        cmocka_unit_test(shards_are_equal_but_for_one_record),
+        cmocka_unit_test(the_cut_follows_from_what_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
