@@ -379,6 +379,12 @@ static enum err_code check_prefix(const struct dataset *d, const char *prefix, s
 enum err_code dataset_load(struct store *store, const char *prefix, struct dataset *out, char out_digest[65],
                            struct err *e)
 {
+    return dataset_load_version(store, prefix, NULL, out, out_digest, e);
+}
+
+enum err_code dataset_load_version(struct store *store, const char *prefix, const char *version,
+                                   struct dataset *out, char out_digest[65], struct err *e)
+{
     CLEANUP(buf_done) struct buf text = BUF_INIT(JSON_BYTES_MAX);
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     char key[STORE_KEY_BYTES];
@@ -390,7 +396,7 @@ enum err_code dataset_load(struct store *store, const char *prefix, struct datas
     if (prefix_n == 0 || n < 0 || (size_t)n >= sizeof(key))
         return err_set(e, ERR_USAGE, "a dataset lies below a prefix of 1 to %zu bytes, not %zu",
                        sizeof(key) - sizeof("/" DATASET_MANIFEST_NAME), prefix_n);
-    enum err_code code = store_get(store, key, NULL, 0, UINT64_MAX, &text, NULL, e);
+    enum err_code code = store_get(store, key, version, 0, UINT64_MAX, &text, NULL, e);
     if (code == ERR_NOT_FOUND)
         return err_set(e, code,
                        "no dataset is staged under '%.200s' (there is no " DATASET_MANIFEST_NAME

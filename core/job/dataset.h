@@ -104,6 +104,10 @@ const char *dataset_plain_sha256(const struct dataset *d, size_t shard);
  * it unpacks to. ERR_CORRUPT says what is wrong, without the shard's name. */
 enum err_code dataset_open_shard(const struct dataset *d, size_t shard, struct buf *io, struct err *e);
 
+/* The same for one version of that object, which may be an earlier one. */
+enum err_code dataset_load_version(struct store *store, const char *prefix, const char *version,
+                                   struct dataset *out, char out_digest[65], struct err *e);
+
 /* The training part of a shard is its first records - dataset_holdout() records. Pure. */
 uint64_t dataset_holdout(uint64_t records, double share); /* floor(records * share + 0.5) */
 

@@ -17,7 +17,7 @@
 struct stage_settings {
     const char *data_class, *owner, *basis, *name, *format, *compress, *override, *shard_bytes, *spool_max;
     int64_t shards, shard_records, token_bytes, parallel;
-    bool dry_run;
+    bool dry_run, reread;
     struct opt_list columns, missing;
 };
 
@@ -82,6 +82,7 @@ static enum err_code stage_options_of(const struct stage_settings *s, struct sta
         .columns = &s->columns,
         .parallel = (size_t)s->parallel,
         .dry_run = s->dry_run,
+        .reread = s->reread,
     };
     if ((s->data_class && choose("--class", s->data_class, data_class_names,
                                  "public, internal, pseudonymized or personal", &chosen, e)) ||
@@ -298,6 +299,8 @@ static const struct opt stage_rows[] = {
     OPT_INT_ROW(stage_settings, parallel, "parallel", 'p', "N", 1, STAGE_PARALLEL_MAX,
                 "threads that scan and send [4]"),
     OPT_FLAG_ROW(stage_settings, dry_run, "dry-run", 0, "scan, plan and compare; send nothing"),
+    OPT_FLAG_ROW(stage_settings, reread, "reread", 0,
+                 "read what is there and compare its hash, not its length alone: mends what verify found"),
     OPT_INT_ROW(stage_settings, token_bytes, "token-bytes", 0, "N", 2, 4,
                 "tokens: bytes of one, 2 or 4 [as a header says, else 2]"),
     OPT_LIST_ROW(stage_settings, columns, "column", 0, "NAME=KIND", "take a column as category or numeric"),

@@ -71,12 +71,12 @@ static json_t *dataset_json(const char *bucket, const char *prefix, const struct
 }
 
 /* A manifest that cannot be read is shown as that, and does not hide the others. */
-static enum err_code list_one(struct store *store, const char *bucket, const char *prefix, json_t *list,
-                              struct err *e)
+static enum err_code list_one(struct store *store, const char *bucket, const char *prefix,
+                              const char *version, json_t *list, struct err *e)
 {
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     char digest[65];
-    if (dataset_load(store, prefix, &d, digest, e) == OK) {
+    if (dataset_load_version(store, prefix, version, &d, digest, e) == OK) {
         json_array_append_new(list, dataset_json(bucket, prefix, &d, digest));
         return OK;
     }
@@ -87,6 +87,39 @@ static enum err_code list_one(struct store *store, const char *bucket, const cha
         err_clear(e);
     }
     return e->code;
+}
+
+/* The versions of one key. */
+struct versions {
+    const char *key;
+    char (*list)[STORE_VERSION_BYTES]; /* owned */
+    size_t count;
+};
+
+static enum err_code add_version(void *context, const struct store_info *info, struct err *e)
+{
+    struct versions *v = context;
+    if (strcmp(info->key, v->key) != 0 || info->is_delete_marker)
+        return OK;
+    if (v->count == CATALOGUE_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d versions of '%s'", CATALOGUE_MAX, v->key);
+    v->list = mem_grow(v->list, v->count + 1, sizeof(*v->list));
+    memcpy(v->list[v->count++], info->version, STORE_VERSION_BYTES);
+    return OK;
+}
+
+/* Newest first: every manifest that ever stood there. */
+static enum err_code list_versions(struct store *store, const char *bucket, const char *prefix, json_t *list,
+                                   struct err *e)
+{
+    CLEANUP(freep) char *key = mem_printf("%s/" DATASET_MANIFEST_NAME, prefix);
+    struct versions v = { .key = key };
+    enum err_code code = store_list_versions(store, key, add_version, &v, e);
+
+    for (size_t i = 0; i < v.count && code == OK; i++)
+        code = list_one(store, bucket, prefix, v.list[i], list, e);
+    free(v.list);
+    return code;
 }
 
 static void print_format(struct print_table *t, const json_t *d)
@@ -142,6 +175,7 @@ static enum err_code list_datasets(const json_t *list, struct err *e)
 
 struct ls_settings {
     const char *data_class, *owner;
+    bool all;
 };
 
 /* What cannot be read is shown whatever is asked for: nobody knows what it is. */
@@ -180,7 +214,8 @@ static enum err_code ls_run(struct cli *c, const struct arguments *a, const void
         store_list(store, prefix, NULL, add_manifest, &k, e))
         return e->code;
     for (size_t i = 0; i < k.count; i++)
-        if (list_one(store, bucket, k.prefixes[i], list, e))
+        if (s->all ? list_versions(store, bucket, k.prefixes[i], list, e)
+                   : list_one(store, bucket, k.prefixes[i], NULL, list, e))
             return e->code;
     for (size_t i = json_array_size(list); i-- > 0;)
         if (!is_wanted(s, json_array_get(list, i)))
@@ -193,6 +228,7 @@ static enum err_code ls_run(struct cli *c, const struct arguments *a, const void
 
 static const struct opt ls_rows[] = {
     OPT_TEXT_ROW(ls_settings, data_class, "class", 'c', "CLASS", "only of that class"),
+    OPT_FLAG_ROW(ls_settings, all, "all", 'a', "earlier manifests too, newest first"),
     OPT_TEXT_ROW(ls_settings, owner, "owner", 'o', "WHO", "only whose owner that is"),
     OPT_END,
 };

@@ -8,14 +8,15 @@
  *
  * One thread reads, hashes and cuts; `parallel` others scan, then compress and send, each with a store handle
  * of its own. Shards that wait or travel weigh at most STAGE_FLIGHT_BYTES together (or one, where it alone is
- * larger), and one more is being cut: that is the memory it takes. The first error ends it.
+ * larger), and one more is being cut: that is the memory it takes, and packing adds a copy of each. The first
+ * error ends it.
  *
  * A shard's key carries its content: PREFIX/shards/DIGITS.csv, the first 32 digits of the SHA-256 of what it
  * unpacks to (a second shard of the same content: DIGITS-1.csv). So nothing is ever overwritten with other
  * content, and what is there need not travel: a shard of the previous manifest, or one that an interrupted
  * staging left behind. The store is asked by HEAD before it is believed, its length must be right. (Its bytes
- * are not read: `data verify` does that, and a job checks every hash.) Shards first, the manifest last: what
- * has no manifest does not exist.
+ * are read only where `reread` asks for it: so what `data verify` found bad is sent again.) Shards first, the
+ * manifest last: what has no manifest does not exist.
  *
  * The class rule (scan.h says what counts as found): e-mail addresses, IBANs, payment cards, phone numbers
  * and national ids need class personal; birth dates pseudonymized or personal; VAT numbers anything but
@@ -61,6 +62,7 @@ struct stage_options {
     const struct opt_list *columns;            /* "NAME=category", "NAME=numeric"; may be NULL */
     size_t parallel;                           /* 0: the default */
     bool dry_run;                              /* ask the store, send nothing */
+    bool reread;                               /* believe what is there by its hash, not by its length */
     const char *override_by, *override_reason; /* NULL: none */
     struct progress *progress;                 /* may be NULL */
 };

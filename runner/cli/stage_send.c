@@ -127,18 +127,25 @@ static const struct dataset_shard *known(const struct sender *s, const struct sh
     return same && s->by_hash[low].shard->records == j->records ? s->by_hash[low].shard : NULL;
 }
 
-/* The store is asked before it is believed. */
-static enum err_code is_there(struct store *store, const char *key, const char *version, uint64_t bytes,
-                              struct store_info *out, bool *out_is, struct err *e)
+/* The store is asked before it is believed: for the object's length, or for its bytes. */
+static enum err_code is_there(const struct sender *s, struct store *store, const struct dataset_shard *shard,
+                              const char *version, struct store_info *out, bool *out_is, struct err *e)
 {
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(shard->bytes);
+    char sha256[SHA256_HEX_BYTES] = "";
+
     *out_is = false;
-    if (store_head(store, key, version, out, e)) {
-        if (e->code != ERR_NOT_FOUND && e->code != ERR_CORRUPT)
-            return e->code;
+    enum err_code code = s->o->reread ? store_get(store, shard->key, version, 0, UINT64_MAX, &bytes, out, e)
+                                      : store_head(store, shard->key, version, out, e);
+    if (code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_LIMIT) {
         err_clear(e);
         return OK;
     }
-    *out_is = out->bytes == bytes;
+    if (code)
+        return code;
+    if (s->o->reread)
+        sha256_hex(bytes.data, bytes.len, sha256);
+    *out_is = out->bytes == shard->bytes && (!s->o->reread || strcmp(sha256, shard->sha256) == 0);
     return OK;
 }
 
@@ -174,7 +181,7 @@ static enum err_code put(const struct sender *s, struct store *store, struct dat
     const char *key = io->key;
     bool left = s->left_count > 0 && bsearch(&key, s->left, s->left_count, sizeof(*s->left), by_text) != NULL;
 
-    if (left && is_there(store, io->key, NULL, io->bytes, &info, &left, e))
+    if (left && is_there(s, store, io, NULL, &info, &left, e))
         return e->code;
     *out_sent = !left;
     if (!left && s->o->dry_run)
@@ -196,7 +203,7 @@ static enum err_code make_shard(const struct shard_job *j, struct store *store, 
     bool there;
 
     if (before) {
-        if (is_there(store, before->key, before->version, before->bytes, &info, &there, e))
+        if (is_there(j->s, store, before, before->version, &info, &there, e))
             return e->code;
         if (there) {
             *out = *before;

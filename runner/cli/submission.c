@@ -123,6 +123,7 @@ static enum err_code stage_into(struct cluster *cluster, const char *path, const
                        records_format_names[o.format], why);
     if (stage_survey(source, &o, &facts, e))
         return err_wrap(e, "data.train");
+    o.reread = facts.bytes <= STAGE_SMALL_BYTES; /* what is broken is mended, where that is cheap */
     if (check_target(path, &facts, spec->data.target, e) ||
         stage_check_policy(&cluster->policy, cluster->default_data_bucket, o.data_class, e))
         return e->code;

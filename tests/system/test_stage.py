@@ -65,6 +65,8 @@ def incremental(c):
     check("one row appended: one or two shards sent", 0 < more.get("sent", 99) <= 2, done.stdout)
     check("data verify finds nothing wrong", c.run("data", "verify", "s3://data/big", "--parallel", "3").returncode == 0)
     events = [records_event(c, "data.staged", "s3://data/big", digest=r["digest"]) for r in (first, changed, more)]
+    versions = c.ask("data", "ls", "s3://data/big", "--all")["datasets"]
+    check("data ls --all lists the earlier manifests too", [v["digest"] for v in versions] == [r["digest"] for r in (more, changed, first)], versions)
     check("each staging is a ledger event", all(e is not None and e["actor"].startswith("user:") for e in events), events)
 
 
@@ -99,6 +101,9 @@ def bad_shard(c):
     objects[3].chmod(mode)
     done = c.run("data", "verify", "s3://data/damaged", "--json")
     bad = json.loads(done.stdout)["bad"] if done.returncode == 1 else None
+    mended, again = stage(c, CSV, "damaged", "--class", "public"), stage(c, CSV, "damaged", "--class", "public", "--reread")
+    check("staging again mends it, once it is asked to read what is there", mended[1]["sent"] == 0 and again[1]["sent"] == 1
+          and c.run("data", "verify", "s3://data/damaged").returncode == 0, f"{mended} {again}")
     check("data verify names the one bad shard", bad is not None and len(bad) == 1 and "damaged/shards/" in bad[0]["key"], done.stdout + done.stderr)
 
 
