@@ -14,6 +14,8 @@ VECTORS ?=
 B := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
 PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat libzstd
+# Headers alone: an HSM's module is loaded at run time.
+PKGS_H  := p11-kit-1
 OPT_release := -O2 -D_FORTIFY_SOURCE=2
 OPT_asan  := -O1 -fsanitize=address -fno-omit-frame-pointer
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
@@ -27,7 +29,7 @@ OPT_KERNELS := $(if $(filter release,$(MODE)),-O3)
 FP      := -ffp-contract=off -fno-math-errno
 CFLAGS  += -std=gnu11 -g $(OPT_$(MODE)) $(FP) $(WARN) -D_GNU_SOURCE -fstack-protector-strong -fPIE -pthread -I.
 # Lazy, so that `make deps` works before they are there.
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) $(PKGS_H) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm
 LDFLAGS += $(OPT_$(MODE)) -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 
@@ -59,6 +61,7 @@ deps: ## install what is missing to build and run (DEPS=0 skips)
 
 deps-test: ## install what is missing to test as well
 	@DEPS=$(DEPS) tools/deps.sh run test
+	@DEPS=$(DEPS) PYTHON=$(PYTHON) tools/venv.sh
 
 build: $(BINS)
 

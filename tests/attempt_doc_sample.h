@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SAMPLE_DATA_KEY "kkkkKKKKkkkkKKKKkkkkKKKKkkkkKKKK"
+#define SAMPLE_EARLIER_KEY "eeeeEEEEeeeeEEEEeeeeEEEEeeeeEEEE"
 #define SAMPLE_SEED "ssssSSSSssssSSSSssssSSSSssssSSSS"
 #define SAMPLE_PASSWORD "pass word \"quoted\""
 #define SAMPLE_SECRET_KEY "wJalrXUtnFEMI-EXAMPLEKEY"
@@ -64,7 +65,8 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
                    .cluster = "embedded",
                    .timeout_ms = 2000,
                    .durability_dev = true },
-        .keys = { .provider = KEYS_FILE, .dir = "/home/x/keys", .kms_required = true },
+        .earlier = { { .attempt = 1, .token = 5 } },
+        .earlier_count = 1,
         .wrapped_key = "{\"provider\":\"file\"}",
         .first_plan_epoch = 3,
     };
@@ -75,6 +77,7 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
     d->data.credentials.secret_key = sample_secret(SAMPLE_SECRET_KEY);
     d->state_password = sample_secret(SAMPLE_PASSWORD);
     d->data_key = sample_secret(SAMPLE_DATA_KEY);
+    d->earlier[0].key = sample_secret(SAMPLE_EARLIER_KEY);
     d->signing_seed = sample_secret(SAMPLE_SEED);
     return sample_spec(&d->spec, e);
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh all|fast|threads [NAME...] - run the tests that are built in $B, count them, and leave nothing behind.
 #
-# all: everything, with a private Redis and a private Ceph RGW. fast: the same without the system tests (sanitizers).
+# all: everything, with a private Redis, Ceph RGW, SoftHSM token and key service (moto). fast: the same without the system tests (sanitizers).
 # threads: what uses threads. NAMEs keep only the tests whose path holds one of them.
 # Every test prints TAP lines ("ok ...", "not ok ...", "ok ... # SKIP"); the last line here is "N passed, N failed, N skipped".
 set -u
@@ -19,7 +19,7 @@ started=()
 stop_services() { for service in "${started[@]}"; do "tests/$service.sh" stop "$out/$service" >/dev/null 2>&1; done; }
 trap stop_services EXIT
 trap 'exit 130' INT TERM
-start_service() { # redis | rgw
+start_service() { # redis | rgw | softhsm | moto
     if ! "tests/$1.sh" start "$out/$1" >"$out/$1.log" 2>&1; then
         echo "not ok - tests/$1.sh start: see $out/$1.log"
         tail -5 "$out/$1.log"
@@ -55,8 +55,7 @@ wanted() { # a test's path against the NAMEs
     return 1
 }
 
-start_service redis
-start_service rgw
+for service in redis rgw softhsm moto; do start_service $service; done
 
 passed=0 failed=0 skipped=0
 for test in "${list[@]}"; do

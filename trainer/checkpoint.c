@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "core/artifact/rewrap.h"
 #include "trainer/tree.h"
 
 #include <string.h>
@@ -247,12 +248,13 @@ static enum err_code restore_slice(const struct checkpoint_place *p, const struc
 static enum err_code restore_own(const struct checkpoint_place *p, const struct artifact *a,
                                  struct step *step, struct err *e)
 {
-    CLEANUP(keys_closep) struct keys *keys = NULL;
-    CLEANUP(secret_freep) struct secret *data_key = NULL;
+    const struct secret *data_key = attempt_doc_key(p->doc, a->attempt, a->token);
     struct slice_range range = step_own_slices(step);
 
-    if (keys_open(&p->doc->keys, &keys, e) || artifact_unwrap(keys, a, &data_key, e))
-        return e->code;
+    if (!data_key)
+        return err_set(e, ERR_NOT_FOUND, "no key of ours opens what attempt %lld sealed: its key-encryption key was "
+                                         "destroyed, or is another cluster's",
+                       (long long)a->attempt);
     for (size_t i = 0; i < range.count; i++)
         if (restore_slice(p, data_key, a, step, range.first + i, e))
             return e->code;
@@ -285,6 +287,7 @@ static void remove_checkpoint(const struct checkpoint_place *p, const char *mani
     if (store_delete(p->store, a.manifest_key, a.manifest_version, &ignored))
         return;
     remove_parts(p, a.parts, a.part_count);
+    artifact_remove_notes(p->store, &a);
 }
 
 void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep)

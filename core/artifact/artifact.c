@@ -324,10 +324,9 @@ static enum err_code find_orphan(void *context, const struct store_info *info, s
     size_t n = strcspn(name, "/");
 
     (void)e;
-    if (!name[n]) {
-        bool is_manifest = text_ends(name, ".json") && n - strlen(".json") < sizeof(w->manifest);
-        snprintf(w->manifest, sizeof(w->manifest), "%.*s", is_manifest ? (int)(n - strlen(".json")) : 0,
-                 name);
+    if (!name[n]) { /* a manifest, or a note about its key (rewrap.h) between it and its parts */
+        if (text_ends(name, ".json") && n - strlen(".json") < sizeof(w->manifest))
+            snprintf(w->manifest, sizeof(w->manifest), "%.*s", (int)(n - strlen(".json")), name);
         return OK;
     }
     if (strlen(w->manifest) == n && strncmp(w->manifest, name, n) == 0)
@@ -369,13 +368,4 @@ void artifact_key_context(const char *cluster, const char *region, const char *j
         .pair = { { "cluster", cluster }, { "job", job }, { "region", region } },
         .count = 3,
     };
-}
-
-enum err_code artifact_unwrap(struct keys *k, const struct artifact *a, struct secret **out, struct err *e)
-{
-    struct keys_context context;
-    artifact_key_context(a->cluster, a->region, a->job, &context);
-    if (keys_unwrap(k, a->wrapped_key, &context, out, e))
-        return err_wrap(e, "data key of %s", a->manifest_key);
-    return OK;
 }

@@ -86,10 +86,8 @@ enum err_code artifact_list(struct store *s, const char *prefix, const char *job
 enum err_code artifact_sweep(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
                              int64_t token, size_t max, size_t *out_removed, struct err *e);
 
-/* The data key of `a`, unwrapped with the context that artifact_key_context() gives. */
-void artifact_key_context(const char *cluster, const char *region, const char *job,
-                          struct keys_context *out); /* borrows */
-enum err_code artifact_unwrap(struct keys *k, const struct artifact *a, struct secret **out, struct err *e);
+/* What the data key of a job's artifacts is bound to (rewrap.h unwraps it). Borrows. */
+void artifact_key_context(const char *cluster, const char *region, const char *job, struct keys_context *out);
 
 /* Fetch part i by its version, check length and hash, open the seal. */
 enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a,

@@ -16,7 +16,7 @@ enum {
     STORE_MEMBERS = 13,
     GUARD_MEMBERS = 3,
     STATE_MEMBERS = 5,
-    KEYS_MEMBERS = 3
+    EARLIER_MEMBERS = 3
 };
 static const char doc_name[] = "attempt document";
 
@@ -32,6 +32,8 @@ void attempt_doc_done(struct attempt_doc *d)
     secret_free(d->state_password);
     secret_free(d->data_key);
     secret_free(d->signing_seed);
+    for (size_t i = 0; i < d->earlier_count; i++)
+        secret_free(d->earlier[i].key);
     *d = (struct attempt_doc){ .state_password = NULL };
 }
 
@@ -76,10 +78,24 @@ static json_t *state_to_json(const struct attempt_doc *d)
                      secret_to_json(d->state_password));
 }
 
-static json_t *keys_to_json(const struct keys_config *k)
+static json_t *earlier_to_json(const struct attempt_doc *d)
 {
-    return json_pack("{s:s, s:s, s:b}", "provider", keys_provider_names[k->provider], "dir", k->dir,
-                     "kms_required", k->kms_required);
+    json_t *list = json_array();
+    for (size_t i = 0; i < d->earlier_count; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:o}", "attempt", (json_int_t)d->earlier[i].attempt,
+                                              "token", (json_int_t)d->earlier[i].token, "data_key",
+                                              secret_to_json(d->earlier[i].key)));
+    return list;
+}
+
+const struct secret *attempt_doc_key(const struct attempt_doc *d, int64_t attempt, int64_t token)
+{
+    if (attempt == d->attempt && token == d->token)
+        return d->data_key;
+    for (size_t i = 0; i < d->earlier_count; i++)
+        if (d->earlier[i].attempt == attempt && d->earlier[i].token == token)
+            return d->earlier[i].key;
+    return NULL;
 }
 
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e)
@@ -90,7 +106,7 @@ enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, 
         "version", DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job, "attempt",
         (json_int_t)d->attempt, "token", (json_int_t)d->token, "spec", job_spec_to_json(&d->spec),
         "spec_digest", d->spec_digest, "dataset_digest", d->dataset_digest, "data", store_to_json(&d->data),
-        "models", store_to_json(&d->models), "state", state_to_json(d), "keys", keys_to_json(&d->keys),
+        "models", store_to_json(&d->models), "state", state_to_json(d), "earlier", earlier_to_json(d),
         "data_key", secret_to_json(d->data_key), "wrapped_key", d->wrapped_key, "signing_seed",
         secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest, "epoch",
         (json_int_t)d->first_plan_epoch);
@@ -241,14 +257,32 @@ static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
     return OK;
 }
 
+static enum err_code read_earlier(const struct part *doc, struct attempt_doc *d)
+{
+    static const char what[] = "attempt document's earlier keys";
+    json_t *list, *item;
+    size_t i;
+    if (json_get_array(doc->object, doc->what, "earlier", &list, doc->e))
+        return doc->e->code;
+    if (json_array_size(list) > ATTEMPT_KEYS_MAX)
+        return err_set(doc->e, ERR_CORRUPT, "%s: more than %d", what, ATTEMPT_KEYS_MAX);
+    json_array_foreach(list, i, item)
+    {
+        struct attempt_key *k = &d->earlier[i];
+        const struct part p = { item, what, doc->e };
+        d->earlier_count++;
+        if (!json_is_object(item) || json_object_size(item) > EARLIER_MEMBERS)
+            return err_set(doc->e, ERR_CORRUPT, "%s: 'earlier' holds what is none", what);
+        if (read_i64(&p, "attempt", 1, &k->attempt) || read_i64(&p, "token", 1, &k->token) ||
+            read_secret(&p, "data_key", DATA_KEY_BYTES, false, &k->key))
+            return doc->e->code;
+    }
+    return OK;
+}
+
 static enum err_code read_keys(const struct part *doc, struct attempt_doc *d)
 {
-    struct part p = *doc;
-    if (enter(doc, "keys", "attempt document's keys", KEYS_MEMBERS, &p) ||
-        read_choice(&p, "provider", keys_provider_names, &d->keys.provider) ||
-        read_text(&p, "dir", d->keys.dir, sizeof(d->keys.dir)) ||
-        json_get_bool(p.object, p.what, "kms_required", &d->keys.kms_required, p.e) ||
-        read_secret(doc, "data_key", DATA_KEY_BYTES, false, &d->data_key) ||
+    if (read_earlier(doc, d) || read_secret(doc, "data_key", DATA_KEY_BYTES, false, &d->data_key) ||
         read_text(doc, "wrapped_key", d->wrapped_key, sizeof(d->wrapped_key)) ||
         read_secret(doc, "signing_seed", SIGN_PUBLIC_BYTES, false, &d->signing_seed))
         return doc->e->code;

@@ -12,11 +12,17 @@
 #include "core/job/attempt.h"
 #include "core/job/job.h"
 
-enum { ATTEMPT_DOC_BYTES_MAX = 16 << 20 };
+enum { ATTEMPT_DOC_BYTES_MAX = 16 << 20, ATTEMPT_KEYS_MAX = 64 };
 
 struct attempt_store {
     struct store_place place;
     struct cluster_credentials credentials;
+};
+/* The data key of an earlier attempt, whose checkpoints can so be opened: the supervisor asks the HSM or the key
+ * service, once an attempt, and no rank does. */
+struct attempt_key {
+    int64_t attempt, token;
+    struct secret *key;
 };
 struct attempt_doc {
     char cluster[64], region[64];
@@ -27,7 +33,8 @@ struct attempt_doc {
     struct attempt_store data, models; /* the buckets of data.train and checkpoint.to */
     struct state_config state;
     struct secret *state_password; /* may be NULL */
-    struct keys_config keys;       /* to unwrap the keys of earlier attempts' checkpoints */
+    struct attempt_key earlier[ATTEMPT_KEYS_MAX];
+    size_t earlier_count;
     struct secret *data_key;       /* this attempt's, and its wrapped form */
     char wrapped_key[KEYS_WRAPPED_BYTES_MAX];
     struct secret *signing_seed;
@@ -36,6 +43,8 @@ struct attempt_doc {
     int64_t first_plan_epoch;
 };
 void attempt_doc_done(struct attempt_doc *d);
+/* Borrowed; NULL: neither this attempt's nor one of the earlier. */
+const struct secret *attempt_doc_key(const struct attempt_doc *d, int64_t attempt, int64_t token);
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out,
                                   struct err *e); /* wipe it: buf_wipe() */
 enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_doc *out, struct err *e);

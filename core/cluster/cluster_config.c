@@ -59,10 +59,31 @@ static const struct conf_field store_fields[] = {
     CONF_END,
 };
 
+static const struct conf_field arn_pattern = {
+    .name = "arn", .kind = CONF_KIND_TEXT, .size = KEYS_ARN_BYTES, .min = 1, .max = KEYS_ARN_BYTES - 1,
+    .help = "arn:PARTITION:kms:REGION:ACCOUNT:key/ID, a field or the end of the last may be *",
+};
+
 static const struct conf_field keys_fields[] = {
     CONF_CHOICE(keys_config, provider, "file", keys_provider_names,
-                "who wraps data keys; file is for development"),
+                "who wraps data keys: file is for development; pkcs11: an HSM; kms: an AWS-compatible service"),
     CONF_TEXT(keys_config, dir, "keys", "file: the folder of the key-encryption keys"),
+    CONF_TEXT(keys_config, module, "", "pkcs11: the whole path of the HSM's module"),
+    CONF_TEXT(keys_config, token, "", "pkcs11: label of the token"),
+    CONF_CHOICE(keys_config, mechanism, "auto", keys_mechanism_names,
+                "pkcs11: gcm (AES-GCM), wrap (AES key wrap with padding); auto: gcm where the token has it"),
+    CONF_TEXT(keys_config, pin_file, "", "pkcs11: file (0600) with the user's PIN"),
+    CONF_NAME(keys_config, pin_credential, "", "pkcs11: or the systemd credential that holds it"),
+    CONF_TEXT(keys_config, endpoint, "", "kms: https://HOST[:PORT]"),
+    CONF_TEXT(keys_config, region, "", "kms: its region; empty: the cluster's. Another one is refused"),
+    CONF_NAME(keys_config, alias_prefix, "sovrun", "kms: version N of key NAME is alias/PREFIX-NAME-vN"),
+    CONF_LIST(keys_config, arns, arn_count, KEYS_ARNS_MAX, NULL, &arn_pattern,
+              "kms: what a key's ARN must fit; none: no key is allowed"),
+    CONF_TEXT(keys_config, ca_file, "", "kms: PEM file of the authority to trust; empty: the system's"),
+    CONF_TEXT(keys_config, cert_file, "", "kms: PEM file of our client certificate; empty: none"),
+    CONF_TEXT(keys_config, key_file, "", "kms: PEM file (0600) with its key"),
+    CONF_TEXT(keys_config, credentials_file, "",
+              "kms: YAML file (0600): access_key, secret_key, session_token"),
     CONF_END,
 };
 
@@ -202,6 +223,12 @@ static enum err_code resolve_paths(struct cluster *c, struct err *e)
         { c->api.socket, sizeof(c->api.socket), "api.socket" },
         { c->api.token_file, sizeof(c->api.token_file), "api.token_file" },
         { c->keys.dir, sizeof(c->keys.dir), "keys.dir" },
+        { c->keys.module, sizeof(c->keys.module), "keys.module" },
+        { c->keys.pin_file, sizeof(c->keys.pin_file), "keys.pin_file" },
+        { c->keys.ca_file, sizeof(c->keys.ca_file), "keys.ca_file" },
+        { c->keys.cert_file, sizeof(c->keys.cert_file), "keys.cert_file" },
+        { c->keys.key_file, sizeof(c->keys.key_file), "keys.key_file" },
+        { c->keys.credentials_file, sizeof(c->keys.credentials_file), "keys.credentials_file" },
         { c->signing_key, sizeof(c->signing_key), "signing_key" },
         { c->launch.trainer, sizeof(c->launch.trainer), "launch.trainer" },
     };
@@ -308,6 +335,20 @@ static enum err_code check_store(const struct checker *k, const struct cluster *
     return check_buckets(k, c, i);
 }
 
+static enum err_code check_keys(const struct checker *k, const struct cluster *c)
+{
+    const struct keys_config *keys = &c->keys;
+    if (keys->provider == KEYS_PKCS11 && (!keys->module[0] || !keys->token[0]))
+        return refuse(k, "keys", "provider 'pkcs11' needs 'module' and 'token'");
+    if (keys->provider == KEYS_PKCS11 && (keys->pin_file[0] != '\0') == (keys->pin_credential[0] != '\0'))
+        return refuse(k, "keys", "provider 'pkcs11' needs one of 'pin_file' and 'pin_credential'");
+    if (keys->provider == KEYS_KMS && (!keys->endpoint[0] || !keys->credentials_file[0]))
+        return refuse(k, "keys", "provider 'kms' needs 'endpoint' and 'credentials_file'");
+    if (keys->provider == KEYS_KMS && strcmp(keys->region, c->region) != 0)
+        return refuse(k, "keys.region", "region '%s' is not the cluster's ('%s')", keys->region, c->region);
+    return OK;
+}
+
 static enum err_code check_names(const struct checker *k, const char *what, const char *names, size_t stride,
                                  size_t count)
 {
@@ -327,6 +368,8 @@ static enum err_code check(const struct conf_doc *doc, const struct cluster *c, 
     for (size_t i = 0; i < c->store_count; i++)
         if (check_store(&k, c, i))
             return e->code;
+    if (check_keys(&k, c))
+        return e->code;
     if (!cluster_find_store(c, c->default_data_bucket))
         return refuse(&k, "default_data_bucket", "bucket '%s' belongs to none of the stores",
                       c->default_data_bucket);
@@ -353,6 +396,8 @@ static void complete(struct cluster *c)
         snprintf(c->queues[0].name, sizeof(c->queues[0].name), "default");
     }
     c->keys.kms_required = c->policy.kms_required;
+    if (c->keys.region[0] == '\0')
+        memcpy(c->keys.region, c->region, sizeof(c->keys.region));
 }
 
 /* ---- loading ---- */

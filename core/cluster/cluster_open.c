@@ -124,9 +124,32 @@ enum err_code cluster_open_store(const struct cluster *c, const char *bucket, st
 
 /* ---- keys and state ---- */
 
+/* NULL where the provider needs none. */
+static enum err_code read_pin(const struct keys_config *k, struct secret **out, struct err *e)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    if (k->provider != KEYS_PKCS11)
+        return OK;
+    if (k->pin_credential[0] && !folder)
+        return err_set(e, ERR_NOT_FOUND,
+                       "keys.pin_credential: CREDENTIALS_DIRECTORY is not set; systemd sets it for a service with "
+                       "LoadCredential=%s:...",
+                       k->pin_credential);
+    CLEANUP(freep) char *path = k->pin_credential[0] ? path_join(folder, k->pin_credential) : mem_text(k->pin_file);
+    if (secret_from_file(path, out, e))
+        return err_wrap(e, "PIN of the HSM's token");
+    return OK;
+}
+
 enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e)
 {
-    return keys_open(&c->keys, out, e);
+    CLEANUP(secret_freep) struct secret *pin = NULL;
+    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    if (read_pin(&c->keys, &pin, e) ||
+        (c->keys.provider == KEYS_KMS && read_credentials(c->keys.credentials_file, &own, e)))
+        return e->code;
+    const struct keys_secrets secrets = { pin, own.access_key, own.secret_key, own.session_token };
+    return keys_open(&c->keys, &secrets, out, e);
 }
 
 void cluster_state_config(const struct cluster *c, struct state_config *out)

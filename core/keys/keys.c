@@ -1,5 +1,6 @@
 #include "core/keys/keys.h"
 
+#include "base/num.h"
 #include "base/text.h"
 #include "core/json/json.h"
 #include "core/keys/keys_ops.h"
@@ -7,9 +8,24 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *const keys_provider_names[] = { [KEYS_FILE] = "file", NULL };
+const char *const keys_provider_names[] = {
+    [KEYS_FILE] = "file",
+    [KEYS_PKCS11] = "pkcs11",
+    [KEYS_KMS] = "kms",
+    NULL,
+};
+const char *const keys_mechanism_names[] = {
+    [KEYS_MECHANISM_AUTO] = "auto",
+    [KEYS_MECHANISM_GCM] = "gcm",
+    [KEYS_MECHANISM_WRAP] = "wrap",
+    NULL,
+};
 
-static const struct keys_ops *const providers[] = { [KEYS_FILE] = &keys_file_ops };
+static const struct keys_ops *const providers[] = {
+    [KEYS_FILE] = &keys_file_ops,
+    [KEYS_PKCS11] = &keys_pkcs11_ops,
+    [KEYS_KMS] = &keys_kms_ops,
+};
 
 enum { CONTEXT_NAME_BYTES_MAX = 64, CONTEXT_VALUE_BYTES_MAX = 4096, WRAPPED_MEMBERS = 4 };
 
@@ -24,13 +40,15 @@ static void wrapped_done(struct wrapped *w)
     buf_done(&w->bytes);
 }
 
-enum err_code keys_open(const struct keys_config *config, struct keys **out, struct err *e)
+enum err_code keys_open(const struct keys_config *config, const struct keys_secrets *secrets,
+                        struct keys **out, struct err *e)
 {
+    static const struct keys_secrets none;
     if (config->provider < 0 || (size_t)config->provider >= ARRAY_LEN(providers))
         return err_set(e, ERR_USAGE, "there is no key provider %d", config->provider);
     const struct keys_ops *ops = providers[config->provider];
     struct keys *k = NULL;
-    if (ops->open(config, &k, e))
+    if (ops->open(config, secrets ? secrets : &none, &k, e))
         return err_wrap(e, "key provider '%s'", ops->name);
     k->ops = ops;
     k->kms_required = config->kms_required;
@@ -88,15 +106,15 @@ static void add_field(struct buf *out, const char *text)
     buf_add_text(out, text);
 }
 
-void keys_bound_bytes(const char *provider, const char *name, int64_t version,
-                      const struct keys_context *context, struct buf *out)
+void keys_bound_bytes(const char *provider, const struct keys_use *use, struct buf *out)
 {
+    const struct keys_context *context = use->context;
     bool used[KEYS_CONTEXT_MAX] = { false };
     buf_add_text(out, "sovrun-wrap-v1");
     add_field(out, provider);
-    add_field(out, name);
+    add_field(out, use->name);
     buf_add_u32be(out, 8);
-    buf_add_u64be(out, (uint64_t)version);
+    buf_add_u64be(out, (uint64_t)use->version);
     for (size_t n = 0; n < context->count; n++) {
         size_t least = context->count;
         for (size_t i = 0; i < context->count; i++)
@@ -107,6 +125,52 @@ void keys_bound_bytes(const char *provider, const char *name, int64_t version,
         add_field(out, context->pair[least].name);
         add_field(out, context->pair[least].value);
     }
+}
+
+/* ---- labels ---- */
+
+bool keys_label_parse(const char *label, char out_name[KEYS_NAME_BYTES], int64_t *out_version)
+{
+    const char *dot = NULL;
+    struct err e = ERR_INIT;
+    int64_t version;
+    for (const char *at = strstr(label, ".v"); at; at = strstr(at + 1, ".v"))
+        dot = at;
+    if (!dot || dot[2] == '0' || dot == label || dot - label >= KEYS_NAME_BYTES ||
+        parse_i64(dot + 2, &version, &e) || version < 1)
+        return false;
+    memcpy(out_name, label, (size_t)(dot - label));
+    out_name[dot - label] = '\0';
+    *out_version = version;
+    return text_is_name(out_name, KEYS_NAME_BYTES - 1);
+}
+
+int64_t keys_version_of(const char *label, const char *name)
+{
+    char found[KEYS_NAME_BYTES];
+    int64_t version;
+    return keys_label_parse(label, found, &version) && strcmp(found, name) == 0 ? version : 0;
+}
+
+bool keys_arn_fits(const char *pattern, const char *arn)
+{
+    enum { FIELDS = 6 };
+    for (int field = 0; field < FIELDS; field++) {
+        bool last = field == FIELDS - 1;
+        size_t p = last ? strlen(pattern) : strcspn(pattern, ":"), a = last ? strlen(arn) : strcspn(arn, ":");
+        bool any = p == 1 && pattern[0] == '*';
+        bool begins =
+            last && p > 0 && pattern[p - 1] == '*' && a >= p - 1 && strncmp(pattern, arn, p - 1) == 0;
+        if (a == 0 || !(any || begins || (p == a && strncmp(pattern, arn, p) == 0)))
+            return false;
+        if (last)
+            return true;
+        if (pattern[p] != ':' || arn[a] != ':')
+            return false;
+        pattern += p + 1;
+        arn += a + 1;
+    }
+    return false;
 }
 
 /* ---- the wrapped text ---- */
@@ -184,36 +248,80 @@ enum err_code keys_create(struct keys *k, const char *name, struct err *e)
     return OK;
 }
 
+/* The largest version of one name. */
+struct newest {
+    const char *name;
+    int64_t version;
+};
+
+static enum err_code take_newest(void *context, const char *name, int64_t version, struct err *e)
+{
+    struct newest *n = context;
+    (void)e;
+    if (strcmp(name, n->name) == 0)
+        n->version = MAX(n->version, version);
+    return OK;
+}
+
+enum err_code keys_newest(struct keys *k, const char *name, int64_t *out_version, struct err *e)
+{
+    struct newest n = { .name = name };
+    if (check_policy(k, e) || check_name(name, e) || k->ops->list(k, take_newest, &n, e))
+        return err_wrap(e, "look for key '%.80s'", name);
+    if (n.version == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no key '%s' at provider '%s'", name, k->ops->name);
+    *out_version = n.version;
+    return OK;
+}
+
 bool keys_has(struct keys *k, const char *name)
 {
     struct err e = ERR_INIT;
     int64_t version;
-    return check_policy(k, &e) == OK && check_name(name, &e) == OK &&
-           k->ops->newest(k, name, &version, &e) == OK;
+    return keys_newest(k, name, &version, &e) == OK;
 }
 
-/* Under the newest version of `name`, as text. */
-static enum err_code wrap(struct keys *k, const char *name, const struct keys_context *context,
-                          const struct secret *data_key, struct buf *out, struct err *e)
+enum err_code keys_list(struct keys *k, keys_each_fn *each, void *context, struct err *e)
 {
-    CLEANUP(buf_done) struct buf raw = BUF_INIT(KEYS_WRAPPED_RAW_MAX);
-    int64_t version;
-    if (k->ops->newest(k, name, &version, e) || k->ops->wrap(k, name, version, context, data_key, &raw, e) ||
-        buf_check(&raw, "wrapped key", e))
-        return e->code;
-    return wrapped_format(k->ops->name, name, version, &raw, out, e);
+    if (check_policy(k, e) || k->ops->list(k, each, context, e))
+        return err_wrap(e, "list the keys");
+    return OK;
+}
+
+enum err_code keys_destroy(struct keys *k, const char *name, int64_t version, struct err *e)
+{
+    if (check_policy(k, e) || check_name(name, e) || k->ops->destroy(k, name, version, e))
+        return err_wrap(e, "destroy version %" PRId64 " of key '%.80s'", version, name);
+    return OK;
 }
 
 enum err_code keys_generate(struct keys *k, const char *name, const struct keys_context *context,
                             struct secret **out_key, struct buf *out_wrapped, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *data_key = NULL;
-    if (check_policy(k, e) || check_name(name, e) || check_context(context, e))
+    CLEANUP(buf_done) struct buf raw = BUF_INIT(KEYS_WRAPPED_RAW_MAX);
+    struct keys_use use = { .name = name, .context = context };
+    if (check_policy(k, e) || check_name(name, e) || check_context(context, e) ||
+        keys_newest(k, name, &use.version, e) || k->ops->generate(k, &use, &data_key, &raw, e) ||
+        buf_check(&raw, "wrapped key", e))
         return err_wrap(e, "make a data key under '%.80s'", name);
-    data_key = secret_random(DATA_KEY_BYTES);
-    if (wrap(k, name, context, data_key, out_wrapped, e))
+    if (secret_len(data_key) != DATA_KEY_BYTES)
+        return err_set(e, ERR_CORRUPT, "make a data key under '%s': the provider gave %zu bytes", name,
+                       secret_len(data_key));
+    if (wrapped_format(k->ops->name, name, use.version, &raw, out_wrapped, e))
         return err_wrap(e, "make a data key under '%s'", name);
     *out_key = TAKE(data_key);
+    return OK;
+}
+
+/* A wrapped text of this provider, taken apart. */
+static enum err_code take_apart(struct keys *k, const char *wrapped, const struct keys_context *context,
+                                struct wrapped *out, struct err *e)
+{
+    if (check_policy(k, e) || check_context(context, e) || wrapped_parse(wrapped, out, e))
+        return e->code;
+    if (strcmp(out->facts.provider, k->ops->name) != 0)
+        return err_set(e, ERR_CORRUPT, "it is of provider '%s', not '%s'", out->facts.provider, k->ops->name);
     return OK;
 }
 
@@ -222,12 +330,10 @@ enum err_code keys_unwrap(struct keys *k, const char *wrapped, const struct keys
 {
     CLEANUP(wrapped_done) struct wrapped w = { .bytes = BUF_INIT(0) };
     CLEANUP(secret_freep) struct secret *data_key = NULL;
-    if (check_policy(k, e) || check_context(context, e) || wrapped_parse(wrapped, &w, e))
+    if (take_apart(k, wrapped, context, &w, e))
         return err_wrap(e, "unwrap a data key");
-    if (strcmp(w.facts.provider, k->ops->name) != 0)
-        return err_set(e, ERR_CORRUPT, "unwrap a data key: it is of provider '%s', not '%s'",
-                       w.facts.provider, k->ops->name);
-    if (k->ops->unwrap(k, w.facts.key, w.facts.version, context, w.bytes.data, w.bytes.len, &data_key, e))
+    const struct keys_use use = { w.facts.key, w.facts.version, context };
+    if (k->ops->unwrap(k, &use, w.bytes.data, w.bytes.len, &data_key, e))
         return err_wrap(e, "unwrap a data key of '%s' version %" PRId64, w.facts.key, w.facts.version);
     if (secret_len(data_key) != DATA_KEY_BYTES)
         return err_set(e, ERR_CORRUPT, "unwrap a data key: it has %zu bytes", secret_len(data_key));
@@ -238,9 +344,15 @@ enum err_code keys_unwrap(struct keys *k, const char *wrapped, const struct keys
 enum err_code keys_rewrap(struct keys *k, const char *wrapped, const struct keys_context *context,
                           const char *name, struct buf *out_wrapped, struct err *e)
 {
-    CLEANUP(secret_freep) struct secret *data_key = NULL;
-    if (check_name(name, e) || keys_unwrap(k, wrapped, context, &data_key, e) ||
-        wrap(k, name, context, data_key, out_wrapped, e))
+    CLEANUP(wrapped_done) struct wrapped w = { .bytes = BUF_INIT(0) };
+    CLEANUP(buf_done) struct buf raw = BUF_INIT(KEYS_WRAPPED_RAW_MAX);
+    struct keys_use to = { .name = name, .context = context };
+    if (check_name(name, e) || take_apart(k, wrapped, context, &w, e) || keys_newest(k, name, &to.version, e))
+        return err_wrap(e, "wrap again under '%.80s'", name);
+    const struct keys_use from = { w.facts.key, w.facts.version, context };
+    if (k->ops->rewrap(k, &from, w.bytes.data, w.bytes.len, &to, &raw, e) ||
+        buf_check(&raw, "wrapped key", e) ||
+        wrapped_format(k->ops->name, name, to.version, &raw, out_wrapped, e))
         return err_wrap(e, "wrap again under '%.80s'", name);
     return OK;
 }

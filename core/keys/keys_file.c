@@ -1,6 +1,5 @@
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/crypto/crypto.h"
@@ -8,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -45,8 +45,10 @@ static char *kek_path(const struct keys *k, const char *name, int64_t version) /
     return mem_printf("%s/%s.v%" PRId64 ".key", folder_of(k), name, version);
 }
 
-static enum err_code file_open(const struct keys_config *config, struct keys **out, struct err *e)
+static enum err_code file_open(const struct keys_config *config, const struct keys_secrets *secrets,
+                               struct keys **out, struct err *e)
 {
+    (void)secrets;
     if (strnlen(config->dir, sizeof(config->dir)) == sizeof(config->dir) || !config->dir[0])
         return err_set(e, ERR_USAGE, "the folder of the keys is not given");
     struct keys_file *f = mem_new(sizeof(*f));
@@ -77,27 +79,23 @@ static enum err_code check_folder(const struct keys *k, struct err *e)
     return OK;
 }
 
-/* The version in the file name "NAME.vN.key"; 0 where it is another name. */
-static int64_t version_of(const char *file, const char *name)
+/* "NAME.vN.key" without its ending; false: another file. */
+static bool label_of(const char *file, char out_name[KEYS_NAME_BYTES], int64_t *out_version)
 {
-    char digits[24];
-    struct err e = ERR_INIT;
-    int64_t version;
-    size_t name_n = strlen(name);
-    if (strncmp(file, name, name_n) != 0 || !text_starts(file + name_n, ".v") || !text_ends(file, ".key"))
-        return 0;
-    const char *from = file + name_n + 2;
-    size_t n = strlen(from);
-    if (n < 5 || n - 4 >= sizeof(digits) || from[0] == '0') /* "N.key" */
-        return 0;
-    memcpy(digits, from, n - 4);
-    digits[n - 4] = '\0';
-    return parse_i64(digits, &version, &e) == OK && version > 0 ? version : 0;
+    static const char ending[] = ".key";
+    char label[KEYS_NAME_BYTES + 24];
+    size_t n = strlen(file);
+    if (!text_ends(file, ending) || n - strlen(ending) >= sizeof(label))
+        return false;
+    memcpy(label, file, n - strlen(ending));
+    label[n - strlen(ending)] = '\0';
+    return keys_label_parse(label, out_name, out_version);
 }
 
-static enum err_code file_newest(struct keys *k, const char *name, int64_t *out_version, struct err *e)
+static enum err_code file_list(struct keys *k, keys_each_fn *each, void *context, struct err *e)
 {
-    int64_t newest = 0;
+    char name[KEYS_NAME_BYTES];
+    int64_t version;
     if (check_folder(k, e))
         return e->code;
     CLEANUP(folder_closep) DIR *d = opendir(folder_of(k));
@@ -109,15 +107,12 @@ static enum err_code file_newest(struct keys *k, const char *name, int64_t *out_
         if (!entry && errno)
             return err_errno(e, "list '%s'", folder_of(k));
         if (!entry)
-            break;
+            return OK;
         if (seen == FOLDER_ENTRIES_MAX)
             return err_set(e, ERR_LIMIT, "'%s' has more than %d files", folder_of(k), FOLDER_ENTRIES_MAX);
-        newest = MAX(newest, version_of(entry->d_name, name));
+        if (label_of(entry->d_name, name, &version) && each(context, name, version, e))
+            return e->code;
     }
-    if (newest == 0)
-        return err_set(e, ERR_NOT_FOUND, "there is no key '%s' in '%s'", name, folder_of(k));
-    *out_version = newest;
-    return OK;
 }
 
 static enum err_code file_create_kek(struct keys *k, const char *name, struct err *e)
@@ -125,7 +120,7 @@ static enum err_code file_create_kek(struct keys *k, const char *name, struct er
     int64_t newest = 0;
     if (dir_make(folder_of(k), 0700, e))
         return e->code;
-    if (file_newest(k, name, &newest, e) && e->code != ERR_NOT_FOUND)
+    if (keys_newest(k, name, &newest, e) && e->code != ERR_NOT_FOUND)
         return e->code;
     err_clear(e);
     if (newest == INT64_MAX)
@@ -138,6 +133,26 @@ static enum err_code file_create_kek(struct keys *k, const char *name, struct er
     enum err_code code = file_create(path, text, KEK_FILE_BYTES_MAX, 0600, e);
     explicit_bzero(text, sizeof(text));
     return code;
+}
+
+/* Overwritten before it is removed: on a disk that keeps old blocks that is a try and no promise, which is
+ * one reason why this provider is for development. */
+static enum err_code file_destroy(struct keys *k, const char *name, int64_t version, struct err *e)
+{
+    CLEANUP(freep) char *path = kek_path(k, name, version);
+    char zeros[KEK_FILE_BYTES_MAX] = { 0 };
+    if (check_folder(k, e))
+        return e->code;
+    CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, "key file '%s'", path);
+    if (file_write_all(fd, zeros, sizeof(zeros), e))
+        return err_wrap(e, "overwrite '%s'", path);
+    if (fsync(fd) != 0)
+        return err_errno(e, "overwrite '%s'", path);
+    if (file_remove(path, e) || file_sync_parent(path, e))
+        return e->code;
+    return OK;
 }
 
 static enum err_code kek_read(struct keys *k, const char *name, int64_t version, struct secret **out,
@@ -158,28 +173,26 @@ static enum err_code kek_read(struct keys *k, const char *name, int64_t version,
 }
 
 /* The KEK ready for use, and what the wrapped key is bound to. */
-static enum err_code prepare(struct keys *k, const char *name, int64_t version,
-                             const struct keys_context *context, struct aead **out, struct buf *bound,
+static enum err_code prepare(struct keys *k, const struct keys_use *use, struct aead **out, struct buf *bound,
                              struct err *e)
 {
     CLEANUP(secret_freep) struct secret *kek = NULL;
-    keys_bound_bytes(k->ops->name, name, version, context, bound);
-    if (buf_check(bound, "key context", e) || kek_read(k, name, version, &kek, e))
+    keys_bound_bytes(k->ops->name, use, bound);
+    if (buf_check(bound, "key context", e) || kek_read(k, use->name, use->version, &kek, e))
         return e->code;
     *out = aead_new(secret_bytes(kek));
     return OK;
 }
 
-static enum err_code file_wrap(struct keys *k, const char *name, int64_t version,
-                               const struct keys_context *context, const struct secret *data_key,
-                               struct buf *out, struct err *e)
+static enum err_code wrap(struct keys *k, const struct keys_use *use, const struct secret *data_key,
+                          struct buf *out, struct err *e)
 {
     CLEANUP(aead_freep) struct aead *aead = NULL;
     CLEANUP(buf_done) struct buf bound = BUF_INIT(KEYS_BOUND_BYTES_MAX);
     uint8_t raw[WRAPPED_RAW_BYTES];
     uint8_t *cipher = raw + AEAD_IV_BYTES;
     invariant(secret_len(data_key) == DATA_KEY_BYTES);
-    if (prepare(k, name, version, context, &aead, &bound, e))
+    if (prepare(k, use, &aead, &bound, e))
         return e->code;
     random_bytes(raw, AEAD_IV_BYTES);
     aead_seal(aead, raw, bound.data, bound.len, secret_bytes(data_key), DATA_KEY_BYTES, cipher,
@@ -188,8 +201,17 @@ static enum err_code file_wrap(struct keys *k, const char *name, int64_t version
     return buf_check(out, "wrapped key", e);
 }
 
-static enum err_code file_unwrap(struct keys *k, const char *name, int64_t version,
-                                 const struct keys_context *context, const void *wrapped, size_t n,
+static enum err_code file_generate(struct keys *k, const struct keys_use *use, struct secret **out_key,
+                                   struct buf *out, struct err *e)
+{
+    CLEANUP(secret_freep) struct secret *data_key = secret_random(DATA_KEY_BYTES);
+    if (wrap(k, use, data_key, out, e))
+        return e->code;
+    *out_key = TAKE(data_key);
+    return OK;
+}
+
+static enum err_code file_unwrap(struct keys *k, const struct keys_use *use, const void *wrapped, size_t n,
                                  struct secret **out_key, struct err *e)
 {
     CLEANUP(aead_freep) struct aead *aead = NULL;
@@ -198,7 +220,7 @@ static enum err_code file_unwrap(struct keys *k, const char *name, int64_t versi
     const uint8_t *iv = wrapped;
     if (n != WRAPPED_RAW_BYTES)
         return err_set(e, ERR_CORRUPT, "a wrapped key has %d bytes, not %zu", WRAPPED_RAW_BYTES, n);
-    if (prepare(k, name, version, context, &aead, &bound, e))
+    if (prepare(k, use, &aead, &bound, e))
         return e->code;
     const uint8_t *cipher = iv + AEAD_IV_BYTES;
     if (aead_open(aead, iv, bound.data, bound.len, cipher, DATA_KEY_BYTES, cipher + DATA_KEY_BYTES, plain, e))
@@ -208,13 +230,24 @@ static enum err_code file_unwrap(struct keys *k, const char *name, int64_t versi
     return OK;
 }
 
+static enum err_code file_rewrap(struct keys *k, const struct keys_use *from, const void *wrapped, size_t n,
+                                 const struct keys_use *to, struct buf *out, struct err *e)
+{
+    CLEANUP(secret_freep) struct secret *data_key = NULL;
+    if (file_unwrap(k, from, wrapped, n, &data_key, e) || wrap(k, to, data_key, out, e))
+        return e->code;
+    return OK;
+}
+
 const struct keys_ops keys_file_ops = {
     .name = "file",
     .is_kms = false,
     .open = file_open,
     .close = file_close,
     .create = file_create_kek,
-    .newest = file_newest,
-    .wrap = file_wrap,
+    .list = file_list,
+    .destroy = file_destroy,
+    .generate = file_generate,
     .unwrap = file_unwrap,
+    .rewrap = file_rewrap,
 };

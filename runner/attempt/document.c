@@ -1,7 +1,7 @@
 #include "runner/attempt/document.h"
 
 #include "base/text.h"
-#include "core/artifact/artifact.h"
+#include "core/artifact/rewrap.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -31,6 +31,52 @@ static enum err_code open_place(const struct cluster *c, const char *uri, struct
     return OK;
 }
 
+static enum err_code open_models(const struct attempt_doc *d, struct store **out, struct err *e)
+{
+    const struct cluster_credentials *own = &d->models.credentials;
+    const struct store_credentials lent = { own->access_key, own->secret_key, own->session_token };
+    return cluster_open_place(&d->models.place, d->models.place.kind == STORE_S3 ? &lent : NULL, out, e);
+}
+
+/* A checkpoint that does not verify, or whose key is gone, is the trainer's to pass over and to report. */
+static enum err_code take_key(struct store *s, struct keys *k, const struct artifact_trust *trust,
+                              const char *manifest, struct attempt_doc *d, struct err *e)
+{
+    CLEANUP(artifact_done) struct artifact a = { 0 };
+    struct attempt_key *next = &d->earlier[d->earlier_count];
+    if (artifact_load(s, manifest, trust, &a, e) == OK && !attempt_doc_key(d, a.attempt, a.token) &&
+        artifact_unwrap(s, k, trust, &a, &next->key, e) == OK) {
+        next->attempt = a.attempt;
+        next->token = a.token;
+        d->earlier_count++;
+    }
+    if (e->code == ERR_CORRUPT || e->code == ERR_NOT_FOUND)
+        err_clear(e);
+    return e->code;
+}
+
+/* The keys of this job's newest checkpoints: one for each attempt that left some. */
+static enum err_code gather_keys(const struct cluster *c, struct keys *k, struct attempt_doc *d,
+                                 struct err *e)
+{
+    enum { CHECKPOINTS_MAX = 256 };
+    CLEANUP(store_closep) struct store *store = NULL;
+    CLEANUP(freep) char(*manifests)[STORE_KEY_BYTES] = NULL;
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
+    struct artifact_trust trust = { .count = 1 };
+    size_t count = 0;
+    if (d->attempt == 1) /* nobody was before it */
+        return OK;
+    if (store_uri_parse(d->spec.checkpoint.to, bucket, prefix, e) || open_models(d, &store, e) ||
+        cluster_public_key(c, trust.public_key[0], e) ||
+        artifact_list(store, prefix, d->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &manifests, &count, e))
+        return err_wrap(e, "keys of earlier checkpoints");
+    for (size_t i = 0; i < count && d->earlier_count < ATTEMPT_KEYS_MAX; i++)
+        if (take_key(store, k, &trust, manifests[i], d, e))
+            return err_wrap(e, "keys of earlier checkpoints");
+    return OK;
+}
+
 static enum err_code make_data_key(const struct cluster *c, const struct job *job, struct attempt_doc *d,
                                    struct keys_facts *out_key, struct err *e)
 {
@@ -48,7 +94,7 @@ static enum err_code make_data_key(const struct cluster *c, const struct job *jo
         keys_describe(buf_text(&wrapped), out_key, e) ||
         text_copy(d->wrapped_key, sizeof(d->wrapped_key), buf_text(&wrapped), "wrapped key", e))
         return e->code;
-    return OK;
+    return gather_keys(c, keys, d, e);
 }
 
 static enum err_code add_secrets(const struct cluster *c, const struct job *job, struct attempt_doc *d,
@@ -91,7 +137,6 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     memcpy(d.spec_digest, job->spec_digest, sizeof(d.spec_digest));
     memcpy(d.dataset_digest, job->dataset_digest, sizeof(d.dataset_digest));
     cluster_state_config(c, &d.state);
-    d.keys = c->keys;
     if (open_place(c, job->spec.data.train, &d.data, e) ||
         open_place(c, job->spec.checkpoint.to, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
         add_secrets(c, job, &d, out_key, e))

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "core/artifact/model_file.h"
+#include "core/artifact/rewrap.h"
 #include "runner/cli/client.h"
 
 #include <inttypes.h>
@@ -86,7 +87,7 @@ enum err_code models_unwrap(const struct models *m, const struct artifact *a, st
     CLEANUP(keys_closep) struct keys *keys = NULL;
     if (cluster_open_keys(m->cluster, &keys, e))
         return e->code;
-    return artifact_unwrap(keys, a, out, e);
+    return artifact_unwrap(m->store, keys, &m->trust, a, out, e);
 }
 
 enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out,

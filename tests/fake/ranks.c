@@ -67,8 +67,10 @@ static int trainer_good(void)
     const struct keys_context context = {
         .pair = { { "cluster", "embedded" }, { "region", "local" }, { "job", d.job } }, .count = 3
     };
-    if (attempt_doc_from_text(text.data, text.len, &d, &e) || keys_open(&d.keys, &keys, &e) ||
-        keys_unwrap(keys, d.wrapped_key, &context, &again, &e)) {
+    struct keys_config config = { .provider = KEYS_FILE };
+    if (attempt_doc_from_text(text.data, text.len, &d, &e) ||
+        snprintf(config.dir, sizeof(config.dir), "%s/../keys", d.models.place.root) < 0 ||
+        keys_open(&config, NULL, &keys, &e) || keys_unwrap(keys, d.wrapped_key, &context, &again, &e)) {
         snprintf(line, sizeof(line), "sovrun-trainer: error: %.400s\n", e.text);
         say(line);
         return TRAINER_FAILED;

@@ -37,7 +37,7 @@ static void close_step(struct small_job *j)
 static void make_doc(struct small_job *j)
 {
     struct attempt_doc *d = &j->doc;
-    char *folder = d->keys.dir;
+    char *folder = j->keys_config.dir;
 
     snprintf(d->cluster, sizeof(d->cluster), "eu-1");
     snprintf(d->region, sizeof(d->region), "eu");
@@ -49,7 +49,7 @@ static void make_doc(struct small_job *j)
     memset(d->spec_digest, 'b', 64);
     d->spec.train.leaves = SMALL_LEAVES;
     d->spec.checkpoint.keep = 3;
-    snprintf(folder, sizeof(d->keys.dir), "build/test-keys-XXXXXX");
+    snprintf(folder, sizeof(j->keys_config.dir), "build/test-keys-XXXXXX");
     assert_non_null(mkdtemp(folder));
 }
 
@@ -64,7 +64,7 @@ struct small_job *small_job_new(void)
     assert_ok(device_open("cpu", &j->device, &e));
     j->comm = comm_self_new();
     assert_ok(store_open(&j->doc.models.place, NULL, &j->store, &e));
-    assert_ok(keys_open(&j->doc.keys, &j->keys, &e));
+    assert_ok(keys_open(&j->keys_config, NULL, &j->keys, &e));
     assert_ok(keys_create(j->keys, "demo", &e));
     assert_ok(signer_from_seed(seed, &j->signer, &e));
     j->place = (struct checkpoint_place){ .doc = &j->doc, .store = j->store, .signer = &j->signer };
@@ -86,7 +86,9 @@ void small_job_next_attempt(struct small_job *j)
     close_step(j);
     j->doc.attempt++;
     j->doc.token += 1000;
-    secret_free(TAKE(j->doc.data_key));
+    if (j->doc.data_key)
+        j->doc.earlier[j->doc.earlier_count++] =
+            (struct attempt_key){ j->doc.attempt - 1, j->doc.token - 1000, TAKE(j->doc.data_key) };
     artifact_key_context(j->doc.cluster, j->doc.region, j->doc.job, &context);
     assert_ok(keys_generate(j->keys, "demo", &context, &j->doc.data_key, &wrapped, &e));
     snprintf(j->doc.wrapped_key, sizeof(j->doc.wrapped_key), "%s", buf_text(&wrapped));
@@ -128,19 +130,20 @@ uint64_t small_job_digest(const struct small_job *j)
     return h;
 }
 
-void small_job_destroy_key(struct small_job *j)
+void small_job_forget_keys(struct small_job *j)
 {
-    struct err e = ERR_INIT;
-    CLEANUP(freep) char *path = path_join(j->doc.keys.dir, "demo.v1.key");
-    assert_ok(file_remove(path, &e));
+    while (j->doc.earlier_count > 0)
+        secret_free(TAKE(j->doc.earlier[--j->doc.earlier_count].key));
 }
 
 void small_job_free(struct small_job *j)
 {
+    struct err ignored = ERR_INIT;
     if (!j)
         return;
-    small_job_destroy_key(j);
-    rmdir(j->doc.keys.dir);
+    small_job_forget_keys(j);
+    IGNORE(keys_destroy(j->keys, "demo", 1, &ignored));
+    rmdir(j->keys_config.dir);
     close_step(j);
     comm_close(j->comm);
     device_close(j->device);

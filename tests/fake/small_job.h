@@ -17,6 +17,7 @@ struct small_job {
     struct step *step;
     struct store *store; /* stays over attempts */
     struct keys *keys;
+    struct keys_config keys_config;
     struct attempt_doc doc;
     struct signer signer;
     struct checkpoint_place place;
@@ -31,6 +32,6 @@ DEFINE_CLEANUP_PTR(struct small_job, small_job_free)
 void small_job_next_attempt(struct small_job *j);
 void small_job_train(struct small_job *j, int64_t from, int64_t to); /* steps from .. to */
 uint64_t small_job_digest(const struct small_job *j);                /* of parameters and moments */
-void small_job_destroy_key(struct small_job *j);                     /* the key-encryption key */
+void small_job_forget_keys(struct small_job *j); /* of earlier attempts, as where their KEK was destroyed */
 
 #endif

@@ -25,7 +25,7 @@ static void unwrap(const char *text)
     struct err e = ERR_INIT;
     struct secret *key = NULL;
     CLEANUP(keys_closep) struct keys *k = NULL;
-    invariant(keys_open(&config, &k, &e) == OK);
+    invariant(keys_open(&config, NULL, &k, &e) == OK);
     enum err_code code = keys_unwrap(k, text, &context, &key, &e);
     invariant((code == ERR_CORRUPT || code == ERR_NOT_FOUND) && !key);
 }

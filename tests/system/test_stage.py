@@ -147,15 +147,14 @@ def sources(c):
     digests = {d["uri"]: d for d in c.ask("data", "ls")["datasets"]}
     check("a folder is staged as its files one behind the other", done.returncode == 0 and parts["records"] == 1000
           and digests["s3://data/folder"]["bytes"] == digests["s3://data/one"]["bytes"], done.stderr)
-    if shutil.which("zstd"):
-        subprocess.run(["zstd", "-q", "-f", CSV, "-o", HERE / "credit.csv.zst"], check=True)
-        done, packed = stage(c, HERE / "credit.csv.zst", "packed", "--class", "public")
-        check("a .zst file of another program is read", done.returncode == 0 and packed["records"] == 1000 and packed["bytes"] == len(plain), done.stderr)
-        done, piped = stage(c, "-", "piped-zst", "--class", "public", stdin=(HERE / "credit.csv.zst").open("rb"))
-        check("on standard input too", done.returncode == 0 and piped["records"] == 1000, done.stderr)
-        cut = HERE / "cut.csv.zst"
-        cut.write_bytes((HERE / "credit.csv.zst").read_bytes()[:-40])
-        refused(c, "a .zst that is cut off", stage(c, cut, "cut")[0], 1, "cut.csv.zst", "zstd")
+    subprocess.run(["zstd", "-q", "-f", CSV, "-o", HERE / "credit.csv.zst"], check=True)
+    done, packed = stage(c, HERE / "credit.csv.zst", "packed", "--class", "public")
+    check("a .zst file of another program is read", done.returncode == 0 and packed["records"] == 1000 and packed["bytes"] == len(plain), done.stderr)
+    done, piped = stage(c, "-", "piped-zst", "--class", "public", stdin=(HERE / "credit.csv.zst").open("rb"))
+    check("on standard input too", done.returncode == 0 and piped["records"] == 1000, done.stderr)
+    cut = HERE / "cut.csv.zst"
+    cut.write_bytes((HERE / "credit.csv.zst").read_bytes()[:-40])
+    refused(c, "a .zst that is cut off", stage(c, cut, "cut")[0], 1, "cut.csv.zst", "zstd")
     done, dry = stage(c, CSV, "dry", "--class", "public", "--dry-run")
     check("a dry run sends nothing", done.returncode == 0 and dry["sent"] == 8 and c.run("data", "verify", "s3://data/dry").returncode == 6, done.stderr)
 

@@ -2,6 +2,7 @@
  * The finished model: one safetensors file with everything that predicting takes, sealed, signed, or not
  * there.
  */
+#include "core/artifact/rewrap.h"
 #include "tests/fake/small_job.h"
 
 #include "base/mem.h"
@@ -77,7 +78,7 @@ static void read_back(struct setup *s, const struct export_result *r, struct art
 
     memcpy(trust.public_key[0], s->job->signer.public_key, SIGN_PUBLIC_BYTES);
     assert_ok(artifact_load(s->job->store, r->manifest, &trust, a, &e));
-    assert_ok(artifact_unwrap(s->job->keys, a, &key, &e));
+    assert_ok(artifact_unwrap(s->job->store, s->job->keys, &trust, a, &key, &e));
     assert_ok(artifact_get_part(s->job->store, key, a, 0, file, &e));
 }
 
