@@ -124,15 +124,15 @@ static bool is_missing(const struct stage_options *o, const char *text)
     return false;
 }
 
-static void guess_kind(const struct survey *s, struct guess *g, const char *text, size_t file, size_t line)
+static void guess_kind(const struct survey *s, struct guess *g, const char *text, size_t file, size_t line,
+                       struct err *ignored)
 {
-    struct err ignored = ERR_INIT;
     double number;
 
     if (g->not_numeric || is_missing(s->o, text))
         return;
     g->any = true;
-    if (parse_f64(text, &number, &ignored) == OK)
+    if (parse_f64(text, &number, ignored) == OK)
         return;
     g->not_numeric = true;
     g->file = file;
@@ -168,13 +168,14 @@ static enum err_code look_at_records(const struct survey *s, struct part *p, str
     CLEANUP(freep) char **fields = mem_array(s->facts->column_count + 1, sizeof(*fields));
     char *at = (char *)b->raw.data, *end = at + b->raw.len;
     size_t count, lines, line = b->line;
+    struct err ignored = ERR_INIT; /* one for all: it is large */
 
     while (at < end) {
         /* It was cut into the same fields before. */
         if (csv_next(&at, end, fields, s->facts->column_count + 1, &count, &lines, e))
             return e->code;
         for (size_t i = 0; i < count; i++) {
-            guess_kind(s, &p->guesses[i], fields[i], b->file, line);
+            guess_kind(s, &p->guesses[i], fields[i], b->file, line, &ignored);
             scan_value(fields[i], strlen(fields[i]), s->year, &p->counts[i]);
         }
         line += lines;
