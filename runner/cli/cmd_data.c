@@ -7,6 +7,7 @@
 #include "runner/cli/data_place.h"
 #include "runner/cli/follow.h"
 #include "runner/cli/print.h"
+#include "runner/cli/utf8.h"
 
 #include <inttypes.h>
 #include <pwd.h>
@@ -67,6 +68,30 @@ static enum err_code read_missing(const struct stage_settings *s, struct stage_o
     return OK;
 }
 
+/* They go into the manifest and into the ledger. */
+static enum err_code check_words(const struct stage_settings *s, struct err *e)
+{
+    const struct {
+        const char *option, *text;
+        size_t max;
+    } words[] = {
+        { "--owner", s->owner, DATASET_NAME_BYTES - 1 },
+        { "--basis", s->basis, DATASET_NAME_BYTES - 1 },
+        { "--name", s->name, DATASET_NAME_BYTES - 1 },
+        { "--override", s->override, DATASET_REASON_BYTES - 1 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        size_t n = words[i].text ? strlen(words[i].text) : 0;
+        if (n > words[i].max)
+            return err_set(e, ERR_USAGE, "%s: at most %zu bytes", words[i].option, words[i].max);
+        if (n > 0 && !utf8_is_valid(words[i].text, n))
+            return err_set(e, ERR_USAGE, "%s: not UTF-8", words[i].option);
+    }
+    if (s->override && !s->override[0])
+        return err_set(e, ERR_USAGE, "--override: give the reason");
+    return OK;
+}
+
 static enum err_code stage_options_of(const struct stage_settings *s, struct stage_options *out,
                                       struct err *e)
 {
@@ -84,15 +109,13 @@ static enum err_code stage_options_of(const struct stage_settings *s, struct sta
         .dry_run = s->dry_run,
         .reread = s->reread,
     };
-    if ((s->data_class && choose("--class", s->data_class, data_class_names,
+    if (check_words(s, e) ||
+        (s->data_class && choose("--class", s->data_class, data_class_names,
                                  "public, internal, pseudonymized or personal", &chosen, e)) ||
         (s->compress &&
          choose("--compress", s->compress, compression_names, "none or zstd", &compression, e)) ||
         read_sizes(s, &o, e) || read_missing(s, &o, e))
         return e->code;
-    if (s->override && (!s->override[0] || strlen(s->override) >= DATASET_REASON_BYTES))
-        return err_set(e, ERR_USAGE, "--override: give the reason, in at most %d bytes",
-                       DATASET_REASON_BYTES - 1);
     o.data_class = (enum data_class)chosen;
     o.compression = (enum compression)compression;
     *out = o;

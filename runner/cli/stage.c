@@ -102,32 +102,26 @@ static enum err_code describe(const struct source *source, const struct stage_ta
     return OK;
 }
 
-static bool same_lists(const struct dataset *a, const struct dataset *b)
-{
-    for (size_t i = 0; i < a->column_count; i++)
-        if (a->columns[i].kind != b->columns[i].kind || strcmp(a->columns[i].name, b->columns[i].name) != 0)
-            return false;
-    for (size_t i = 0; i < a->finding_count; i++)
-        if (a->findings[i].count != b->findings[i].count ||
-            strcmp(a->findings[i].kind, b->findings[i].kind) != 0 ||
-            strcmp(a->findings[i].column, b->findings[i].column) != 0)
-            return false;
-    for (size_t i = 0; i < a->shard_count; i++)
-        if (strcmp(a->shards[i].key, b->shards[i].key) != 0 ||
-            strcmp(a->shards[i].version, b->shards[i].version) != 0)
-            return false;
-    return true;
-}
-
 /* Would the manifest say what is there already? When does not matter, nor by whom unless that was said. */
-static bool is_same(const struct dataset *there, const struct dataset *d, const struct stage_options *o)
+static enum err_code is_same(const struct dataset *there, const struct dataset *d,
+                             const struct stage_options *o, bool *out, struct err *e)
 {
-    return there->data_class == d->data_class && there->scan == d->scan &&
-           there->compression == d->compression && there->shard_count == d->shard_count &&
-           there->column_count == d->column_count && there->finding_count == d->finding_count &&
-           strcmp(there->source, d->source) == 0 && strcmp(there->name, d->name) == 0 &&
-           strcmp(there->basis, d->basis) == 0 && (!o->owner_given || strcmp(there->owner, d->owner) == 0) &&
-           strcmp(there->override_reason, d->override_reason) == 0 && same_lists(there, d);
+    CLEANUP(buf_done) struct buf now = BUF_INIT(MANIFEST_BYTES_MAX);
+    CLEANUP(buf_done) struct buf before = BUF_INIT(MANIFEST_BYTES_MAX);
+    struct dataset as_then = *d; /* borrows d's lists */
+
+    *out = false;
+    if (there->shard_count == 0)
+        return OK;
+    as_then.created_ms = there->created_ms;
+    if (!o->owner_given)
+        memcpy(as_then.owner, there->owner, sizeof(as_then.owner));
+    if (there->override_by[0] && d->override_by[0])
+        memcpy(as_then.override_by, there->override_by, sizeof(as_then.override_by));
+    if (dataset_to_text(&as_then, &now, e) || dataset_to_text(there, &before, e))
+        return e->code;
+    *out = now.len == before.len && memcmp(now.data, before.data, now.len) == 0;
+    return OK;
 }
 
 /* What was staged there before; an empty one where there is nothing, or nothing that can be read. */
@@ -173,7 +167,8 @@ enum err_code stage_send(const struct source *source, const struct stage_facts *
         look_there(store, target->prefix, &there, digest, e) ||
         stage_send_shards(source, facts, target, store, o, &there, &d, &r, e))
         return err_wrap(e, "stage '%s'", source_name(source));
-    r.already = r.sent == 0 && is_same(&there, &d, o);
+    if (r.sent == 0 && is_same(&there, &d, o, &r.already, e))
+        return err_wrap(e, "stage '%s'", source_name(source));
     if (r.already)
         memcpy(r.digest, digest, sizeof(r.digest));
     else if (!o->dry_run && put_manifest(store, target->prefix, &d, r.digest, e))

@@ -159,6 +159,15 @@ def sources(c):
     check("a dry run sends nothing", done.returncode == 0 and dry["sent"] == 8 and c.run("data", "verify", "s3://data/dry").returncode == 6, done.stderr)
 
 
+def odd_names(c):
+    """File names are bytes; a manifest is UTF-8."""
+    path = os.fsencode(HERE) + b"/caf\xe9 \xc3\xa9.csv"
+    shutil.copy(CSV, path)
+    (done, first), (_, again) = (stage(c, os.fsdecode(path), "odd", "--class", "public") for _ in range(2))
+    check("a file whose name is no UTF-8 is staged, and known again", done.returncode == 0 and again["already"], done.stderr)
+    check("and listed", len(c.ask("data", "ls", "s3://data/odd")["datasets"]) == 1 and first["shards"] == 8)
+
+
 def full_disk(c):
     """A home whose file system is full: needs the right to mount one."""
     small = HERE / "small"
@@ -210,6 +219,8 @@ def bad_input(c):
     refused(c, "what is no zstd", stage(c, source("no.csv.zst", b"a,b\n1,2\n"), "bad")[0], 1, "no.csv.zst", "zstd")
     refused(c, "a file that is not there", stage(c, HERE / "nothing.csv", "bad")[0], 6, "nothing.csv")
     refused(c, "an override without a reason", stage(c, CSV, "bad", "--override", "")[0], 2, "--override")
+    refused(c, "an owner that is no text", stage(c, CSV, "bad", "--owner", b"\xff\xfe")[0], 2, "--owner", "UTF-8")
+    refused(c, "a basis that is too long", stage(c, CSV, "bad", "--basis", "x" * 128)[0], 2, "--basis")
     check("nothing of it became a dataset", c.run("data", "verify", "s3://data/bad").returncode == 6)
 
 
@@ -240,7 +251,7 @@ def main():
         c.up()
         HERE = pathlib.Path(c.home) / "scratch"
         HERE.mkdir()
-        for part in (incremental, killed, bad_shard, classes, sources, full_disk, formats, bad_input, zstd_trains_the_same):
+        for part in (incremental, killed, bad_shard, classes, sources, odd_names, full_disk, formats, bad_input, zstd_trains_the_same):
             part(c)
         check("the ledger verifies", c.run("audit", "verify").returncode == 0)
         c.run("down")
