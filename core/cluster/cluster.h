@@ -18,6 +18,7 @@
 
 #include "core/conf/conf.h"
 #include "core/crypto/crypto.h"
+#include "core/cluster/fence.h"
 #include "core/keys/keys.h"
 #include "core/policy/policy.h"
 #include "core/state/state.h"
@@ -28,7 +29,10 @@ enum {
     CLUSTER_BUCKETS_MAX = 16,
     CLUSTER_QUEUES_MAX = 32,
     CLUSTER_NODES_MAX = 1024,
-    CLUSTER_PATH_BYTES = 512
+    CLUSTER_FENCE_MAX = 16,
+    CLUSTER_PATH_BYTES = 512,
+    CLUSTER_USERS_MAX = 64,
+    CLUSTER_USER_BYTES = 64
 };
 
 struct cluster_store {
@@ -60,6 +64,10 @@ struct cluster_api {
     char listen[64]; /* "127.0.0.1:0": a free port, written to run/api.port; "": no TCP */
     char token_file[CLUSTER_PATH_BYTES];
 };
+struct cluster_roles {
+    char admin[CLUSTER_USERS_MAX][CLUSTER_USER_BYTES], auditor[CLUSTER_USERS_MAX][CLUSTER_USER_BYTES];
+    size_t admin_count, auditor_count;
+};
 struct cluster_ledger {
     char bucket[STORE_BUCKET_BYTES], prefix[256];
     int lock; /* enum store_lock_mode */
@@ -73,6 +81,9 @@ struct cluster_launch {
     char trainer[CLUSTER_PATH_BYTES]; /* "" : sovrun-trainer beside the running program */
     char transport[64]; /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
     bool oversubscribe;
+    int fence;                                                  /* enum fence_mode */
+    char fence_allow[CLUSTER_FENCE_MAX][HTTP_RANGE_TEXT_BYTES]; /* ranges, beside the stores' own */
+    size_t fence_allow_count;
     uint64_t log_bytes_max; /* of one attempt */
 };
 struct cluster {
@@ -80,6 +91,7 @@ struct cluster {
     char name[64], region[64];
     struct cluster_state state;
     struct cluster_api api;
+    struct cluster_roles roles;
     struct cluster_store stores[CLUSTER_STORES_MAX];
     size_t store_count;
     struct keys_config keys;

@@ -38,6 +38,19 @@ static const struct conf_field api_fields[] = {
     CONF_END,
 };
 
+static const struct conf_field user_name = {
+    .name = "user", .kind = CONF_KIND_NAME, .size = CLUSTER_USER_BYTES, .required = true,
+    .min = 1, .max = CLUSTER_USER_BYTES - 1, .help = "login name; token: whoever shows the API's token",
+};
+
+static const struct conf_field roles_fields[] = {
+    CONF_LIST(cluster_roles, admin, admin_count, CLUSTER_USERS_MAX, NULL, &user_name,
+              "who manages keys, queues and nodes; none: root and the scheduler's own user"),
+    CONF_LIST(cluster_roles, auditor, auditor_count, CLUSTER_USERS_MAX, NULL, &user_name,
+              "who reads all and changes nothing"),
+    CONF_END,
+};
+
 static const struct conf_field bucket_name = {
     .name = "bucket", .kind = CONF_KIND_NAME, .size = STORE_BUCKET_BYTES, .required = true,
     .min = 1, .max = STORE_BUCKET_BYTES - 1, .help = "bucket name",
@@ -119,12 +132,21 @@ static const struct conf_field timing_fields[] = {
     CONF_END,
 };
 
+static const struct conf_field fence_range = {
+    .name = "range", .kind = CONF_KIND_TEXT, .size = HTTP_RANGE_TEXT_BYTES, .required = true,
+    .min = 1, .max = HTTP_RANGE_TEXT_BYTES - 1, .help = "address range",
+};
+
 static const struct conf_field launch_fields[] = {
     CONF_TEXT(cluster_launch, mpirun, "mpirun", "the MPI launcher"),
     CONF_TEXT(cluster_launch, trainer, "", "the trainer; empty: sovrun-trainer beside the running program"),
     CONF_TEXT(cluster_launch, transport, "self,vader",
               "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
     CONF_BOOL(cluster_launch, oversubscribe, "false", "more ranks than cores are fine"),
+    CONF_CHOICE(cluster_launch, fence, "auto", fence_mode_names,
+                "a kernel fence around ranks: auto: where there can be one; required: no ranks without it; off"),
+    CONF_LIST(cluster_launch, fence_allow, fence_allow_count, CLUSTER_FENCE_MAX, NULL, &fence_range,
+              "ranges that it lets through beside those of the stores: an HSM in the network, say"),
     CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12,
               "of the log of one attempt"),
     CONF_END,
@@ -135,6 +157,7 @@ const struct conf_field cluster_fields[] = {
     CONF_NAME_REQUIRED(cluster, region, "region that data may not leave; part of every sealed object, too"),
     CONF_SECTION(cluster, state, state_fields, "where the shared state is"),
     CONF_SECTION(cluster, api, api_fields, "how the scheduler is reached"),
+    CONF_SECTION(cluster, roles, roles_fields, "who may do more than run jobs"),
     CONF_LIST(cluster, stores, store_count, CLUSTER_STORES_MAX, store_fields, NULL, "where the buckets are"),
     CONF_SECTION(cluster, keys, keys_fields, "who wraps the data keys"),
     CONF_TEXT(cluster, signing_key, "keys/signing.pem",
@@ -362,6 +385,19 @@ static enum err_code check_names(const struct checker *k, const char *what, cons
     return OK;
 }
 
+static enum err_code check_fence(const struct checker *k, const struct cluster_launch *l)
+{
+    struct http_range range;
+    struct err bad = ERR_INIT;
+    char path[64];
+    for (size_t i = 0; i < l->fence_allow_count; i++)
+        if (http_range_parse(l->fence_allow[i], &range, &bad)) {
+            snprintf(path, sizeof(path), "launch.fence_allow[%zu]", i);
+            return refuse(k, path, "%s", bad.text);
+        }
+    return OK;
+}
+
 static enum err_code check(const struct conf_doc *doc, const struct cluster *c, struct err *e)
 {
     const struct checker k = { doc, e };
@@ -377,6 +413,8 @@ static enum err_code check(const struct conf_doc *doc, const struct cluster *c, 
         return refuse(&k, "ledger.bucket", "bucket '%s' belongs to none of the stores", c->ledger.bucket);
     if (c->ledger.lock != STORE_LOCK_NONE && c->ledger.retain_ms == 0)
         return refuse(&k, "ledger.retain", "a lock needs a time to retain");
+    if (check_fence(&k, &c->launch))
+        return e->code;
     if (c->node_count == 0)
         return refuse(&k, "nodes", "at least one node is needed");
     if (check_names(&k, "nodes", c->nodes[0].name, sizeof(c->nodes[0]), c->node_count) ||

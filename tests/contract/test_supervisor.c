@@ -56,6 +56,24 @@ static void a_run_that_fails_says_why(void **state)
     assert_non_null(strstr(ev.all, "column 'x' is missing"));
 }
 
+/* Whatever becomes of the rank: the supervisor has heard it, and tells before it tells the end. */
+static void what_a_rank_was_refused_is_told(void **state)
+{
+    FIXTURE(f, "trainer-refused", "");
+    struct events ev;
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_DENIED, "");
+    take_events(f, &ev);
+    const char *told = strstr(ev.names, "egress.refused ");
+    assert_non_null(told);
+    assert_non_null(strstr(told, "attempt.ended "));
+    assert_non_null(
+        strstr(ev.all, "\"kind\":\"address\",\"place\":\"https://s3\",\"program\":\"trainer\",\"rank\":1}"));
+    assert_non_null(strstr(ev.all, "\"attempt\":1,\"count\":"));
+    assert_null(strstr(ev.all, "odd"));
+}
+
 static void a_rank_that_is_killed_is_named(void **state)
 {
     FIXTURE(f, "trainer-dies", "");
@@ -443,6 +461,7 @@ static int run_all(void)
         cmocka_unit_test(a_run_that_succeeds),
         cmocka_unit_test(what_the_record_says_of_a_run),
         cmocka_unit_test(a_run_that_fails_says_why),
+        cmocka_unit_test(what_a_rank_was_refused_is_told),
         cmocka_unit_test(a_rank_that_is_killed_is_named),
         cmocka_unit_test(a_cancelled_job_checkpoints_and_stops),
         cmocka_unit_test(ranks_that_do_not_stop_are_killed_after_the_grace),

@@ -64,14 +64,15 @@ def start_of(pid):
 
 
 class Cluster:
-    def __init__(self, name):
+    def __init__(self, name, enter=()):
         self.home = B / "test" / name
+        self.enter = list(enter)  # a command that runs ours: in a namespace
         self.stop_quietly()
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.parent.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments, timeout=300):
-        return subprocess.run([BIN / "sovrun", *map(str, arguments), "--home", self.home], capture_output=True, text=True,
+        return subprocess.run([*self.enter, BIN / "sovrun", *map(str, arguments), "--home", self.home], capture_output=True, text=True,
                               timeout=timeout, check=False, stdin=subprocess.DEVNULL)
 
     def ask(self, *arguments):
