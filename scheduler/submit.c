@@ -203,6 +203,11 @@ static enum err_code check_target(const struct intake *in, struct err *e)
 {
     const char *target = in->job.spec.data.target;
 
+    if (strcmp(in->dataset.format, "csv") != 0) {
+        IGNORE(err_set(e, ERR_USAGE, "dataset '%s' is of format %s; this version trains on csv",
+                       in->dataset.name, in->dataset.format));
+        return at(in, "data.train", e);
+    }
     for (size_t i = 0; i < in->dataset.column_count; i++)
         if (strcmp(in->dataset.columns[i].name, target) == 0)
             return OK;

@@ -1,7 +1,6 @@
 #include "trainer/shards.h"
 
 #include "base/mem.h"
-#include "core/crypto/crypto.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -63,7 +62,6 @@ void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
     const struct dataset_shard *want = &s->dataset->shards[shard];
-    char hex[SHA256_HEX_BYTES];
 
     if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
         if (e->code == ERR_NOT_FOUND)
@@ -74,14 +72,8 @@ static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, stru
                            want->key, want->bytes);
         return err_wrap(e, "shard %s", want->key);
     }
-    if (out->len != want->bytes)
-        return err_set(e, ERR_CORRUPT,
-                       "shard %s has %zu bytes; its manifest says %" PRIu64 ": it was cut or changed",
-                       want->key, out->len, want->bytes);
-    sha256_hex(out->data, out->len, hex);
-    if (strcmp(hex, want->sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed",
-                       want->key);
+    if (dataset_open_shard(s->dataset, shard, out, e))
+        return err_wrap(e, "shard %s", want->key);
     return OK;
 }
 

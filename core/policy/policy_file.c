@@ -33,20 +33,24 @@ static void print_range(const void *member, struct buf *out)
 }
 
 /* clang-format off */
-#define NAMES(bytes, help_) { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = help_ }
-#define CHOICES(names_, help_) { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = names_, .help = help_ }
+#define NAMES(bytes, help_) \
+    { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = help_ }
+#define CHOICES(names_, help_) \
+    { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = names_, .help = help_ }
 static const struct conf_field name_element = NAMES(POLICY_NAME_BYTES, "a name");
 static const struct conf_field bucket_element = NAMES(STORE_BUCKET_BYTES, "a bucket's name");
 static const struct conf_field key_element = NAMES(KEYS_NAME_BYTES, "a key's name");
 static const struct conf_field host_element = NAMES(POLICY_HOST_BYTES, "HOST, HOST:PORT or *.HOST");
-static const struct conf_field arn_element = NAMES(KEYS_ARN_BYTES, "arn:PARTITION:kms:REGION:ACCOUNT:key/ID, a field or the end of the last may be *");
+static const struct conf_field arn_element = NAMES(
+    KEYS_ARN_BYTES, "arn:PARTITION:kms:REGION:ACCOUNT:key/ID, a field or the end of the last may be *");
 static const struct conf_field class_element = CHOICES(data_class_names, "a class of data");
 static const struct conf_field purpose_element = CHOICES(policy_purpose_names, "what a bucket is for");
 static const struct conf_field provider_element = CHOICES(keys_provider_names, "a key provider");
 static const struct conf_field service_element = CHOICES(policy_service_names, "a service");
 static const struct conf_field kind_element = CHOICES(policy_kind_names, "what may leave");
 static const struct conf_field range_element = {
-    .name = "range", .kind = CONF_KIND_CUSTOM, .size = sizeof(struct http_range), .parse = parse_range, .print = print_range,
+    .name = "range", .kind = CONF_KIND_CUSTOM, .size = sizeof(struct http_range),
+    .parse = parse_range, .print = print_range,
     .help = "10.1.0.0/16, 192.0.2.7, 2001:db8::/32",
 };
 
@@ -71,14 +75,18 @@ static const struct conf_field bucket_fields[] = {
     CONF_END,
 };
 static const struct conf_field keys_fields[] = {
-    CONF_LIST(policy_keys, providers, provider_count, 3, NULL, &provider_element, "who may wrap data keys; none: nobody"),
-    CONF_LIST(policy_keys, names, name_count, POLICY_NAMES_MAX, NULL, &key_element, "which keys; none: any of theirs"),
-    CONF_LIST(policy_keys, arns, arn_count, KEYS_ARNS_MAX, NULL, &arn_element, "kms: what their ARNs must fit; none: no key"),
+    CONF_LIST(policy_keys, providers, provider_count, 3, NULL, &provider_element,
+              "who may wrap data keys; none: nobody"),
+    CONF_LIST(policy_keys, names, name_count, POLICY_NAMES_MAX, NULL, &key_element,
+              "which keys; none: any of theirs"),
+    CONF_LIST(policy_keys, arns, arn_count, KEYS_ARNS_MAX, NULL, &arn_element,
+              "kms: what their ARNs must fit; none: no key"),
     CONF_END,
 };
 static const struct conf_field locks_fields[] = {
     CONF_CHOICE(policy_locks, min, "none", store_lock_names, "the least object lock of checkpoints and models"),
-    CONF_DURATION(policy_locks, retain_min_ms, "retain_min", "0", 0, RETAIN_MS_MAX, "the least time that it must hold"),
+    CONF_DURATION(policy_locks, retain_min_ms, "retain_min", "0", 0, RETAIN_MS_MAX,
+              "the least time that it must hold"),
     CONF_DURATION(policy_locks, retain_max_ms, "retain_max", "3650d", 0, RETAIN_MS_MAX,
                   "the longest: a COMPLIANCE lock that was a slip of the pen cannot be taken back"),
     CONF_END,
@@ -89,25 +97,32 @@ static const struct conf_field pin_fields[] = {
     CONF_END,
 };
 static const struct conf_field tls_fields[] = {
-    CONF_BOOL(policy_tls, required, "false", "TLS to this machine itself, too; beyond it there is nothing else anyway"),
+    CONF_BOOL(policy_tls, required, "false",
+              "TLS to this machine itself, too; beyond it there is nothing else anyway"),
     CONF_BOOL(policy_tls, authority, "false", "only by an authority that the configuration names (ca_file)"),
     CONF_LIST(policy_tls, client_certificate, client_certificate_count, 2, NULL, &service_element,
               "the services that must be shown a certificate of ours"),
-    CONF_LIST(policy_tls, pins, pin_count, POLICY_PINS_MAX, pin_fields, NULL, "hosts whose key must be that very one"),
+    CONF_LIST(policy_tls, pins, pin_count, POLICY_PINS_MAX, pin_fields, NULL,
+              "hosts whose key must be that very one"),
     CONF_END,
 };
 static const struct conf_field environment_fields[] = {
     CONF_NAME_REQUIRED(policy_environment, name, "dev, prod, ..."),
-    CONF_LIST(policy_environment, queues, queue_count, POLICY_NAMES_MAX, NULL, &name_element, "the queues whose jobs are in it"),
-    CONF_LIST(policy_environment, buckets, bucket_count, POLICY_NAMES_MAX, NULL, &bucket_element, "the buckets that they may use"),
-    CONF_LIST(policy_environment, classes, class_count, POLICY_CLASSES_MAX, NULL, &class_element, "the data that they may train on"),
-    CONF_LIST(policy_environment, keys, key_count, POLICY_NAMES_MAX, NULL, &key_element, "the keys that may wrap their data keys"),
+    CONF_LIST(policy_environment, queues, queue_count, POLICY_NAMES_MAX, NULL, &name_element,
+              "the queues whose jobs are in it"),
+    CONF_LIST(policy_environment, buckets, bucket_count, POLICY_NAMES_MAX, NULL, &bucket_element,
+              "the buckets that they may use"),
+    CONF_LIST(policy_environment, classes, class_count, POLICY_CLASSES_MAX, NULL, &class_element,
+              "the data that they may train on"),
+    CONF_LIST(policy_environment, keys, key_count, POLICY_NAMES_MAX, NULL, &key_element,
+              "the keys that may wrap their data keys"),
     CONF_END,
 };
 static const struct conf_field export_fields[] = {
     CONF_LIST(policy_export, who, who_count, POLICY_NAMES_MAX, NULL, &name_element, "users, or role:NAME"),
     CONF_LIST(policy_export, kinds, kind_count, 3, NULL, &kind_element, "what they may take out"),
-    CONF_LIST(policy_export, to, to_count, POLICY_NAMES_MAX, NULL, &name_element, "the regions that it may go to; or outside"),
+    CONF_LIST(policy_export, to, to_count, POLICY_NAMES_MAX, NULL, &name_element,
+              "the regions that it may go to; or outside"),
     CONF_END,
 };
 const struct conf_field policy_fields[] = {

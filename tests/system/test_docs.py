@@ -100,12 +100,13 @@ EMITTERS = [
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
     rf"\btell\(\w+,\s*{EVENT}",                              # trainer
+    rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c
     rf"\.event = {EVENT}",                                   # what stands in for a malformed one
     rf"#define EGRESS_EVENT {EVENT}",                        # core/cluster/egress.c
     rf"\bjob_event_text\(\w+, {EVENT}",                     # runner/cli/cmd_selftest.c
 ]
 WRITERS = {"core/job/job.c", "scheduler/moves.c", "runner/attempt/standing.c", "trainer/pulse.c", "core/cluster/egress.c",
-           "runner/cli/cmd_selftest.c"}
+           "runner/cli/cmd_selftest.c", "runner/cli/data_place.c"}
 
 
 def emitted_events(sources):

@@ -3,9 +3,7 @@
 #include "tests/test.h"
 
 #include "base/mem.h"
-#include "core/policy/endpoint.h"
 #include "core/policy/policy.h"
-#include "core/policy/presets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -437,51 +435,6 @@ static void what_no_region_has_is_reached_on_loopback_at_most(void **state)
     }
 }
 
-/* ---- hosts ---- */
-
-static const struct host_row {
-    const char *pattern, *url;
-    bool fits;
-} host_rows[] = {
-    { "a.b", "https://a.b", true },
-    { "a.b", "https://a.b:443", true },
-    { "a.b:443", "https://a.b", true },
-    { "a.b", "http://a.b", true },
-    { "a.b:443", "http://a.b", false },
-    { "a.b:8443", "https://a.b:8443", true },
-    { "a.b", "https://a.b:8443", false },
-    { "*.b", "https://a.b", true },
-    { "*.b", "https://x.a.b", true },
-    { "*.b", "https://b", false },
-    { "*.b", "https://ab", false },
-    { "*.a.b", "https://xa.b", false },
-    { "a.b", "https://a.b/", false },
-    { "a.b", "https://u@a.b", false },
-    { "a.b", "https://a.b#x", false },
-    { "a.b", "https://a.b\\@x", false },
-    { "a.b", "https://a..b", false },
-    { "a.b", "https://.a.b", false },
-    { "a.b", "https://a.b:0", false },
-    { "a.b", "https://a.b:65536", false },
-    { "a.b", "https://a.b:", false },
-    { "a.b", "https://a.b:443:443", false },
-    { "2001:db8::1", "https://[2001:db8::1]", false },
-    { "[2001:db8::1]", "https://[2001:db8::1]", true },
-    { "[2001:db8::1]:8", "https://[2001:db8::1]:8", true },
-    { "a.b", "https://\xd0\xb0.b", false },
-};
-
-static void a_host_fits_its_pattern_alone(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(host_rows); i++) {
-        struct endpoint at;
-        bool fits = endpoint_parse(host_rows[i].url, &at) && endpoint_fits(host_rows[i].pattern, &at);
-        if (fits != host_rows[i].fits)
-            fail_msg("'%s' and '%s'", host_rows[i].pattern, host_rows[i].url);
-    }
-}
-
 /* ---- what a store says, staging, exports ---- */
 
 static const struct facts_row {
@@ -571,21 +524,6 @@ static void nothing_leaves_but_what_a_row_lets_out(void **state)
     assert_false(d.allowed);
 }
 
-/* ---- the presets ---- */
-
-static void presets_are_whole(void **state)
-{
-    (void)state;
-    for (int i = PROVIDER_S3 + 1; policy_provider_names[i]; i++) {
-        CLEANUP(buf_done) struct buf regions = BUF_INIT(1024);
-        preset_regions(i, &regions);
-        assert_true(regions.len > 0);
-        assert_null(preset_find(i, "us-east-1"));
-        assert_null(preset_find(i, ""));
-    }
-    assert_string_equal(preset_find(2, "eusc-de-east-1")->endpoint, "s3.eusc-de-east-1.amazonaws.eu");
-}
-
 #define ADD_ROWS(list, fn)                                                                                   \
     for (size_t i_ = 0; i_ < ARRAY_LEN(list); i_++)                                                          \
         tests[count++] = (struct CMUnitTest)                                                                 \
@@ -600,10 +538,8 @@ int main(void)
         cmocka_unit_test(a_decision_says_which_policy_it_is_of),
         cmocka_unit_test(a_guard_is_its_regions),
         cmocka_unit_test(what_no_region_has_is_reached_on_loopback_at_most),
-        cmocka_unit_test(a_host_fits_its_pattern_alone),
         cmocka_unit_test(staging_asks_for_place_and_class),
         cmocka_unit_test(nothing_leaves_but_what_a_row_lets_out),
-        cmocka_unit_test(presets_are_whole),
     };
     static struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(facts_rows) + ARRAY_LEN(whole)];
     size_t count = 0;
