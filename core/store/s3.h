@@ -15,11 +15,14 @@
 #include "core/store/s3_xml.h"
 #include "core/store/store_ops.h"
 
+/* Is a hash of what is put part of the signature? AUTO: not over TLS, which guards the bytes by itself. */
+enum s3_payload { S3_PAYLOAD_AUTO, S3_PAYLOAD_HASH, S3_PAYLOAD_UNSIGNED };
+
 struct s3_options {
     size_t part_bytes;         /* larger puts go in parts of so much */
     int page_keys;             /* entries a page of a list */
     size_t connections;        /* at once, where there is much to do */
-    bool hash_payload;         /* sign a hash of what is put, over TLS, too */
+    enum s3_payload payload;
     const struct clock *clock; /* for signatures and pauses */
 };
 extern const struct s3_options s3_options_default;

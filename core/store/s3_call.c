@@ -96,7 +96,7 @@ static void build_path(const struct store_s3 *s, const struct s3_call *call, str
  */
 static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c)
 {
-    if (s->tls && !s->options.hash_payload)
+    if (s->options.payload == S3_PAYLOAD_UNSIGNED || (s->tls && s->options.payload == S3_PAYLOAD_AUTO))
         snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
     else
         sha256_hex(call->body_bytes ? call->body : "", call->body_bytes, c->payload_hash);

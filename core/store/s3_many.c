@@ -66,6 +66,8 @@ static enum err_code take(void *context, size_t task, struct http_response *r, s
     bool whole = r->status != PARTIAL && from == 0; /* some answer a range with all of it */
     if (!whole && !begins_at(r, from))
         return err_set(e, ERR_CORRUPT, "the answer to a range does not begin where it was asked to");
+    if (have == 0) /* as nearly always; what is not moved away serves the next answer */
+        return m->each(m->context, task, &r->body, e);
     if (keep(m, task, r, e))
         return e->code;
     enum err_code code = m->each(m->context, task, &p->body, e);
