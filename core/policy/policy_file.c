@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { V4_MAPPED_BITS = 96 };
 #define DAY_MS 86400000.0
 #define RETAIN_MS_MAX (36500 * DAY_MS) // a hundred years
 
@@ -23,6 +24,9 @@ static enum err_code parse_range(const char *text, void *member, struct err *e)
     struct err why = ERR_INIT;
     if (http_range_parse(text, member, &why))
         return err_set(e, ERR_USAGE, "must be an address range: %s", why.text);
+    const struct http_range *range = member;
+    if (range->bits == 0 || (range->bits == V4_MAPPED_BITS && text_ends(text, "/0")))
+        return err_set(e, ERR_USAGE, "must not be every address there is: that guards nothing");
     return OK;
 }
 

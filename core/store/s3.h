@@ -19,9 +19,9 @@
 enum s3_payload { S3_PAYLOAD_AUTO, S3_PAYLOAD_HASH, S3_PAYLOAD_UNSIGNED };
 
 struct s3_options {
-    size_t part_bytes;         /* larger puts go in parts of so much */
-    int page_keys;             /* entries a page of a list */
-    size_t connections;        /* at once, where there is much to do */
+    size_t part_bytes;  /* larger puts go in parts of so much */
+    int page_keys;      /* entries a page of a list */
+    size_t connections; /* at once, where there is much to do */
     enum s3_payload payload;
     const struct clock *clock; /* for signatures and pauses */
 };
@@ -110,6 +110,8 @@ struct s3_flow {
 };
 enum err_code s3_flow_run(struct store_s3 *s, const struct s3_flow *f, struct err *e);
 
+enum err_code s3_abort_uploads(struct store *base, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                               struct err *e);
 enum err_code s3_get_many(struct store *base, const struct store_read *reads, size_t count,
                           store_read_fn *each, void *context, struct err *e);
 
