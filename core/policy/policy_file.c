@@ -38,9 +38,9 @@ static void print_range(const void *member, struct buf *out)
 
 /* clang-format off */
 #define NAMES(bytes, help_) \
-    { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = help_ }
+    { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = (help_) }
 #define CHOICES(names_, help_) \
-    { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = names_, .help = help_ }
+    { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = (names_), .help = (help_) }
 static const struct conf_field name_element = NAMES(POLICY_NAME_BYTES, "a name");
 static const struct conf_field bucket_element = NAMES(STORE_BUCKET_BYTES, "a bucket's name");
 static const struct conf_field key_element = NAMES(KEYS_NAME_BYTES, "a key's name");
