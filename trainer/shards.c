@@ -1,5 +1,6 @@
 #include "trainer/shards.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/crypto/crypto.h"
 
@@ -60,9 +61,8 @@ void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 
 /* ---- from the store to text ---- */
 
-static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
+static enum err_code fetch_once(struct shards *s, const struct dataset_shard *want, struct buf *out, struct err *e)
 {
-    const struct dataset_shard *want = &s->dataset->shards[shard];
     char hex[SHA256_HEX_BYTES];
 
     if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
@@ -83,6 +83,19 @@ static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, stru
         return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed",
                        want->key);
     return OK;
+}
+
+/* Bytes may also be damaged on their way: what is wrong in the store is wrong the second time, too. */
+static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
+{
+    const struct dataset_shard *want = &s->dataset->shards[shard];
+
+    if (fetch_once(s, want, out, e) != ERR_CORRUPT)
+        return e->code;
+    log_warn("shard.reread", "why=\"%s\"", e->text);
+    err_clear(e);
+    buf_reset(out);
+    return fetch_once(s, want, out, e);
 }
 
 /* The header line: which field of a line is which column of the schema. */

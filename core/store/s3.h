@@ -16,6 +16,7 @@
 struct s3_options {
     size_t part_bytes;         /* larger puts go in parts of so much */
     int page_keys;             /* entries a page of a list */
+    int64_t deadline_ms;       /* of one transfer, beside what its bytes may take */
     const struct clock *clock; /* for signatures and pauses */
 };
 extern const struct s3_options s3_options_default;
@@ -53,7 +54,7 @@ struct s3_call {
 void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
 void s3_header(struct s3_call *call, const char *name, const char *value);
 
-/* Sends it; the answer's status is 2xx or else there is an error whose text holds S3's own code, message and
+/* Sends it; the answer is a 2xx, and no error inside one, or else there is an error whose text holds S3's own code, message and
  * request id. e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave none. */
 enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
                     char out_code[64], struct err *e);

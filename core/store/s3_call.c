@@ -5,13 +5,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum {
     TARGET_BYTES_MAX = 8 * 1024,
     AUTHORIZATION_BYTES_MAX = 2 * 1024,
-    CALL_MS = 30000,           /* for a call without a body worth speaking of */
     BYTES_A_MS_AT_LEAST = 1024 /* about 1 MiB/s: a store slower than that counts as hung */
 };
 
@@ -148,9 +148,22 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     return buf_check(&c->target, "the path and query", e);
 }
 
+/* Never beyond store_until(). */
+static enum err_code time_for(const struct store_s3 *s, uint64_t bytes, int64_t *out_ms, struct err *e)
+{
+    int64_t ms = s->options.deadline_ms + (int64_t)(bytes / BYTES_A_MS_AT_LEAST);
+    if (s->base.until_ms != 0)
+        ms = MIN(ms, s->base.until_ms - s->options.clock->mono_ms(s->options.clock));
+    if (ms <= 0)
+        return err_set(e, ERR_RETRY, "%s: no time is left for another call", s->host);
+    *out_ms = ms;
+    return OK;
+}
+
 static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
                                struct err *e)
 {
+    int64_t timeout_ms;
     CLEANUP(signed_call_done)
     struct signed_call c = {
         .path = BUF_INIT(TARGET_BYTES_MAX),
@@ -158,7 +171,7 @@ static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, s
         .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
         .target = BUF_INIT(TARGET_BYTES_MAX),
     };
-    if (sign_call(s, call, &c, e))
+    if (time_for(s, MAX(call->body_bytes, r->body.max), &timeout_ms, e) || sign_call(s, call, &c, e))
         return e->code;
     struct http_request q = {
         .method = call->method,
@@ -167,7 +180,7 @@ static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, s
         .header_count = c.count,
         .body = call->body,
         .body_bytes = call->body_bytes,
-        .timeout_ms = CALL_MS + (int64_t)(MAX(call->body_bytes, r->body.max) / BYTES_A_MS_AT_LEAST),
+        .timeout_ms = timeout_ms,
     };
     return http_do(s->http, &q, r, e);
 }
@@ -189,6 +202,7 @@ static const struct {
     { "ServiceUnavailable", ERR_RETRY },
     { "InternalError", ERR_RETRY },
     { "OperationAborted", ERR_RETRY }, /* somebody changes the same bucket at the same time */
+    { "NoSuchUpload", ERR_RETRY },     /* aborted, or completed by a try whose answer was lost: put again, whole */
     { "NoSuchKey", ERR_NOT_FOUND },
     { "NoSuchBucket", ERR_NOT_FOUND },
     { "NoSuchVersion", ERR_NOT_FOUND },
@@ -223,17 +237,31 @@ static enum err_code refuse(const struct store_s3 *s, const struct http_response
     return code;
 }
 
-/* The server's clock, where it says that ours is off by too much. */
+/* The server's clock, where it says that ours is off by too much. The answer to a HEAD cannot say so: there a
+ * refusal by a server whose clock is far from what was signed means it. */
 static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const struct s3_error *said)
 {
+    enum { FORBIDDEN = 403, FAR_MS = 5 * 60 * 1000 };
     struct err ignored = ERR_INIT;
     char date[64];
     int64_t theirs = 0;
-    if (strcmp(said->code, "RequestTimeTooSkewed") != 0 || !http_header(r, "date", date, sizeof(date)) ||
-        s3_parse_date(date, &theirs, &ignored))
+    bool told = strcmp(said->code, "RequestTimeTooSkewed") == 0, silent = !said->code[0] && r->status == FORBIDDEN;
+    if (!(told || silent) || !http_header(r, "date", date, sizeof(date)) || s3_parse_date(date, &theirs, &ignored))
         return false;
-    s->skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
+    int64_t skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
+    if (silent && llabs(skew_ms - s->skew_ms) < FAR_MS)
+        return false;
+    s->skew_ms = skew_ms;
     return true;
+}
+
+/* To the last step of a put in parts S3 may say 200 at first, and fail afterwards: in the document. */
+static bool is_fine(const struct s3_call *call, const struct http_response *r, struct s3_error *said)
+{
+    bool failed = r->status < 200 || r->status > 299;
+    if (failed || strcmp(call->method, "POST") == 0)
+        failed = s3_xml_error(r->body.data, r->body.len, said) || failed;
+    return !failed;
 }
 
 enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
@@ -245,10 +273,8 @@ enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_
     for (int clock_tries = 0;; clock_tries++) {
         if (send_once(s, call, r, e))
             return e->code;
-        bool fine = r->status >= 200 && r->status <= 299;
-        if (fine)
+        if (is_fine(call, r, &said))
             return OK;
-        s3_xml_error(r->body.data, r->body.len, &said);
         if (clock_tries > 0 || !adopt_clock(s, r, &said))
             break;
     }
@@ -263,9 +289,11 @@ enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct
     enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };
     for (int failures = 1;; failures++) {
         enum err_code code = s3_do(s, call, r, out_code, e);
-        if (code != ERR_RETRY || failures == TRIES)
+        int64_t pause = store_backoff_ms(BASE_MS, MS_MAX, failures), left;
+        struct err late = ERR_INIT;
+        if (code != ERR_RETRY || failures == TRIES || time_for(s, 0, &left, &late) || left <= pause)
             return code;
         err_clear(e);
-        s->options.clock->sleep_ms(s->options.clock, store_backoff_ms(BASE_MS, MS_MAX, failures));
+        s->options.clock->sleep_ms(s->options.clock, pause);
     }
 }
