@@ -119,6 +119,9 @@ class Exchange:
             while head[9:12] == b"100":
                 head = stream.head()
             body = read_body(stream, head, self.method == "HEAD")
+            if head[9:12] == b"503":
+                with self.proxy.lock:
+                    self.proxy.slow_downs += 1
             return re.sub(rb"\r\nConnection:[^\r]*", b"", head, flags=re.IGNORECASE), body
 
     def send(self, data):
@@ -201,11 +204,24 @@ def nothing(x, rule):
     raise Gone
 
 
+def whole(head, body):
+    """Out of its chunks."""
+    if not header(head, b"transfer-encoding"):
+        return head, body
+    parts, stream = [], body
+    while True:
+        line, stream = stream.split(b"\r\n", 1)
+        n = int(line.split(b";")[0], 16)
+        parts.append(stream[:n])
+        stream = stream[n + 2 :]
+        if n == 0:
+            body = b"".join(parts)
+            return re.sub(rb"(?i)transfer-encoding:[^\r]*", b"Content-Length: %d" % len(body), head), body
+
+
 def omit(x, rule):
     """A list without the entries whose key matches `key`."""
-    head, body = x.relay()
-    if header(head, b"transfer-encoding"):
-        raise Gone
+    head, body = whole(*x.relay())
     kept = re.sub(rb"<Contents>.*?</Contents>", lambda m: b"" if re.search(rule["key"].encode(), m.group(0)) else m.group(0), body, flags=re.DOTALL)
     x.send(re.sub(rb"(?i)content-length:[^\r]*", b"Content-Length: %d" % len(kept), head) + kept)
 
@@ -225,7 +241,7 @@ class Proxy:
         place = urllib.parse.urlsplit(upstream)
         self.upstream = (place.hostname, place.port)
         self.lock = threading.Lock()
-        self.rules, self.clients, self.spoiled, self.refused = [], set(), [], 0
+        self.rules, self.clients, self.spoiled, self.slow_downs = [], set(), [], 0  # the last: the service's own
         self.over = threading.Event()
         self.listener = None
         # Holds the port while nobody listens there: connections are refused, and nobody else takes it.

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A store that misbehaves in the middle of reading and of checkpoints: the same model to the bit, or an end that names its
 cause; and never a checkpoint that does not verify. Through tests/fake/s3_proxy.py to a real S3 service with object lock."""
+import json
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from cluster import CSV, ROOT, SPEC, Cluster, check, finish, kill, left_over
+from cluster import BIN, CSV, ROOT, SPEC, Cluster, check, finish, kill, left_over
 from test_s3 import BUCKETS, ENDPOINT, configure
 
 sys.path.insert(0, str(ROOT / "tests" / "fake"))
@@ -25,10 +26,10 @@ PASSING = {
     "a reset before the request was read": {"do": "reset_before"},
     "a reset after it took effect": {"do": "reset_after"},
     "an empty answer": {"do": "nothing"},
-    "a clock that is off, says the store": {"do": "error", "status": "403 Forbidden", "code": "RequestTimeTooSkewed"},
     "a stall": {"do": "stall", "seconds": 20},
-    "a slow drip": {"do": "drip", "seconds": 1.0, "pieces": 10},
 }
+SKEWED = {"a clock that is off, says the store": {"do": "error", "status": "403 Forbidden", "code": "RequestTimeTooSkewed"}}
+SLOW = {"a slow drip": {"do": "drip", "seconds": 1.0, "pieces": 10}}  # the last of all: it succeeds
 OF_BODIES = {
     "a body cut short": {"do": "truncate"},
     "a stall in the middle of the body": {"do": "stall", "seconds": 20, "half": True},
@@ -40,13 +41,14 @@ OF_LISTS = {"a body cut short": {"do": "truncate"}}
 
 # phase: which requests, how many pass between two faults, and what is done to them
 PHASES = {
-    "reading shards": ("GET", rf"^/{DATA}/CASE/.*shard", 0, PASSING | OF_BODIES),
-    "a checkpoint's parts": ("PUT", rf"^/{MODELS}/CASE/.*/checkpoint/.*sealed$", 3, PASSING | UPLOADED),
-    "reading back their locks": ("HEAD", rf"^/{MODELS}/CASE/.*/checkpoint/", 3, PASSING | {"not there yet": {"do": "error", "status": "404 Not Found"}}),
-    "manifests": ("PUT", rf"^/{MODELS}/CASE/.*/checkpoint/.*json$", 0, PASSING | UPLOADED),
-    "the final model": ("PUT", rf"^/{MODELS}/CASE/.*/model/.*sealed$", 0, PASSING | UPLOADED),
-    "the model's manifest": ("PUT", rf"^/{MODELS}/CASE/.*/model/.*json$", 0, PASSING | UPLOADED),
-    "lists of checkpoints": ("GET", rf"^/{MODELS}\?.*prefix=CASE/", 0, PASSING | OF_LISTS),
+    "reading shards": ("GET", rf"^/{DATA}/CASE/.*shard", 0, PASSING | SKEWED | OF_BODIES | SLOW),
+    "a checkpoint's parts": ("PUT", rf"^/{MODELS}/CASE/.*/checkpoint/.*sealed$", 3, PASSING | SKEWED | UPLOADED | SLOW),
+    "reading back their locks": ("HEAD", rf"^/{MODELS}/CASE/.*/checkpoint/", 3,
+                                 PASSING | {"not there yet": {"do": "error", "status": "404 Not Found"}} | SLOW),
+    "manifests": ("PUT", rf"^/{MODELS}/CASE/.*/checkpoint/.*json$", 0, PASSING | SKEWED | UPLOADED | SLOW),
+    "the final model": ("PUT", rf"^/{MODELS}/CASE/.*/model/.*sealed$", 0, PASSING | SKEWED | UPLOADED | SLOW),
+    "the model's manifest": ("PUT", rf"^/{MODELS}/CASE/.*/model/.*json$", 0, PASSING | SKEWED | UPLOADED | SLOW),
+    "lists of checkpoints": ("GET", rf"^/{MODELS}\?.*prefix=CASE/", 0, PASSING | SKEWED | OF_LISTS | SLOW),
 }
 
 EXPIRED = {"do": "error", "status": "400 Bad Request", "code": "ExpiredToken"}
@@ -217,18 +219,18 @@ def many_at_once(w, want):
         return subprocess.run(["ceph", "--admin-daemon", os.environ["SOVRUN_TEST_S3_ADMIN_SOCKET"], "config", "set", "rgw_max_concurrent_requests", str(n)],
                               capture_output=True, text=True, check=False)
 
-    w.proxy.slow_downs = 0
+    before = w.proxy.slow_downs
     told = limit(2)
     try:
         w.same("RGW with two requests at once, four ranks", w.c.wait_over(w.submit("busy", "resources.ranks=4")), want)
     finally:
         limit(1024)
-    check("RGW said SlowDown", told.returncode == 0 and w.proxy.slow_downs > 0, told.stderr)
+    check("RGW said SlowDown", told.returncode == 0 and w.proxy.slow_downs > before, told.stderr)
 
 
 def parts_of_parts(w):
     """Slices so large that they go up in parts: the last step answers 200 with an error inside, or its answer is lost."""
-    big = ["model.hidden=[2200,1800]", "train.leaves=2", "train.batch=32", "train.epochs=1", "checkpoint.every=1000", "checkpoint.lock=none",
+    big = ["model.hidden=[2400,1900]", "train.leaves=2", "train.batch=32", "train.epochs=1", "checkpoint.every=1000", "checkpoint.lock=none",
            "checkpoint.retain=0"]
     target = rf"^/{MODELS}/multi/.*uploadId="
     want = w.c.wait_over(w.submit("single", *big))["job"]["result"]["model"]["sha256"]
@@ -260,22 +262,43 @@ def staging(w):
           f"exit {done.returncode}: {done.stderr}")
 
 
-def skewed():
-    """All of us eight hours behind, or ahead, of the store."""
+def skewed(w, want):
+    """All of us eight hours behind the store, or ahead of it."""
     for hours in ["-8h", "+8h"]:
         c = Cluster("skewed", enter=["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", hours])
         try:
             configure(c, ledger=f"ledger-skewed{hours}-{os.getpid()}")
             trainer = c.home / "trainer"
-            trainer.write_text(f"#!/bin/sh\nexport FAKETIME_DONT_FAKE_MONOTONIC=1\nexec faketime -f {hours} {os.path.abspath(c.home.parent.parent)}/bin/sovrun-trainer\n")
+            trainer.write_text("#!/bin/sh\nexport FAKETIME_DONT_FAKE_MONOTONIC=1\n"
+                               f"exec faketime -f {hours} {BIN / 'sovrun-trainer'}\n")
             trainer.chmod(0o755)
             config = (c.home / "sovrun.yaml").read_text()
-            (c.home / "sovrun.yaml").write_text(config + f"launch: {{ trainer: {trainer} }}\n")
+            (c.home / "sovrun.yaml").write_text(config.replace("launch: { ", f"launch: {{ trainer: {trainer}, "))
             c.up()
             job = c.submit(SPEC, *SHORT, f"checkpoint.to=s3://{MODELS}/skewed{hours}")
-            yield hours, c, c.wait_over(job)
+            shown = c.wait_over(job)
+            off = (shown["job"]["submitted_ms"] / 1000 - time.time()) / 3600
+            check(f"clocks {hours} off: they are, as the job's record says", abs(abs(off) - 8) < 0.1, off)
+            model = (shown["job"]["result"] or {}).get("model", {}).get("sha256")
+            check(f"clocks {hours} off: the same model to the bit", model == want, f"{shown['job']['reason']}\n{c.run('logs', job).stdout[-3000:]}")
+            sound(c, [job], f"clocks {hours} off")
         finally:
             c.stop_quietly()
+
+
+def sound(c, jobs, name):
+    """Whatever was done to the store: what has a manifest verifies, the audit trail too, and nothing is left running."""
+    bad = {}
+    for job in jobs:
+        done = c.run("model", "verify", job)
+        if done.returncode not in (0, 6):  # 6: there is no model, and no checkpoint either
+            bad[job] = done.stderr + done.stdout
+    check(f"{name}: every checkpoint and model that has a manifest verifies", not bad, bad)
+    audit = c.run("audit", "verify", "--json")
+    check(f"{name}: the audit trail verifies", audit.returncode == 0 and json.loads(audit.stdout)["ok"], audit.stdout + audit.stderr)
+    c.run("down")
+    time.sleep(0.5)
+    check(f"{name}: nothing is left running", not left_over(c.home), left_over(c.home))
 
 
 def main():
@@ -289,11 +312,13 @@ def main():
         undisturbed = w.c.wait_over(w.submit("undisturbed"))
         check("an undisturbed job succeeds", undisturbed["job"]["state"] == "succeeded", undisturbed["job"]["reason"])
         want = undisturbed["job"]["result"]["model"]["sha256"]
-        for act in [passing, lasting, restart, killed_supervisor, stopped_rank, many_at_once, parts_of_parts, staging]:
+        for act in [passing, lasting, restart, killed_supervisor, stopped_rank, many_at_once, parts_of_parts, staging, away_at_restart, outage, skewed]:
             begun = time.monotonic()
             if not only or act.__name__ in only:
                 act(w, *[want][: act.__code__.co_argcount - 1])
                 print(f"# {act.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
+        w.proxy.plan([])
+        sound(w.c, w.jobs, "afterwards")
     finally:
         w.c.stop_quietly()
         w.proxy.close()
