@@ -13,7 +13,7 @@ VECTORS ?=
 
 B := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat
+PKGS    := libcurl openssl hiredis yaml-0.1 jansson libmicrohttpd expat libzstd
 # Headers alone: an HSM's module is loaded at run time.
 PKGS_H  := p11-kit-1
 OPT_release := -O2 -D_FORTIFY_SOURCE=2
@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-reduce bench-submit demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit demo asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -93,9 +93,12 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-reduce bench-submit ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
+	@$<
+
+bench-scan: $(B)/bench/bench_scan ## the scan for personal data beside parsing and hashing
 	@$<
 
 bench-reduce: $(B)/bench/bench_reduce ## the exact sum beside MPI_Allreduce, 2 ranks

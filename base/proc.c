@@ -143,10 +143,11 @@ struct child_failure {
     int step; /* index into child_steps */
 };
 
-enum { STEP_DESCRIPTORS, STEP_GROUP, STEP_DIR, STEP_EXEC };
+enum { STEP_DESCRIPTORS, STEP_GROUP, STEP_JOIN, STEP_DIR, STEP_EXEC };
 static const char *const child_steps[] = {
     "set up its input and output",
     "make its process group",
+    "put it into its control group",
     "enter its folder",
     "execute it",
 };
@@ -213,6 +214,8 @@ static _Noreturn void child_run(const struct proc_options *o, const char *progra
     child_reset_signals();
     if (o->new_session ? setsid() < 0 : o->new_group && setpgid(0, 0) != 0)
         child_fails(status_fd, STEP_GROUP);
+    if (o->join >= 0 && write(o->join, "0", 1) != 1)
+        child_fails(status_fd, STEP_JOIN);
     if (!child_set_descriptors(o))
         child_fails(status_fd, STEP_DESCRIPTORS);
     child_close_others();

@@ -23,11 +23,15 @@ struct proc_options {
     const char *const *env;  /* NULL-terminated "NAME=value"; NULL: ours */
     const char *dir;         /* NULL: ours */
     int in, out, err;        /* descriptors to become 0, 1, 2; -1: /dev/null */
+    int join;                /* a control group's cgroup.procs, to be in before it begins; -1: ours */
     bool new_group;          /* setpgid: signals to the group reach it and its children */
     bool new_session;        /* setsid: outlives us and our terminal */
     bool die_with_parent;    /* SIGKILL when the calling thread ends: call from one that stays */
 };
-#define PROC_OPTIONS_INIT { .in = -1, .out = -1, .err = -1 }
+#define PROC_OPTIONS_INIT                                                                                    \
+    {                                                                                                        \
+        .in = -1, .out = -1, .err = -1, .join = -1                                                           \
+    }
 
 /* ERR_NOT_FOUND where argv[0] is no program; the child's exec failure is reported here, not by its exit code.
  */

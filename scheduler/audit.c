@@ -126,6 +126,36 @@ static enum err_code open_ledger(struct audit *a, int64_t token, struct err *e)
     return OK;
 }
 
+static int index_of(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static void count_event(struct audit_counts *c, const struct ledger_event *event)
+{
+    atomic_fetch_add(&c->events, 1);
+    if (strcmp(event->event, EGRESS_EVENT) != 0)
+        return;
+    const int program = index_of(egress_programs, json_text_or(event->data, "program", ""));
+    const int kind = index_of(http_refusal_names, json_text_or(event->data, "kind", ""));
+    const int64_t times = json_i64_or(event->data, "count", 1);
+    if (program >= 0 && kind >= 0 && times > 0)
+        atomic_fetch_add(&c->refused[program][kind], (uint64_t)times);
+}
+
+uint64_t audit_refused(const struct audit_counts *c)
+{
+    uint64_t sum = 0;
+
+    for (size_t p = 0; p < EGRESS_PROGRAM_COUNT; p++)
+        for (size_t k = 0; k < EGRESS_KIND_COUNT; k++)
+            sum += atomic_load(&c->refused[p][k]);
+    return sum;
+}
+
 static enum err_code append(struct audit *a, const struct batch *b, struct err *e)
 {
     const size_t count = b->count - b->first_new;
@@ -140,6 +170,8 @@ static enum err_code append(struct audit *a, const struct batch *b, struct err *
             audit_done(a); /* what it believes of the chain may be wrong: read it again */
         return err_wrap(e, "append to the ledger");
     }
+    for (size_t i = 0; i < count && a->counts; i++)
+        count_event(a->counts, &events[i]);
     return OK;
 }
 

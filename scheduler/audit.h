@@ -17,8 +17,11 @@
 #define SCHEDULER_AUDIT_H
 
 #include "core/cluster/cluster.h"
+#include "core/cluster/egress.h"
 #include "core/ledger/ledger.h"
 #include "scheduler/lead.h"
+
+#include <stdatomic.h>
 
 enum {
     AUDIT_BACKOFF_MS = 1000,
@@ -29,6 +32,14 @@ enum {
 };
 #define AUDIT_HEAD_KEY "ledger/head"
 
+/* What went into the ledger since this scheduler began, for its metrics. All zeros at first; written by the
+ * audit's thread, read by any. */
+struct audit_counts {
+    atomic_uint_fast64_t events;
+    atomic_uint_fast64_t refused[EGRESS_PROGRAM_COUNT][EGRESS_KIND_COUNT]; /* connections, of all programs */
+};
+uint64_t audit_refused(const struct audit_counts *c); /* the sum */
+
 /* ---- one batch ---- */
 
 struct audit {
@@ -37,7 +48,8 @@ struct audit {
     struct store *store;
     const struct signer *signer;
     const struct clock *clock;
-    struct ledger *ledger; /* owned; NULL: not open under `token` */
+    struct audit_counts *counts; /* borrowed; NULL: nobody counts */
+    struct ledger *ledger;       /* owned; NULL: not open under `token` */
     int64_t token;
 };
 void audit_done(struct audit *a);
@@ -52,7 +64,7 @@ enum err_code audit_step(struct audit *a, int64_t token, size_t *out_count, stru
 struct audit_thread;
 /* Opens what it needs by itself, and again until it can. All borrowed. */
 struct audit_thread *audit_start(const struct cluster *cluster, const struct lead *lead,
-                                 const struct clock *clock);
+                                 const struct clock *clock, struct audit_counts *counts);
 /* We lead now: what waits in the outbox is recorded at once. */
 void audit_wake(struct audit_thread *t);
 /* Drains once more where the last batch went well, then ends. NULL is fine. */

@@ -136,13 +136,14 @@ static void *run(void *arg)
 }
 
 struct audit_thread *audit_start(const struct cluster *cluster, const struct lead *lead,
-                                 const struct clock *clock)
+                                 const struct clock *clock, struct audit_counts *counts)
 {
     struct audit_thread *t = mem_new(sizeof(*t));
 
     t->cluster = cluster;
     t->lead = lead;
     t->clock = clock;
+    t->audit.counts = counts;
     t->quit_fd = eventfd(0, EFD_CLOEXEC);
     t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     invariant(t->quit_fd >= 0 && t->wake_fd >= 0);

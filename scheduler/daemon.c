@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/stop.h"
+#include "core/cluster/egress.h"
 #include "core/crypto/crypto.h"
 #include "scheduler/audit.h"
 #include "scheduler/core.h"
@@ -28,7 +29,10 @@ struct daemon {
     struct state_watch *watch; /* NULL while there is none */
     struct core core;
     bool core_ready;
+    struct audit_counts counts;
     struct audit_thread *audit;
+    struct egress *egress; /* our own refused connections */
+    int64_t refusals_at;   /* monotonic: not told before; what comes until then is counted up */
     struct handles *handles;
     struct secret *token;
     struct auth auth;
@@ -142,6 +146,7 @@ static enum err_code serve(struct daemon *d, struct err *e)
     d->api.clock = &clock_real;
     d->api.lead = &d->core.lead;
     d->api.handles = d->handles;
+    d->api.counts = &d->counts;
     d->api.started_ms = clock_wall_ms();
     atomic_init(&d->api.stopping, false);
     if (serve_unix(d, e) || serve_tcp(d, e))
@@ -184,11 +189,23 @@ static enum err_code read_watch(struct daemon *d, struct err *e)
     return OK;
 }
 
+static enum err_code tell_refusals(struct daemon *d, struct err *e)
+{
+    static const struct egress_teller teller = { .actor = "scheduler", .job = "" };
+
+    if (clock_mono_ms() < d->refusals_at || egress_waiting(d->egress) == 0)
+        return OK;
+    if (egress_tell(d->egress, d->state, &teller, e))
+        return e->code;
+    d->refusals_at = clock_mono_ms() + DAEMON_REFUSALS_MS;
+    return OK;
+}
+
 static enum err_code turn(struct daemon *d, struct err *e)
 {
     const int64_t before = lead_token(&d->core.lead);
 
-    if (reach_state(d, e) || read_watch(d, e) || core_turn(&d->core, e))
+    if (reach_state(d, e) || read_watch(d, e) || core_turn(&d->core, e) || tell_refusals(d, e))
         return e->code;
     if (lead_token(&d->core.lead) != before)
         audit_wake(d->audit);
@@ -210,7 +227,9 @@ static void note_trouble(struct daemon *d, const struct err *e)
 
 static int wait_ms_of(const struct daemon *d)
 {
-    const int64_t left = core_next_mono_ms(&d->core) - clock_mono_ms();
+    const int64_t next = egress_waiting(d->egress) ? MIN(core_next_mono_ms(&d->core), d->refusals_at)
+                                                   : core_next_mono_ms(&d->core);
+    const int64_t left = next - clock_mono_ms();
 
     return (int)MAX(0, MIN(left, (int64_t)60000));
 }
@@ -226,6 +245,8 @@ static void wait_for_work(struct daemon *d, bool in_trouble)
         return;
     }
     fds[count++] = (struct pollfd){ .fd = planner_fd(d->planner), .events = POLLIN };
+    if (clock_mono_ms() >= d->refusals_at)
+        fds[count++] = (struct pollfd){ .fd = egress_fd(d->egress), .events = POLLIN };
     if (d->watch)
         fds[count++] = (struct pollfd){ .fd = state_watch_fd(d->watch), .events = POLLIN };
     const size_t first = count;
@@ -267,11 +288,13 @@ static enum err_code start(struct daemon *d, struct err *e)
 
     if (take_lock(d, e) || write_pid(d, e) || launcher_local_new(d->cluster->home, &d->launcher, e))
         return e->code;
+    d->egress = egress_new(EGRESS_SCHEDULER, &clock_real);
+    http_on_refusal(egress_on_refusal, d->egress);
     make_owner(d->cluster, owner);
     d->planner = planner_new(planner_make, (void *)d->cluster, true);
     core_init(&d->core, owner, d->cluster, NULL, d->launcher, d->planner, &clock_real);
     d->core_ready = true;
-    d->audit = audit_start(d->cluster, &d->core.lead, &clock_real);
+    d->audit = audit_start(d->cluster, &d->core.lead, &clock_real, &d->counts);
     return serve(d, e);
 }
 
@@ -287,6 +310,8 @@ static void stop(struct daemon *d)
     handles_free(d->handles);
     planner_free(d->planner);
     launcher_close(d->launcher);
+    http_on_refusal(NULL, NULL);
+    egress_free(d->egress);
     state_watch_close(d->watch);
     state_close(d->state);
     secret_free(d->token);

@@ -19,7 +19,7 @@
 
 #include "core/cluster/cluster.h"
 
-enum { DAEMON_RETRY_MS = 1000, DAEMON_POLL_MAX = 1024 };
+enum { DAEMON_RETRY_MS = 1000, DAEMON_REFUSALS_MS = 5000, DAEMON_POLL_MAX = 1024 };
 
 /* Until SIGTERM or SIGINT (stop_init() was called), or an error that no waiting mends. ERR_CONFLICT: another
  * scheduler of this home runs. */

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "core/cluster/fence.h"
 #include "core/cluster/scratch.h"
 #include "scheduler/leftover.h"
 
@@ -117,6 +118,7 @@ static enum err_code local_end(struct launcher *l, const char *job, struct proc_
         if (!anything_left(supervisor, mpirun)) {
             local_reap(l);
             scratch_sweep_job(job);
+            fence_sweep_job(job);
             return OK;
         }
         clock_real.sleep_ms(&clock_real, LOOK_MS);

@@ -3,7 +3,7 @@
  */
 #include "base/log.h"
 #include "base/stop.h"
-#include "core/cluster/cluster.h"
+#include "core/cluster/cluster_policy.h"
 #include "scheduler/daemon.h"
 
 #include <getopt.h>
@@ -79,6 +79,29 @@ static int exit_status(enum err_code code)
     }
 }
 
+/* A bucket that lies where the policy does not have it stops us here; one that cannot be asked now is asked
+ * again for each job. */
+static enum err_code check_buckets(const struct cluster *c, struct err *e)
+{
+    for (size_t i = 0; i < c->store_count; i++) {
+        bool away = false; /* one bucket's patience is enough for a store that does not answer */
+        for (size_t b = 0; b < c->stores[i].bucket_count && !away; b++) {
+            const char *bucket = c->stores[i].buckets[b];
+            struct store_facts facts = { .versioned = false };
+            if (cluster_check_bucket(c, bucket, &facts, e) == ERR_DENIED)
+                return e->code;
+            away = e->code == ERR_RETRY;
+            if (e->code)
+                log_warn("policy.unread", "bucket=%s %s", bucket, e->text);
+            else
+                log_info("policy.readback", "bucket=%s location=%s versioned=%d lockable=%d", bucket,
+                         facts.location, (int)facts.versioned, (int)facts.lockable);
+            err_clear(e);
+        }
+    }
+    return OK;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = { .home = NULL };
@@ -99,6 +122,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     stop_init();
     enum err_code code = cluster_load(options.home, options.config, &cluster, &e);
+    if (code == OK)
+        code = check_buckets(cluster, &e);
     if (code == OK)
         code = daemon_run(cluster, &e);
     if (code != OK)

@@ -1,17 +1,43 @@
-/* /v1/health, /v1/queues, /v1/nodes. */
+/* /v1/health, /v1/metrics, /v1/queues, /v1/nodes. */
 #include "scheduler/routes.h"
 
 #include "scheduler/text_json.h"
 #include "scheduler/view.h"
+
+#include <inttypes.h>
 
 /* Answers while the state is away: that it does not lead then is the news. */
 enum err_code route_health(struct api *a, struct state *s, const struct request *q, struct reply *r,
                            struct err *e)
 {
     (void)s, (void)q, (void)e;
-    r->json = json_pack("{s:s,s:s,s:b,s:I,s:s}", "cluster", a->cluster->name, "region", a->cluster->region,
-                        "leader", lead_token(a->lead) != 0, "since_ms", (json_int_t)a->started_ms, "version",
-                        API_VERSION);
+    r->json =
+        json_pack("{s:s,s:s,s:b,s:I,s:s,s:I}", "cluster", a->cluster->name, "region", a->cluster->region,
+                  "leader", lead_token(a->lead) != 0, "since_ms", (json_int_t)a->started_ms, "version",
+                  API_VERSION, "egress_refused", (json_int_t)(a->counts ? audit_refused(a->counts) : 0));
+    return OK;
+}
+
+/* The text form that Prometheus reads. Every program and kind has its line, at 0 too: who watches for a
+ * change needs something to compare with. */
+enum err_code route_metrics(struct api *a, struct state *s, const struct request *q, struct reply *r,
+                            struct err *e)
+{
+    (void)s, (void)q, (void)e;
+    buf_addf(&r->text,
+             "# HELP sovrun_leader Does this scheduler lead?\n# TYPE sovrun_leader gauge\n"
+             "sovrun_leader %d\n"
+             "# HELP sovrun_ledger_events_total Events that this scheduler wrote to the ledger.\n"
+             "# TYPE sovrun_ledger_events_total counter\nsovrun_ledger_events_total %" PRIu64 "\n"
+             "# HELP sovrun_egress_refused_total Connections that the guard refused, as recorded in the "
+             "ledger.\n# TYPE sovrun_egress_refused_total counter\n",
+             lead_token(a->lead) != 0, a->counts ? (uint64_t)atomic_load(&a->counts->events) : 0);
+    for (size_t p = 0; p < EGRESS_PROGRAM_COUNT; p++)
+        for (size_t k = 0; k < EGRESS_KIND_COUNT; k++)
+            buf_addf(&r->text, "sovrun_egress_refused_total{program=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+                     egress_programs[p], http_refusal_names[k],
+                     a->counts ? (uint64_t)atomic_load(&a->counts->refused[p][k]) : 0);
+    r->content_type = "text/plain; version=0.0.4; charset=utf-8";
     return OK;
 }
 

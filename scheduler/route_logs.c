@@ -93,6 +93,7 @@ enum err_code route_logs(struct api *a, struct state *s, const struct request *q
         return e->code;
     const int64_t until = a->clock->mono_ms(a->clock) + wait_ms;
     r->is_log = true;
+    r->content_type = "text/plain; charset=utf-8";
     for (;;) {
         if (look(a, s, q, attempt, offset, r, e))
             return e->code;

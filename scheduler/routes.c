@@ -21,6 +21,7 @@ static const struct route routes[] = {
     { "POST", "/v1/keys/{id}/create", route_key_create, false },
     { "POST", "/v1/keys/{id}/rewrap", route_key_rewrap, false },
     { "POST", "/v1/keys/{id}/destroy", route_key_destroy, false },
+    { "GET", "/v1/metrics", route_metrics, true },
 };
 
 enum { STATUS_NOT_FOUND = 404, STATUS_NO_METHOD = 405 };
@@ -104,6 +105,7 @@ void routes_answer_error(const struct err *e, int status, struct reply *r)
     r->json = NULL;
     buf_reset(&r->text);
     r->is_log = false;
+    r->content_type = NULL;
     r->status = status ? status : api_status_of(e->code);
     api_error_body(e, &r->text);
 }

@@ -13,6 +13,7 @@
 
 #include "core/api/api.h"
 #include "core/cluster/cluster.h"
+#include "scheduler/audit.h"
 #include "scheduler/handles.h"
 #include "scheduler/lead.h"
 #include "scheduler/moves.h"
@@ -27,8 +28,9 @@ struct api {
     const struct clock *clock;
     const struct lead *lead;
     struct handles *handles;
-    int64_t started_ms;   /* wall */
-    atomic_bool stopping; /* whoever waits for news answers at once */
+    const struct audit_counts *counts; /* NULL: nobody counts */
+    int64_t started_ms;                /* wall */
+    atomic_bool stopping;              /* whoever waits for news answers at once */
 };
 
 struct request_query {
@@ -48,7 +50,8 @@ struct reply {
     int status;
     json_t *json; /* owned; NULL: `text` is the answer */
     struct buf text;
-    bool is_log; /* text, and the three below as headers */
+    const char *content_type; /* of `text`; NULL: JSON */
+    bool is_log;              /* text, and the three below as headers */
     int64_t attempt, next;
     bool over;
 };
@@ -80,6 +83,7 @@ const char *request_text(const struct request *q, const char *name, const char *
 
 /* The handlers: route_*.c. */
 route_fn route_submit, route_list, route_show, route_watch, route_cancel, route_why, route_logs, route_health,
-    route_queues, route_nodes, route_keys, route_key_create, route_key_rewrap, route_key_destroy;
+    route_queues, route_nodes, route_metrics, route_keys, route_key_create, route_key_rewrap,
+    route_key_destroy;
 
 #endif

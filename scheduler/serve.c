@@ -119,8 +119,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct reply *r)
     if (!response)
         return MHD_NO;
     r->text = (struct buf)BUF_INIT(0);
-    MHD_add_response_header(response, "content-type",
-                            r->is_log ? "text/plain; charset=utf-8" : "application/json");
+    MHD_add_response_header(response, "content-type", r->content_type ? r->content_type : "application/json");
     MHD_add_response_header(response, "cache-control", "no-store");
     MHD_add_response_header(response, "x-content-type-options", "nosniff");
     if (r->status == STATUS_UNKNOWN_CALLER)

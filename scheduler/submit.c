@@ -3,7 +3,7 @@
 #include "base/text.h"
 #include "core/conf/conf.h"
 #include "core/job/dataset.h"
-#include "core/policy/policy.h"
+#include "core/cluster/cluster_policy.h"
 #include "scheduler/fleet.h"
 #include "scheduler/text_json.h"
 
@@ -163,6 +163,7 @@ static enum err_code refuse(const struct intake *in, const struct policy_decisio
 
     json_object_set_new(data, "rule", json_string(d->rule));
     json_object_set_new(data, "reason", text_json(d->reason));
+    json_object_set_new(data, "policy_sha256", json_string(in->m->cluster->policy.digest));
     json_object_set_new(data, "name", text_json(in->job.spec.name));
     json_object_set_new(data, "spec_sha256", json_string(in->job.spec_digest));
     json_object_set_new(data, "train", text_json(in->job.spec.data.train));
@@ -175,16 +176,9 @@ static enum err_code refuse(const struct intake *in, const struct policy_decisio
 
 static enum err_code ask_policy(const struct intake *in, const struct dataset *dataset, struct err *e)
 {
-    const struct cluster *c = in->m->cluster;
-    const char *buckets[CLUSTER_STORES_MAX * CLUSTER_BUCKETS_MAX];
-    size_t count = 0;
     struct policy_decision decision;
 
-    for (size_t i = 0; i < c->store_count; i++)
-        for (size_t b = 0; b < c->stores[i].bucket_count; b++)
-            buckets[count++] = c->stores[i].buckets[b];
-    policy_admit(&c->policy, &in->job.spec, dataset, (enum keys_provider)c->keys.provider, buckets, count,
-                 &decision);
+    cluster_admit(in->m->cluster, &in->job.spec, dataset, &decision);
     return decision.allowed ? OK : refuse(in, &decision, e);
 }
 
@@ -209,6 +203,11 @@ static enum err_code check_target(const struct intake *in, struct err *e)
 {
     const char *target = in->job.spec.data.target;
 
+    if (strcmp(in->dataset.format, "csv") != 0) {
+        IGNORE(err_set(e, ERR_USAGE, "dataset '%s' is of format %s; this version trains on csv",
+                       in->dataset.name, in->dataset.format));
+        return at(in, "data.train", e);
+    }
     for (size_t i = 0; i < in->dataset.column_count; i++)
         if (strcmp(in->dataset.columns[i].name, target) == 0)
             return OK;
@@ -255,12 +254,35 @@ static enum err_code check_room(const struct intake *in, struct err *e)
     return OK;
 }
 
+/* A bucket that is not where the policy has it is not read from: the store says where it is, whatever a
+ * configuration says. */
+static enum err_code check_buckets(const struct intake *in, struct err *e)
+{
+    const char *const uris[] = { in->job.spec.data.train, in->job.spec.checkpoint.to };
+
+    for (size_t i = 0; i < ARRAY_LEN(uris); i++) {
+        char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+        struct store_facts facts;
+        if (store_uri_parse(uris[i], bucket, key, e))
+            return e->code;
+        if (cluster_check_bucket(in->m->cluster, bucket, &facts, e) == ERR_DENIED) {
+            struct policy_decision d = { .rule = "readback" };
+            snprintf(d.reason, sizeof(d.reason), "%.500s", e->text);
+            err_clear(e);
+            return refuse(in, &d, e);
+        }
+        if (e->code)
+            return at(in, i ? "checkpoint.to" : "data.train", e);
+    }
+    return OK;
+}
+
 /* Policy first without the dataset: a bucket that is not ours must not even be asked. */
 static enum err_code check_all(struct intake *in, struct err *e)
 {
     if (read_spec(in, e) || check_queue(in, e) || check_size(in, e) || check_room(in, e) ||
-        check_ledgers_place(in, e) || ask_policy(in, NULL, e) || read_dataset(in, e) ||
-        ask_policy(in, &in->dataset, e) || check_key(in, e))
+        check_ledgers_place(in, e) || ask_policy(in, NULL, e) || check_buckets(in, e) ||
+        read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_key(in, e))
         return e->code;
     return OK;
 }
@@ -300,6 +322,7 @@ static json_t *submitted_data(const struct intake *in)
     json_object_set_new(data, "dataset", text_json(spec->data.train));
     json_object_set_new(data, "dataset_sha256", json_string(in->job.dataset_digest));
     json_object_set_new(data, "data_class", json_string(data_class_names[in->dataset.data_class]));
+    json_object_set_new(data, "policy_sha256", json_string(in->m->cluster->policy.digest));
     return data;
 }
 

@@ -4,7 +4,9 @@
 #
 # All of it listens on 127.0.0.1, on ports that were free when it started, and lies below DIR. `start` returns when the first
 # request is answered and writes DIR/env: shell assignments SOVRUN_TEST_S3_ENDPOINT, _REGION, _ACCESS_KEY, _SECRET_KEY,
-# for the same service over TLS _TLS_ENDPOINT and _CA_FILE, and the gateway's _ADMIN_SOCKET.
+# for the same service over TLS _TLS_ENDPOINT and _CA_FILE, and the gateway's _ADMIN_SOCKET. With
+# SOVRUN_TEST_S3_OTHER_REGION=NAME a second gateway serves another region, a realm of its own with the same keys and none of
+# the first one's buckets: DIR/env then has _OTHER_ENDPOINT too.
 # A second start, after a kill too, ends the first one's processes before. Needs ceph-mon, ceph-osd, radosgw,
 # openssl and curl.
 set -Eeuo pipefail
@@ -16,6 +18,7 @@ usage() {
 [ $# = 2 ] || usage
 dir=$(realpath -m "$2")
 region=${SOVRUN_TEST_S3_REGION:-eu-test-1}
+other_region=${SOVRUN_TEST_S3_OTHER_REGION:-}
 access=AKSOVRUNTEST
 secret=sovrun-test-secret
 export CEPH_CONF=$dir/ceph.conf
@@ -118,11 +121,18 @@ rgw gc processor period = 10
 rgw gc processor max time = 10
 # So that http://BUCKET.localhost:PORT/ is tried too.
 rgw dns name = localhost
-[client.rgw]
-rgw realm = $region
-rgw zonegroup = $region
-rgw zone = $region-a
-rgw frontends = beast endpoint=127.0.0.1:$rgw_port tcp_nodelay=1 ssl_endpoint=127.0.0.1:$tls_port ssl_certificate=$dir/tls.pem ssl_private_key=$dir/tls.key
+$(gateway_conf rgw "$region" "$rgw_port ssl_endpoint=127.0.0.1:$tls_port ssl_certificate=$dir/tls.pem ssl_private_key=$dir/tls.key")
+$([ -z "$other_region" ] || gateway_conf other "$other_region" "$other_port")
+END
+}
+
+gateway_conf() { # name, region, port and what else the frontend needs
+    cat <<END
+[client.$1]
+rgw realm = $2
+rgw zonegroup = $2
+rgw zone = $2-a
+rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:$3
 END
 }
 
@@ -146,15 +156,19 @@ start_cluster() {
     ceph-osd -i 0 --conf "$CEPH_CONF" --pid-file "$dir/osd.pid" >/dev/null
 }
 
-start_gateway() {
+start_gateway() { # name, region, endpoint
+    local region=$2 endpoint=$3
     local admin=(radosgw-admin "--rgw-realm=$region")
     "${admin[@]}" realm create --default >/dev/null
     "${admin[@]}" zonegroup create "--rgw-zonegroup=$region" "--api-name=$region" "--endpoints=$endpoint" --master --default >/dev/null
     "${admin[@]}" zone create "--rgw-zonegroup=$region" "--rgw-zone=$region-a" "--endpoints=$endpoint" --master --default >/dev/null
+    # A name that it does not know would be taken for a bucket's.
+    "${admin[@]}" zonegroup get "--rgw-zonegroup=$region" | sed "s/\"hostnames\": \[\]/\"hostnames\": [\"localhost\", \"s3.$region.test\"]/" |
+        "${admin[@]}" zonegroup set "--rgw-zonegroup=$region" >/dev/null
     "${admin[@]}" period update --commit >/dev/null
     "${admin[@]}" "--rgw-zonegroup=$region" "--rgw-zone=$region-a" user create --uid=test --display-name=test \
         "--access-key=$access" "--secret-key=$secret" >/dev/null
-    radosgw -n client.rgw --conf "$CEPH_CONF" --pid-file "$dir/rgw.pid"
+    radosgw -n "client.$1" --conf "$CEPH_CONF" --pid-file "$dir/$1.pid"
     repeat 400 curl -sf -o /dev/null "$endpoint/"
 }
 
@@ -162,18 +176,20 @@ start() {
     stop
     rm -rf "$dir"
     mkdir -p "$dir"/{mon,osd,run,log,rgw}
-    local fsid mon_port osd_port rgw_port tls_port
+    local fsid mon_port osd_port rgw_port tls_port other_port
     fsid=$(cat /proc/sys/kernel/random/uuid)
     mon_port=$(free_port $((14000 + RANDOM % 4000)))
     osd_port=$(free_port $((20000 + RANDOM % 4000)))
     rgw_port=$(free_port $((26000 + RANDOM % 3000)))
     tls_port=$(free_port $((29500 + RANDOM % 2000)))
+    other_port=$(free_port $((18000 + RANDOM % 1900)))
     endpoint=http://127.0.0.1:$rgw_port
     make_certificate
     write_conf
     trap stop ERR
     start_cluster
-    start_gateway
+    start_gateway rgw "$region" "$endpoint"
+    [ -z "$other_region" ] || start_gateway other "$other_region" "http://127.0.0.1:$other_port"
     cat >"$dir/env" <<END
 SOVRUN_TEST_S3_ENDPOINT=$endpoint
 SOVRUN_TEST_S3_REGION=$region
@@ -183,6 +199,7 @@ SOVRUN_TEST_S3_TLS_ENDPOINT=https://127.0.0.1:$tls_port
 SOVRUN_TEST_S3_CA_FILE=$dir/tls.pem
 SOVRUN_TEST_S3_ADMIN_SOCKET=$dir/run/client.rgw.asok
 END
+    [ -z "$other_region" ] || echo "SOVRUN_TEST_S3_OTHER_ENDPOINT=http://127.0.0.1:$other_port" >>"$dir/env"
 }
 
 case $1 in

@@ -3,8 +3,10 @@
  * attempt's document on standard input and broadcasts it. Exit codes: enum trainer_exit
  * (core/job/attempt.h).
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "core/cluster/egress.h"
 #include "trainer/worker.h"
 
 #include <errno.h>
@@ -78,6 +80,18 @@ static void say(const struct comm *comm, enum trainer_exit status, const struct 
         fprintf(stderr, "sovrun-trainer: %s: %s\n", status == TRAINER_STOPPED ? "stopped" : "error", e->text);
 }
 
+/* One write, so that lines of several ranks do not mix. The supervisor reads it. */
+static void connection_refused(void *context, const struct http_refusal *told)
+{
+    const struct comm *comm = context;
+    CLEANUP(buf_done) struct buf line = BUF_INIT(4096);
+    struct egress_refusal r;
+    egress_from_http(EGRESS_TRAINER, comm->rank, clock_wall_ms(), told, &r);
+    egress_to_line(&r, &line);
+    while (write(STDERR_FILENO, line.data, line.len) < 0 && errno == EINTR)
+        ;
+}
+
 int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
@@ -93,7 +107,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "sovrun-trainer: error: %s\n", e.text);
         return TRAINER_FAILED;
     }
+    http_on_refusal(connection_refused, comm);
     enum trainer_exit status = run(comm, &e);
+    http_on_refusal(NULL, NULL);
     say(comm, status, &e);
     if (comm->broken)
         comm_abort(comm, status); /* to finalise could wait for ever */

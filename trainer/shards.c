@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "core/crypto/crypto.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -61,9 +60,9 @@ void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 
 /* ---- from the store to text ---- */
 
-static enum err_code fetch_once(struct shards *s, const struct dataset_shard *want, struct buf *out, struct err *e)
+static enum err_code fetch_once(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
-    char hex[SHA256_HEX_BYTES];
+    const struct dataset_shard *want = &s->dataset->shards[shard];
 
     if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
         if (e->code == ERR_NOT_FOUND)
@@ -74,28 +73,20 @@ static enum err_code fetch_once(struct shards *s, const struct dataset_shard *wa
                            want->key, want->bytes);
         return err_wrap(e, "shard %s", want->key);
     }
-    if (out->len != want->bytes)
-        return err_set(e, ERR_CORRUPT,
-                       "shard %s has %zu bytes; its manifest says %" PRIu64 ": it was cut or changed",
-                       want->key, out->len, want->bytes);
-    sha256_hex(out->data, out->len, hex);
-    if (strcmp(hex, want->sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "shard %s: its SHA-256 is not the manifest's: its bytes were changed",
-                       want->key);
+    if (dataset_open_shard(s->dataset, shard, out, e))
+        return err_wrap(e, "shard %s", want->key);
     return OK;
 }
 
 /* Bytes may also be damaged on their way: what is wrong in the store is wrong the second time, too. */
 static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
-    const struct dataset_shard *want = &s->dataset->shards[shard];
-
-    if (fetch_once(s, want, out, e) != ERR_CORRUPT)
+    if (fetch_once(s, shard, out, e) != ERR_CORRUPT)
         return e->code;
     log_warn("shard.reread", "why=\"%s\"", e->text);
     err_clear(e);
     buf_reset(out);
-    return fetch_once(s, want, out, e);
+    return fetch_once(s, shard, out, e);
 }
 
 /* The header line: which field of a line is which column of the schema. */

@@ -13,7 +13,8 @@
  *     GET  /v1/jobs/ID/logs?attempt=N&offset=B&wait_ms=M
  *                                    text; headers x-sovrun-attempt, x-sovrun-next: offset,
  *                                    x-sovrun-over: true at the end
- *     GET  /v1/health                {"cluster","region","leader","since_ms","version"}
+ *     GET  /v1/health                {"cluster","region","leader","since_ms","version","egress_refused"}
+ *     GET  /v1/metrics               text, as Prometheus reads it
  *     GET  /v1/queues  /v1/nodes     {"queues":[...]} {"nodes":[...]}
  *
  * Errors are {"error":{"code","text"}} with `code` an err_name(); HTTP status by api_status_of(). On the

@@ -18,6 +18,7 @@
 
 #include "core/conf/conf.h"
 #include "core/crypto/crypto.h"
+#include "core/cluster/fence.h"
 #include "core/keys/keys.h"
 #include "core/policy/policy.h"
 #include "core/state/state.h"
@@ -28,6 +29,7 @@ enum {
     CLUSTER_BUCKETS_MAX = 16,
     CLUSTER_QUEUES_MAX = 32,
     CLUSTER_NODES_MAX = 1024,
+    CLUSTER_FENCE_MAX = 16,
     CLUSTER_PATH_BYTES = 512,
     CLUSTER_USERS_MAX = 64,
     CLUSTER_USER_BYTES = 64
@@ -80,6 +82,9 @@ struct cluster_launch {
     char trainer[CLUSTER_PATH_BYTES]; /* "" : sovrun-trainer beside the running program */
     char transport[64]; /* Open MPI's btl list: "self,vader" on one host, "self,tcp" over hosts */
     bool oversubscribe;
+    int fence;                                                  /* enum fence_mode */
+    char fence_allow[CLUSTER_FENCE_MAX][HTTP_RANGE_TEXT_BYTES]; /* ranges, beside the stores' own */
+    size_t fence_allow_count;
     uint64_t log_bytes_max; /* of one attempt */
 };
 struct cluster {
@@ -94,7 +99,8 @@ struct cluster {
     char signing_key[CLUSTER_PATH_BYTES];         /* PEM, 0600; its public half beside it as .pub.pem */
     char default_data_bucket[STORE_BUCKET_BYTES]; /* where `run` and `submit` stage plain files */
     struct cluster_ledger ledger;
-    struct policy policy;
+    char policy_file[CLUSTER_PATH_BYTES];
+    struct policy policy; /* read from it */
     struct cluster_queue queues[CLUSTER_QUEUES_MAX];
     size_t queue_count;
     struct cluster_node nodes[CLUSTER_NODES_MAX];

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/cluster/cluster.h"
+#include "core/cluster/cluster_policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -76,11 +77,6 @@ static const struct conf_field store_fields[] = {
     CONF_END,
 };
 
-static const struct conf_field arn_pattern = {
-    .name = "arn", .kind = CONF_KIND_TEXT, .size = KEYS_ARN_BYTES, .min = 1, .max = KEYS_ARN_BYTES - 1,
-    .help = "arn:PARTITION:kms:REGION:ACCOUNT:key/ID, a field or the end of the last may be *",
-};
-
 static const struct conf_field keys_fields[] = {
     CONF_CHOICE(keys_config, provider, "file", keys_provider_names,
                 "who wraps data keys: file is for development; pkcs11: an HSM; kms: an AWS-compatible service"),
@@ -94,8 +90,6 @@ static const struct conf_field keys_fields[] = {
     CONF_TEXT(keys_config, endpoint, "", "kms: https://HOST[:PORT]"),
     CONF_TEXT(keys_config, region, "", "kms: its region; empty: the cluster's. Another one is refused"),
     CONF_NAME(keys_config, alias_prefix, "sovrun", "kms: version N of key NAME is alias/PREFIX-NAME-vN"),
-    CONF_LIST(keys_config, arns, arn_count, KEYS_ARNS_MAX, NULL, &arn_pattern,
-              "kms: what a key's ARN must fit; none: no key is allowed"),
     CONF_TEXT(keys_config, ca_file, "", "kms: PEM file of the authority to trust; empty: the system's"),
     CONF_TEXT(keys_config, cert_file, "", "kms: PEM file of our client certificate; empty: none"),
     CONF_TEXT(keys_config, key_file, "", "kms: PEM file (0600) with its key"),
@@ -136,12 +130,21 @@ static const struct conf_field timing_fields[] = {
     CONF_END,
 };
 
+static const struct conf_field fence_range = {
+    .name = "range", .kind = CONF_KIND_TEXT, .size = HTTP_RANGE_TEXT_BYTES, .required = true,
+    .min = 1, .max = HTTP_RANGE_TEXT_BYTES - 1, .help = "address range",
+};
+
 static const struct conf_field launch_fields[] = {
     CONF_TEXT(cluster_launch, mpirun, "mpirun", "the MPI launcher"),
     CONF_TEXT(cluster_launch, trainer, "", "the trainer; empty: sovrun-trainer beside the running program"),
     CONF_TEXT(cluster_launch, transport, "self,vader",
               "Open MPI's btl list: self,vader or, over hosts, self,tcp"),
     CONF_BOOL(cluster_launch, oversubscribe, "false", "more ranks than cores are fine"),
+    CONF_CHOICE(cluster_launch, fence, "auto", fence_mode_names,
+                "a kernel fence around ranks: auto: where there can be one; required: no ranks without it; off"),
+    CONF_LIST(cluster_launch, fence_allow, fence_allow_count, CLUSTER_FENCE_MAX, NULL, &fence_range,
+              "ranges that it lets through beside those of the stores: an HSM in the network, say"),
     CONF_SIZE(cluster_launch, log_bytes_max, "log_bytes_max", "64MiB", 4096, 1e12,
               "of the log of one attempt"),
     CONF_END,
@@ -159,7 +162,9 @@ const struct conf_field cluster_fields[] = {
               "Ed25519 key (PEM, 0600); its public half is *.pub.pem"),
     CONF_NAME(cluster, default_data_bucket, "data", "where plain files are staged"),
     CONF_SECTION(cluster, ledger, ledger_fields, "the audit ledger"),
-    CONF_SECTION(cluster, policy, policy_fields, "what jobs may do"),
+    { "policy", CONF_KIND_TEXT, CONF_AT(cluster, policy_file), false, "policy.yaml", 1,
+      CONF_TEXT_MAX(cluster, policy_file),
+      .help = "the policy: where data may be, under which keys, who may use it (sovrun config explain policy)" },
     CONF_LIST(cluster, queues, queue_count, CLUSTER_QUEUES_MAX, queue_fields, NULL,
               "queues; none: one, 'default'"),
     CONF_LIST(cluster, nodes, node_count, CLUSTER_NODES_MAX, node_fields, NULL, "nodes that run jobs"),
@@ -248,6 +253,7 @@ static enum err_code resolve_paths(struct cluster *c, struct err *e)
         { c->keys.key_file, sizeof(c->keys.key_file), "keys.key_file" },
         { c->keys.credentials_file, sizeof(c->keys.credentials_file), "keys.credentials_file" },
         { c->signing_key, sizeof(c->signing_key), "signing_key" },
+        { c->policy_file, sizeof(c->policy_file), "policy" },
         { c->launch.trainer, sizeof(c->launch.trainer), "launch.trainer" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -380,6 +386,19 @@ static enum err_code check_names(const struct checker *k, const char *what, cons
     return OK;
 }
 
+static enum err_code check_fence(const struct checker *k, const struct cluster_launch *l)
+{
+    struct http_range range;
+    struct err bad = ERR_INIT;
+    char path[64];
+    for (size_t i = 0; i < l->fence_allow_count; i++)
+        if (http_range_parse(l->fence_allow[i], &range, &bad)) {
+            snprintf(path, sizeof(path), "launch.fence_allow[%zu]", i);
+            return refuse(k, path, "%s", bad.text);
+        }
+    return OK;
+}
+
 static enum err_code check(const struct conf_doc *doc, const struct cluster *c, struct err *e)
 {
     const struct checker k = { doc, e };
@@ -395,6 +414,8 @@ static enum err_code check(const struct conf_doc *doc, const struct cluster *c, 
         return refuse(&k, "ledger.bucket", "bucket '%s' belongs to none of the stores", c->ledger.bucket);
     if (c->ledger.lock != STORE_LOCK_NONE && c->ledger.retain_ms == 0)
         return refuse(&k, "ledger.retain", "a lock needs a time to retain");
+    if (check_fence(&k, &c->launch))
+        return e->code;
     if (c->node_count == 0)
         return refuse(&k, "nodes", "at least one node is needed");
     if (check_names(&k, "nodes", c->nodes[0].name, sizeof(c->nodes[0]), c->node_count) ||
@@ -413,7 +434,6 @@ static void complete(struct cluster *c)
         c->queue_count = 1;
         snprintf(c->queues[0].name, sizeof(c->queues[0].name), "default");
     }
-    c->keys.kms_required = c->policy.kms_required;
     if (c->keys.region[0] == '\0')
         memcpy(c->keys.region, c->region, sizeof(c->keys.region));
 }
@@ -432,6 +452,27 @@ static enum err_code load_file(const char *file, struct cluster *c, struct err *
     return check(doc, c, e);
 }
 
+/* What the policy decides about the configuration itself, and what of it the rest of the program goes by. */
+static enum err_code load_policy(struct cluster *c, struct err *e)
+{
+    if (!file_exists(c->policy_file))
+        return err_set(e, ERR_DENIED,
+                       "there is no policy '%s', and without one nothing is allowed; docs/POLICY.md says "
+                       "what stands in it",
+                       c->policy_file);
+    if (policy_read_file(c->policy_file, &c->policy, e) || cluster_check_policy(c, e))
+        return e->code;
+    c->keys.kms_required = true;
+    for (size_t i = 0; i < c->policy.keys.provider_count; i++)
+        c->keys.kms_required = c->keys.kms_required && c->policy.keys.providers[i] != KEYS_FILE;
+    _Static_assert(sizeof(c->keys.arns) == sizeof(c->policy.keys.arns), "copied whole");
+    memcpy(c->keys.arns, c->policy.keys.arns, sizeof(c->keys.arns));
+    c->keys.arn_count = c->policy.keys.arn_count;
+    if (c->keys.provider == KEYS_KMS)
+        policy_guard(&c->policy, c->keys.endpoint, &c->keys.guard);
+    return OK;
+}
+
 enum err_code cluster_load(const char *home, const char *config_file, struct cluster **out, struct err *e)
 {
     CLEANUP(cluster_freep) struct cluster *c = mem_new(sizeof(*c));
@@ -446,6 +487,8 @@ enum err_code cluster_load(const char *home, const char *config_file, struct clu
         return e->code;
     if (resolve_paths(c, e))
         return err_wrap(e, "%s", file);
+    if (load_policy(c, e))
+        return e->code;
     *out = TAKE(c);
     return OK;
 }

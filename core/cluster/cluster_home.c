@@ -34,7 +34,11 @@ static const char config_head[] =
     "  - { kind: dir, root: store, buckets: [data, models, evidence] }\n"
     "default_data_bucket: data      # where plain files are staged\n"
     "\n"
-    "# Keys in files are for development. In production a KMS or an HSM holds them: policy.kms_required.\n"
+    "# What may be where, under which keys: nothing that it does not name.\n"
+    "policy: policy.yaml\n"
+    "\n"
+    "# Keys in files are for development. In production a KMS or an HSM holds them: see keys.providers in "
+    "the policy.\n"
     "keys: { provider: file, dir: keys }\n"
     "signing_key: keys/signing.pem\n"
     "\n"
@@ -50,6 +54,26 @@ static const char config_tail[] =
     "\n"
     "timing: { leader_lease: 5s, attempt_lease: 10s, stop_grace: 30s }\n"
     "launch: { transport: \"self,vader\", oversubscribe: true, log_bytes_max: 64MiB }\n";
+
+static const char policy_text[] = "# What this cluster may do; nothing else is allowed. `sovrun config "
+                                  "explain policy` lists every setting,\n"
+                                  "# `sovrun policy check JOB.yaml` says what it makes of a job.\n"
+                                  "version: 1\n"
+                                  "name: embedded\n"
+                                  "\n"
+                                  "# Folders of this machine, and no address beyond it.\n"
+                                  "regions:\n"
+                                  "  - { name: here, provider: local, region: local }\n"
+                                  "\n"
+                                  "buckets:\n"
+                                  "  - { name: data, region: here, purposes: [data], classes: [public, "
+                                  "internal, pseudonymized, personal] }\n"
+                                  "  - { name: models, region: here, purposes: [models], classes: [public, "
+                                  "internal, pseudonymized, personal] }\n"
+                                  "  - { name: evidence, region: here, purposes: [evidence] }\n"
+                                  "\n"
+                                  "keys: { providers: [file, pkcs11] }\n"
+                                  "locks: { min: none, retain_max: 3650d }\n";
 
 /* Fine where somebody else was faster. */
 static enum err_code create(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
@@ -71,6 +95,12 @@ static enum err_code make_folders(const char *home, struct err *e)
             return e->code;
     }
     return OK;
+}
+
+static enum err_code write_policy(const char *home, struct err *e)
+{
+    CLEANUP(freep) char *path = path_join(home, "policy.yaml");
+    return file_exists(path) ? OK : create(path, policy_text, strlen(policy_text), 0600, e);
 }
 
 static enum err_code write_config(const char *home, struct err *e)
@@ -193,8 +223,8 @@ enum err_code cluster_init_home(const char *home, struct err *e)
     char path[CLUSTER_PATH_BYTES];
     if (cluster_home_path(home, path, e) || cluster_check_sockets(path, e))
         return e->code;
-    if (make_folders(path, e) || write_config(path, e) || cluster_load(path, NULL, &c, e) ||
-        make_contents(c, e))
+    if (make_folders(path, e) || write_policy(path, e) || write_config(path, e) ||
+        cluster_load(path, NULL, &c, e) || make_contents(c, e))
         return err_wrap(e, "set up '%s'", path);
     return OK;
 }

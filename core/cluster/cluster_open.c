@@ -35,6 +35,8 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
         text_copy(p.cert_file, sizeof(p.cert_file), s->cert_file, "store's cert_file", e) ||
         text_copy(p.key_file, sizeof(p.key_file), s->key_file, "store's key_file", e))
         return e->code;
+    if (p.kind == STORE_S3)
+        policy_guard(&c->policy, p.endpoint, &p.guard);
     *out = p;
     return OK;
 }

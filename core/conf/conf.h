@@ -123,6 +123,9 @@ enum err_code conf_bind(const struct conf_doc *doc, const struct conf_field *fie
  * without the line where it is not given; "--set train.lr". The text lies in `scratch`. */
 const char *conf_where(const struct conf_doc *doc, const char *path, struct buf *scratch);
 
+/* The line at which `path` stands; 0 where it is not given, or not by the file. */
+int64_t conf_line(const struct conf_doc *doc, const char *path);
+
 /* Is something given at `path`? */
 bool conf_has(const struct conf_doc *doc, const char *path);
 

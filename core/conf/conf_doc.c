@@ -156,6 +156,12 @@ static const struct conf_node *find_path(const struct conf_doc *doc, const char 
     return n;
 }
 
+int64_t conf_line(const struct conf_doc *doc, const char *path)
+{
+    const struct conf_node *n = find_path(doc, path);
+    return n && !n->from_set ? n->line : 0;
+}
+
 bool conf_has(const struct conf_doc *doc, const char *path)
 {
     return find_path(doc, path) != NULL;

@@ -183,8 +183,10 @@ enum err_code http_open(const struct http_options *o, struct http_client **out, 
              o->unix_socket ? o->unix_socket : "");
     if (!c->curl || !set_fixed_options(c->curl) || !set_given_options(c, o) || !set_guard(c, o))
         return err_set(e, ERR_USAGE, "%s: this libcurl (%s) lacks something", c->place, curl_version());
-    if (c->guard.tls_required && !c->tls && !c->unix_socket)
+    if (c->guard.tls_required && !c->tls && !c->unix_socket) {
+        http_refuse(&(struct http_refusal){ HTTP_REFUSED_PLAIN, c->place, "TLS is required" });
         return err_set(e, ERR_DENIED, "%s: the policy requires TLS: https://", c->place);
+    }
     if (set_identity(c, o, e))
         return e->code;
     *out = TAKE(c);
@@ -388,6 +390,18 @@ static bool is_client_alert(const char *detail)
     return false;
 }
 
+/* A certificate whose signature is not its authority's, though it says so: libcurl 7.88 has no word of its
+ * own for it, and shows the innermost of OpenSSL's. */
+static bool is_forged(CURLcode code, const char *detail)
+{
+    static const char *const words[] = { "asn1 encoding routines", "rsa routines",
+                                         "certificate verify failed" };
+    for (size_t i = 0; code == CURLE_SSL_CONNECT_ERROR && i < ARRAY_LEN(words); i++)
+        if (strstr(detail, words[i]))
+            return true;
+    return false;
+}
+
 static enum err_code failed(const struct http_client *c, CURLcode code, const struct http_request *q,
                             const struct http_response *r, struct err *e)
 {
@@ -396,6 +410,8 @@ static enum err_code failed(const struct http_client *c, CURLcode code, const st
         return refused_address(c, e);
     if (is_client_alert(detail))
         return refused_tls(c, HTTP_REFUSED_CLIENT, detail, e);
+    if (is_forged(code, detail))
+        return refused_tls(c, HTTP_REFUSED_CERTIFICATE, detail, e);
     if (r->body.full)
         return err_set(e, ERR_LIMIT, "%s: the answer is larger than %zu bytes", c->place, r->body.max);
     if (r->headers.full)

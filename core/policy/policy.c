@@ -1,146 +1,144 @@
-#include "core/policy/policy.h"
+#include "core/policy/ruling.h"
 
 #include "base/text.h"
+#include "core/policy/presets.h"
 
-#include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct conf_field class_element = {
-    .name = "class",
-    .kind = CONF_KIND_CHOICE,
-    .size = sizeof(int),
-    .choices = data_class_names,
-};
-static const struct conf_field bucket_element = {
-    .name = "bucket",
-    .kind = CONF_KIND_NAME,
-    .size = STORE_BUCKET_BYTES,
-    .max = STORE_BUCKET_BYTES - 1,
-};
-#define RETAIN_MS_MAX (36500 * 86400000.0) // a hundred years
-
-/* clang-format off */
-const struct conf_field policy_fields[] = {
-    CONF_BOOL(policy, kms_required, "false", "refuse data keys that are wrapped by files"),
-    { "data_classes", CONF_KIND_LIST, CONF_AT(policy, data_classes), false,
-      "[public, internal, pseudonymized, personal]", 0, POLICY_CLASSES_MAX, .element = &class_element,
-      .count_offset = offsetof(struct policy, data_class_count), .stride = sizeof(int),
-      .help = "what this cluster may train on" },
-    CONF_CHOICE(policy, lock_min, "none", store_lock_names, "least object lock of checkpoints and models"),
-    CONF_DURATION(policy, retain_min_ms, "retain_min", "0", 0, RETAIN_MS_MAX,
-                  "least time that the lock must hold"),
-    CONF_LIST(policy, buckets, bucket_count, POLICY_BUCKETS_MAX, NULL, &bucket_element,
-              "the buckets that jobs may use; none: all of the cluster's"),
-    CONF_END,
-};
-/* clang-format on */
+/* ---- one job ---- */
 
 struct question {
-    const struct policy *policy;
-    const struct job_spec *spec;
-    const struct dataset *dataset; /* may be NULL */
-    enum keys_provider provider;
-    const char *const *buckets;
-    size_t bucket_count;
+    const struct policy_question *q;
+    char data[STORE_BUCKET_BYTES], models[STORE_BUCKET_BYTES]; /* "": not an object's URI */
+    char problem[256];                                         /* then: why */
 };
 
-/* The reason for a no; returns false so that a rule reads `return deny(...)`. */
-static bool deny(struct policy_decision *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static bool deny(struct policy_decision *out, const char *fmt, ...)
+static const char *bucket_of(const char *uri, const char *setting, char out[STORE_BUCKET_BYTES],
+                             struct question *q)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(out->reason, sizeof(out->reason), fmt, ap);
-    va_end(ap);
-    return false;
+    char key[STORE_KEY_BYTES];
+    struct err e = ERR_INIT;
+    if (store_uri_parse(uri, out, key, &e)) {
+        out[0] = '\0';
+        snprintf(q->problem, sizeof(q->problem), "%s: %.200s", setting, e.text);
+    }
+    return out;
 }
 
-static bool is_staged(const struct question *q, struct policy_decision *out)
+static bool is_staged(const struct ruling *r, const struct question *q)
 {
-    if (text_starts(q->spec->data.train, "s3://"))
+    if (text_starts(q->q->spec->data.train, "s3://"))
         return true;
     return deny(
-        out,
+        r,
         "data.train is '%.200s', which is not in the store: stage it (`sovrun data stage`), or let `sovrun "
         "submit` do so",
-        q->spec->data.train);
+        q->q->spec->data.train);
 }
 
-static bool bucket_allowed(const struct question *q, const char *setting, const char *uri,
-                           struct policy_decision *out)
+static bool bucket_is_known(const struct ruling *r, const struct question *q, const char *setting,
+                            const char *bucket)
 {
-    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
-    struct err e = ERR_INIT;
-    bool named = false, listed = q->policy->bucket_count == 0;
-    if (store_uri_parse(uri, bucket, key, &e))
-        return deny(out, "%s: %.400s", setting, e.text);
-    for (size_t i = 0; i < q->bucket_count; i++)
-        named |= strcmp(q->buckets[i], bucket) == 0;
-    for (size_t i = 0; i < q->policy->bucket_count; i++)
-        listed |= strcmp(q->policy->buckets[i], bucket) == 0;
-    if (!named)
-        return deny(out, "%s: bucket '%s' is none of this cluster's: name one of its stores' buckets",
-                    setting, bucket);
-    if (!listed)
-        return deny(out,
-                    "%s: bucket '%s' is not among the policy's buckets: use one of them, or have it added",
+    if (!policy_place_of(q->q->places, q->q->place_count, bucket))
+        return deny(r, "%s: bucket '%s' is none of this cluster's: name one of its stores' buckets", setting,
+                    bucket);
+    const struct policy_bucket *b = policy_bucket_named(r->p, bucket);
+    ruling_at(r, b ? b->line : 0, "buckets", bucket);
+    if (!b)
+        return deny(r,
+                    "%s: bucket '%s' is not in the policy: use one that is, or have it added under buckets",
                     setting, bucket);
     return true;
 }
 
-static bool buckets_allowed(const struct question *q, struct policy_decision *out)
+static bool buckets_known(const struct ruling *r, const struct question *q)
 {
-    return bucket_allowed(q, "data.train", q->spec->data.train, out) &&
-           bucket_allowed(q, "checkpoint.to", q->spec->checkpoint.to, out);
+    if (!q->data[0] || !q->models[0])
+        return deny(r, "%s", q->problem);
+    return bucket_is_known(r, q, "data.train", q->data) && bucket_is_known(r, q, "checkpoint.to", q->models);
 }
 
-static bool data_in_bucket(const struct question *q, struct policy_decision *out)
+static bool purposes_fit(const struct ruling *r, const struct question *q)
 {
-    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
-    struct err e = ERR_INIT;
-    if (!q->dataset)
-        return true;
-    if (store_uri_parse(q->spec->data.train, bucket, key, &e))
-        return deny(out, "data.train: %.400s", e.text);
-    if (strcmp(bucket, q->dataset->bucket) == 0)
+    return rule_purpose(r, "data.train", q->data, PURPOSE_DATA) &&
+           rule_purpose(r, "checkpoint.to", q->models, PURPOSE_MODELS);
+}
+
+static bool regions_fit(const struct ruling *r, const struct question *q)
+{
+    return rule_region(r, policy_place_of(q->q->places, q->q->place_count, q->data)) &&
+           rule_region(r, policy_place_of(q->q->places, q->q->place_count, q->models));
+}
+
+static bool data_in_bucket(const struct ruling *r, const struct question *q)
+{
+    const struct dataset *d = q->q->dataset;
+    if (!d)
+        return ruling_not_asked(r, "the dataset has not been read");
+    if (strcmp(q->data, d->bucket) == 0)
         return true;
     return deny(
-        out, "dataset '%s' in bucket '%s' says that its shards lie in bucket '%s': stage it where it is used",
-        q->dataset->name, bucket, q->dataset->bucket);
+        r, "dataset '%s' in bucket '%s' says that its shards lie in bucket '%s': stage it where it is used",
+        d->name, q->data, d->bucket);
 }
 
-static bool class_allowed(const struct question *q, struct policy_decision *out)
+/* Models remember what they were trained on, so their bucket answers for the class, too. */
+static bool class_fits(const struct ruling *r, const struct question *q)
 {
-    if (!q->dataset)
-        return true;
-    for (size_t i = 0; i < q->policy->data_class_count; i++)
-        if (q->policy->data_classes[i] == (int)q->dataset->data_class)
-            return true;
-    return deny(
-        out,
-        "dataset '%s' holds %s data, which this cluster may not train on: use a cluster that may, or data of "
-        "a class that its policy lists",
-        q->dataset->name, data_class_names[q->dataset->data_class]);
+    const struct dataset *d = q->q->dataset;
+    char what[DATASET_NAME_BYTES + 64];
+    if (!d)
+        return ruling_not_asked(r, "the dataset has not been read");
+    snprintf(what, sizeof(what), "dataset '%s' holds", d->name);
+    if (!rule_class(r, q->data, d->data_class, what))
+        return false;
+    snprintf(what, sizeof(what), "a model of dataset '%s' is made of", d->name);
+    return rule_class(r, q->models, d->data_class, what);
 }
 
-static bool keys_allowed(const struct question *q, struct policy_decision *out)
+static const struct policy_environment *environment_of(const struct policy *p, const char *queue)
 {
-    if (!q->policy->kms_required || q->provider != KEYS_FILE)
-        return true;
-    return deny(
-        out,
-        "the cluster's key provider is 'file', but the policy requires a KMS or an HSM: configure one under "
-        "keys.provider");
+    for (size_t i = 0; i < p->environment_count; i++)
+        if (HAS_TEXT(p->environments[i].queues, p->environments[i].queue_count, queue))
+            return &p->environments[i];
+    return NULL;
 }
 
-static bool lock_allowed(const struct question *q, struct policy_decision *out)
+static bool environment_fits(const struct ruling *r, const struct question *q)
 {
-    if (q->spec->checkpoint.lock >= q->policy->lock_min)
+    const struct job_spec *spec = q->q->spec;
+    if (r->p->environment_count == 0)
         return true;
-    return deny(out, "checkpoint.lock is %s, but the policy requires at least %s: set checkpoint.lock: %s",
-                store_lock_names[q->spec->checkpoint.lock], store_lock_names[q->policy->lock_min],
-                store_lock_names[q->policy->lock_min]);
+    const struct policy_environment *env = environment_of(r->p, spec->queue);
+    if (!env)
+        return deny(
+            r, "queue '%.60s' is in none of the environments: use another queue, or have it added to one",
+            spec->queue);
+    ruling_at(r, env->line, "environments", env->name);
+    const char *const buckets[] = { q->data, q->models };
+    for (size_t i = 0; i < ARRAY_LEN(buckets); i++)
+        if (!HAS_TEXT(env->buckets, env->bucket_count, buckets[i]))
+            return deny(r, "queue '%.60s' is in environment '%s', which may not use bucket '%s'", spec->queue,
+                        env->name, buckets[i]);
+    if (!HAS_TEXT(env->keys, env->key_count, spec->checkpoint.key))
+        return deny(r, "queue '%.60s' is in environment '%s', which may not use key '%.60s'", spec->queue,
+                    env->name, spec->checkpoint.key);
+    if (q->q->dataset && !has_int(env->classes, env->class_count, (int)q->q->dataset->data_class))
+        return deny(r, "queue '%.60s' is in environment '%s', which may not train on %s data", spec->queue,
+                    env->name, data_class_names[q->q->dataset->data_class]);
+    return true;
+}
+
+static bool key_fits(const struct ruling *r, const struct question *q)
+{
+    const char *name = q->q->spec->checkpoint.key;
+    if (!rule_provider(r, q->q->provider))
+        return false;
+    if (r->p->keys.name_count == 0 || HAS_TEXT(r->p->keys.names, r->p->keys.name_count, name))
+        return true;
+    return deny(r, "checkpoint.key is '%.60s', which keys.names does not list: use one that it does", name);
 }
 
 /* Whole units, exact: "30d", "36h", "90s", "1500ms". */
@@ -157,45 +155,86 @@ static const char *exact_duration(int64_t ms, char out[32])
     return out;
 }
 
-static bool retention_allowed(const struct question *q, struct policy_decision *out)
+/* What the provider of the models' bucket can do. All, where the bucket is not known: told elsewhere. */
+static struct policy_quirks quirks_of(const struct policy *p, const char *bucket)
 {
-    char asked[32], least[32];
-    if (q->spec->checkpoint.retain_ms >= q->policy->retain_min_ms)
-        return true;
-    exact_duration(q->spec->checkpoint.retain_ms, asked);
-    exact_duration(q->policy->retain_min_ms, least);
-    return deny(out,
-                "checkpoint.retain is %s, but the policy requires at least %s: set checkpoint.retain: %s",
-                asked, least, least);
+    const struct policy_bucket *b = policy_bucket_named(p, bucket);
+    const struct policy_region *region = b ? policy_region_named(p, b->region) : NULL;
+    return preset_quirks(region ? region->provider : PROVIDER_S3);
+}
+
+static bool lock_fits(const struct ruling *r, const struct question *q)
+{
+    int asked = q->q->spec->checkpoint.lock;
+    const struct policy_quirks can = quirks_of(r->p, q->models);
+    ruling_at(r, r->p->locks.line, "locks", NULL);
+    if (asked < r->p->locks.min)
+        return deny(r, "checkpoint.lock is %s, but at least %s is required: set checkpoint.lock: %s",
+                    store_lock_names[asked], store_lock_names[r->p->locks.min],
+                    store_lock_names[r->p->locks.min]);
+    if ((asked == STORE_LOCK_COMPLIANCE && !can.compliance) ||
+        (asked == STORE_LOCK_GOVERNANCE && !can.governance))
+        return deny(r, "checkpoint.lock is %s, which the provider of bucket '%s' does not have%s",
+                    store_lock_names[asked], q->models,
+                    can.compliance ? ": set checkpoint.lock: compliance" : "");
+    return true;
+}
+
+static bool retention_fits(const struct ruling *r, const struct question *q)
+{
+    static const int64_t day_ms = 86400000;
+    char asked[32], bound[32];
+    int64_t retain_ms = q->q->spec->checkpoint.retain_ms;
+    const struct policy_quirks can = quirks_of(r->p, q->models);
+    exact_duration(retain_ms, asked);
+    ruling_at(r, r->p->locks.line, "locks", NULL);
+    if (retain_ms < r->p->locks.retain_min_ms)
+        return deny(r, "checkpoint.retain is %s, but at least %s is required: set checkpoint.retain: %s",
+                    asked, exact_duration(r->p->locks.retain_min_ms, bound), bound);
+    if (retain_ms > r->p->locks.retain_max_ms)
+        return deny(
+            r,
+            "checkpoint.retain is %s, but at most %s is allowed (locks.retain_max): a lock cannot be taken "
+            "back; set checkpoint.retain: %s",
+            asked, exact_duration(r->p->locks.retain_max_ms, bound), bound);
+    if (can.retain_max_days && retain_ms > can.retain_max_days * day_ms)
+        return deny(r, "checkpoint.retain is %s, and the provider of bucket '%s' keeps at most %" PRId64 "d",
+                    asked, q->models, can.retain_max_days);
+    return true;
+}
+
+static bool tls_fits(const struct ruling *r, const struct question *q)
+{
+    return rule_tls(r, policy_place_of(q->q->places, q->q->place_count, q->data)) &&
+           rule_tls(r, policy_place_of(q->q->places, q->q->place_count, q->models));
 }
 
 static const struct rule {
     const char *name;
-    bool (*allows)(const struct question *q, struct policy_decision *out);
+    bool (*allows)(const struct ruling *r, const struct question *q);
 } rules[] = {
-    { "data_staged", is_staged },        { "bucket", buckets_allowed },    { "data_bucket", data_in_bucket },
-    { "data_class", class_allowed },     { "kms_required", keys_allowed }, { "lock_min", lock_allowed },
-    { "retain_min", retention_allowed },
+    { "data_staged", is_staged },
+    { "bucket", buckets_known },
+    { "purpose", purposes_fit },
+    { "region", regions_fit },
+    { "data_bucket", data_in_bucket },
+    { "data_class", class_fits },
+    { "key", key_fits },
+    { "environment", environment_fits },
+    { "lock", lock_fits },
+    { "retain", retention_fits },
+    { "tls", tls_fits },
 };
 
-void policy_admit(const struct policy *policy, const struct job_spec *spec, const struct dataset *dataset,
-                  enum keys_provider provider, const char *const *cluster_buckets,
-                  size_t cluster_bucket_count, struct policy_decision *out)
+void policy_admit(const struct policy *p, const struct policy_question *asked, struct policy_decision *out)
 {
-    const struct question q = {
-        .policy = policy,
-        .spec = spec,
-        .dataset = dataset,
-        .provider = provider,
-        .buckets = cluster_buckets,
-        .bucket_count = cluster_bucket_count,
-    };
-    memset(out, 0, sizeof(*out));
+    struct question q = { .q = asked };
+    bucket_of(asked->spec->data.train, "data.train", q.data, &q);
+    bucket_of(asked->spec->checkpoint.to, "checkpoint.to", q.models, &q);
+    decision_begin(out);
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-        if (rules[i].allows(&q, out))
-            continue;
-        snprintf(out->rule, sizeof(out->rule), "%s", rules[i].name);
-        return;
+        const struct ruling r = ruling_begin(p, out, rules[i].name);
+        (void)rules[i].allows(&r, &q);
+        decision_add(out);
     }
-    out->allowed = true;
 }

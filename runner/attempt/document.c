@@ -3,22 +3,34 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "core/artifact/rewrap.h"
+#include "core/cluster/cluster_policy.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 static enum err_code ask_policy(const struct cluster *c, const struct job *job, struct err *e)
 {
-    const char *buckets[CLUSTER_STORES_MAX * CLUSTER_BUCKETS_MAX];
     struct policy_decision decision;
-    size_t count = 0;
-    for (size_t i = 0; i < c->store_count; i++)
-        for (size_t b = 0; b < c->stores[i].bucket_count; b++)
-            buckets[count++] = c->stores[i].buckets[b];
-    policy_admit(&c->policy, &job->spec, NULL, (enum keys_provider)c->keys.provider, buckets, count,
-                 &decision);
-    if (!decision.allowed)
-        return err_set(e, ERR_DENIED, "policy (%s): %s", decision.rule, decision.reason);
+    cluster_admit(c, &job->spec, NULL, &decision);
+    return policy_verdict(&decision, e);
+}
+
+/* Where the buckets are, as the store itself says, and not as a configuration has it. */
+static enum err_code read_back(const struct cluster *c, const struct job *job, json_t **out, struct err *e)
+{
+    const char *const uris[] = { job->spec.data.train, job->spec.checkpoint.to };
+    *out = json_array();
+    for (size_t i = 0; i < ARRAY_LEN(uris); i++) {
+        char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+        struct store_facts told = { .versioned = false };
+        enum err_code code = store_uri_parse(uris[i], bucket, key, e);
+        if (code == OK)
+            code = cluster_check_bucket(c, bucket, &told, e);
+        if (code == OK || code == ERR_DENIED)
+            json_array_append_new(*out, cluster_facts_json(bucket, &told));
+        if (code)
+            return code;
+    }
     return OK;
 }
 
@@ -43,7 +55,7 @@ static enum err_code open_models(const struct cluster *c, const struct attempt_d
     place.deadline_ms = MIN(place.deadline_ms, c->timing.attempt_lease_ms / 4);
     if (cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e))
         return e->code;
-    store_until(*out, clock_mono_ms() + c->timing.attempt_lease_ms / 2);
+    store_until(*out, clock_mono_ms() + c->timing.attempt_lease_ms / 4);
     return OK;
 }
 
@@ -134,11 +146,11 @@ static enum err_code read_plan(struct state *s, const char *job, int64_t attempt
 }
 
 enum err_code document_make(const struct cluster *c, struct state *s, const struct job *job, int64_t attempt,
-                            int64_t token, struct buf *out, struct keys_facts *out_key, struct err *e)
+                            int64_t token, struct buf *out, struct document_facts *facts, struct err *e)
 {
     CLEANUP(attempt_doc_done)
     struct attempt_doc d = { .attempt = attempt, .token = token, .spec = job->spec };
-    if (ask_policy(c, job, e))
+    if (ask_policy(c, job, e) || read_back(c, job, &facts->readback, e))
         return e->code;
     memcpy(d.cluster, c->name, sizeof(d.cluster));
     memcpy(d.region, c->region, sizeof(d.region));
@@ -148,7 +160,7 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     cluster_state_config(c, &d.state);
     if (open_place(c, job->spec.data.train, &d.data, e) ||
         open_place(c, job->spec.checkpoint.to, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
-        add_secrets(c, job, &d, out_key, e))
+        add_secrets(c, job, &d, &facts->key, e))
         return e->code;
     return attempt_doc_to_text(&d, out, e);
 }

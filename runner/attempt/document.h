@@ -9,10 +9,22 @@
 
 #include "core/cluster/attempt_doc.h"
 
-/* Adds the document's text to `out`, which the caller wipes; *out_key says whose key was used. ERR_DENIED:
- * the policy or the key provider. ERR_USAGE: the spec names a key or bucket that cannot be. ERR_RETRY: the
- * state, the store of the checkpoints or the key service is away; it has tried for less than the attempt's lease. */
+/* What stands in the ledger about it. */
+struct document_facts {
+    struct keys_facts key; /* whose data key was made; version 0: none */
+    json_t *readback;      /* owned: what the stores say of the job's buckets, held against the policy */
+};
+static inline void document_facts_done(struct document_facts *f)
+{
+    json_decref(f->readback);
+    *f = (struct document_facts){ .readback = NULL };
+}
+
+/* Adds the document's text to `out`, which the caller wipes; *facts is filled as far as it came. ERR_DENIED:
+ * the policy, what a store says of a bucket, or the key provider. ERR_USAGE: the spec names a key or bucket
+ * that cannot be. ERR_RETRY: the state, a store or the key service is away; it has tried for less than the
+ * attempt's lease. */
 enum err_code document_make(const struct cluster *c, struct state *s, const struct job *job, int64_t attempt,
-                            int64_t token, struct buf *out, struct keys_facts *out_key, struct err *e);
+                            int64_t token, struct buf *out, struct document_facts *facts, struct err *e);
 
 #endif

@@ -129,7 +129,8 @@ enum err_code launch_find_trainer(const struct cluster_launch *config, char **ou
 
 /* ---- starting ---- */
 
-static enum err_code start_with_pipes(struct launch *l, const struct launch_command *command, struct err *e)
+static enum err_code start_with_pipes(struct launch *l, const struct launch_command *command, int join,
+                                      struct err *e)
 {
     int in[2], out[2];
     struct proc_options o = PROC_OPTIONS_INIT;
@@ -146,6 +147,7 @@ static enum err_code start_with_pipes(struct launch *l, const struct launch_comm
     o.env = command->env;
     o.in = in_read;
     o.out = o.err = out_write;
+    o.join = join;
     o.new_group = true;
     o.die_with_parent = true;
     if (fcntl(l->input_fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(l->output_fd, F_SETFL, O_NONBLOCK) != 0)
@@ -153,11 +155,11 @@ static enum err_code start_with_pipes(struct launch *l, const struct launch_comm
     return proc_start(&o, &l->mpirun, e);
 }
 
-enum err_code launch_start(struct launch *l, const struct launch_command *command, struct buf *input,
-                           struct err *e)
+enum err_code launch_start(struct launch *l, const struct launch_command *command, int join,
+                           struct buf *input, struct err *e)
 {
     buf_move(&l->input, input);
-    if (start_with_pipes(l, command, e)) {
+    if (start_with_pipes(l, command, join, e)) {
         launch_done(l);
         return err_wrap(e, "launch");
     }

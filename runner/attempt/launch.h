@@ -54,9 +54,9 @@ struct launch {
         .ended_fd = -1, .output_fd = -1, .input_fd = -1, .input = BUF_INIT(ATTEMPT_DOC_BYTES_MAX)            \
     }
 
-/* `input` is taken over, whatever comes of it. */
-enum err_code launch_start(struct launch *l, const struct launch_command *command, struct buf *input,
-                           struct err *e);
+/* `input` is taken over, whatever comes of it. `join`: as in struct proc_options. */
+enum err_code launch_start(struct launch *l, const struct launch_command *command, int join,
+                           struct buf *input, struct err *e);
 void launch_done(struct launch *l); /* closes and wipes; whatever runs is not touched */
 
 void launch_feed(struct launch *l); /* writes what the pipe takes; a reader that is gone ends it */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "core/cluster/egress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,8 @@ struct output {
     char line[OUTPUT_LINE_BYTES]; /* so far; what is longer is cut */
     size_t line_len;
     struct output_notes notes;
+    output_egress_fn *on_egress; /* NULL: nobody listens */
+    void *context;
 };
 
 /* ---- notes ---- */
@@ -139,7 +142,15 @@ static void end_line(struct output *o)
     o->line[o->line_len] = '\0';
     if (o->line_len > 0)
         output_note_line(&o->notes, o->line);
+    if (o->on_egress && text_starts(o->line, EGRESS_LINE))
+        o->on_egress(o->context, o->line + strlen(EGRESS_LINE));
     o->line_len = 0;
+}
+
+void output_on_egress(struct output *o, output_egress_fn *fn, void *context)
+{
+    o->on_egress = fn;
+    o->context = context;
 }
 
 void output_add(struct output *o, const void *data, size_t n)

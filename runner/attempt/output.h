@@ -30,12 +30,16 @@ struct output_notes {
 /* One line, without its end. Pure. */
 void output_note_line(struct output_notes *notes, const char *line);
 
+/* What follows EGRESS_LINE in a line of a rank: core/cluster/egress.h reads it. */
+typedef void output_egress_fn(void *context, const char *json);
+
 struct output; /* a log and the notes on it */
 /* Appends to what is there. bytes_max is of the whole file, at least OUTPUT_LOG_BYTES_MIN. */
 enum err_code output_open(const char *path, uint64_t bytes_max, struct output **out, struct err *e);
 void output_close(struct output *o); /* NULL is fine */
 DEFINE_CLEANUP_PTR(struct output, output_close)
 
+void output_on_egress(struct output *o, output_egress_fn *fn, void *context);
 /* Never fails: see above. */
 void output_add(struct output *o, const void *data, size_t n);
 /* A last line without an end counts too. */

@@ -8,8 +8,10 @@
 #include "base/num.h"
 #include "base/proc.h"
 #include "base/stop.h"
+#include "core/cluster/egress.h"
 #include "core/cluster/scratch.h"
 #include "runner/attempt/document.h"
+#include "runner/attempt/enclosure.h"
 #include "runner/attempt/judge.h"
 #include "runner/attempt/launch.h"
 #include "runner/attempt/standing.h"
@@ -41,7 +43,9 @@ struct supervisor {
     struct job job;
     struct state_watch *control; /* NULL: not open */
     struct output *output;
+    struct egress *egress; /* refused connections: our own and the ranks' */
     struct launch launch;
+    struct enclosure enclosure;
     char *dir, *scratch; /* owned */
     enum stop_cause cause;
     bool running_written, away;
@@ -51,7 +55,10 @@ struct supervisor {
 
 static void supervisor_done(struct supervisor *s)
 {
+    http_on_refusal(NULL, NULL);
+    egress_free(s->egress);
     launch_done(&s->launch);
+    enclosure_done(&s->enclosure);
     scratch_remove(s->scratch);
     output_close(s->output);
     state_watch_close(s->control);
@@ -126,10 +133,20 @@ static enum err_code look_at_job(struct supervisor *s, struct err *e)
     return OK;
 }
 
+static enum err_code tell_refusals(struct supervisor *s, struct err *e)
+{
+    const struct standing *st = &s->standing;
+    enclosure_count(&s->enclosure, s->egress);
+    const struct egress_teller teller = { st->name, st->record.job, st->record.number, st->lease.name,
+                                          st->lease.token };
+    return egress_tell(s->egress, st->state, &teller, e);
+}
+
 /* The stream before the record: what is appended between the two is not missed. */
 static enum err_code talk(struct supervisor *s, struct err *e)
 {
-    if (standing_renew(&s->standing, e) || write_running(s, e) || open_control(s, e) || look_at_job(s, e))
+    if (standing_renew(&s->standing, e) || write_running(s, e) || open_control(s, e) || look_at_job(s, e) ||
+        tell_refusals(s, e))
         return e->code;
     return OK;
 }
@@ -341,6 +358,14 @@ static enum err_code write_patiently(struct supervisor *s, bool first, const str
     }
 }
 
+/* Before the end is told: who reads of the end finds why. Where it fails, they stand in our own log. */
+static void tell_last_refusals(struct supervisor *s)
+{
+    struct err e = ERR_INIT;
+    if (tell_refusals(s, &e))
+        log_warn("egress.untold", "job=%s waiting=%zu %s", s->job.id, egress_waiting(s->egress), e.text);
+}
+
 static enum err_code finish(struct supervisor *s, struct err *e)
 {
     const struct attempt *a = &s->standing.record;
@@ -349,6 +374,7 @@ static enum err_code finish(struct supervisor *s, struct err *e)
     log_info("attempt.ended", "job=%s attempt=%" PRId64 " outcome=%s status=%" PRId64 " reason='%s'", a->job,
              a->number, attempt_outcome_names[a->outcome], a->exit_status, a->reason);
     write_end_file(s);
+    tell_last_refusals(s);
     if (write_patiently(s, false, &event, 1, e))
         return err_wrap(e, "the end of attempt %" PRId64 " of job '%s' stands in '%s/ended.json' only",
                         a->number, a->job, s->dir);
@@ -357,10 +383,24 @@ static enum err_code finish(struct supervisor *s, struct err *e)
 
 /* ---- the start ---- */
 
+static void rank_was_refused(void *context, const char *json)
+{
+    struct supervisor *s = context;
+    struct egress_refusal r;
+    struct err e = ERR_INIT;
+    if (egress_from_line(json, clock_wall_ms(), &r, &e))
+        log_warn("egress.unread", "job=%s %s", s->job.id, e.text);
+    else
+        egress_add(s->egress, &r);
+}
+
 static enum err_code open_output(struct supervisor *s, struct err *e)
 {
     CLEANUP(freep) char *path = path_join(s->dir, "log");
-    return output_open(path, s->cluster->launch.log_bytes_max, &s->output, e);
+    if (output_open(path, s->cluster->launch.log_bytes_max, &s->output, e))
+        return e->code;
+    output_on_egress(s->output, rank_was_refused, s);
+    return OK;
 }
 
 static enum err_code start_ranks(struct supervisor *s, struct buf *document, struct err *e)
@@ -372,7 +412,7 @@ static enum err_code start_ranks(struct supervisor *s, struct buf *document, str
         scratch_make(a->job, a->number, s->dir, &s->scratch, e))
         return e->code;
     launch_command_make(&s->cluster->launch, a->ranks, trainer, s->scratch, getenv, geteuid() == 0, &command);
-    if (launch_start(&s->launch, &command, document, e))
+    if (launch_start(&s->launch, &command, enclosure_join(&s->enclosure), document, e))
         return e->code;
     a->phase = ATTEMPT_RUNNING;
     a->launcher_pid = s->launch.mpirun.pid;
@@ -391,13 +431,16 @@ static void set_timers(struct supervisor *s)
 }
 
 /* The record first: nothing runs that nobody knows of. */
-static enum err_code write_launching(struct supervisor *s, const struct keys_facts *key, struct err *e)
+static enum err_code write_launching(struct supervisor *s, const struct document_facts *facts, struct err *e)
 {
+    const struct keys_facts *key = &facts->key;
     const struct attempt *a = &s->standing.record;
     CLEANUP(json_donep)
-    json_t *started = json_pack("{s:I, s:I, s:s, s:I, s:I}", "attempt", (json_int_t)a->number, "token",
-                                (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks,
-                                "supervisor_pid", (json_int_t)a->supervisor_pid);
+    json_t *started =
+        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:O?}", "attempt", (json_int_t)a->number, "token",
+                  (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks, "supervisor_pid",
+                  (json_int_t)a->supervisor_pid, "fence", enclosure_json(&s->enclosure), "policy_sha256",
+                  s->cluster->policy.digest, "readback", facts->readback);
     CLEANUP(json_donep)
     json_t *generated = json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider",
                                   key->provider, "key", key->key, "version", (json_int_t)key->version);
@@ -455,13 +498,13 @@ static bool still_wanted(struct supervisor *s)
 
 /* What the document needs may be away: the store that has the earlier checkpoints, or the key service. Waited for as a
  * rank would, under a lease that is renewed. */
-static enum err_code make_document(struct supervisor *s, struct buf *out, struct keys_facts *key, struct err *e)
+static enum err_code make_document(struct supervisor *s, struct buf *out, struct document_facts *facts, struct err *e)
 {
     const struct attempt *a = &s->standing.record;
     int64_t until_ms = clock_mono_ms() + document_patience_ms(s), wait_ms = BACKOFF_MS_MIN;
     for (bool first = true;; first = false, wait_ms = MIN(2 * wait_ms, BACKOFF_MS_MAX)) {
         enum err_code code = document_make(s->cluster, s->standing.state, &s->job, a->number,
-                                           s->standing.lease.token, out, key, e);
+                                           s->standing.lease.token, out, facts, e);
         if (code != ERR_RETRY || clock_mono_ms() >= until_ms)
             return code;
         if (first)
@@ -470,6 +513,7 @@ static enum err_code make_document(struct supervisor *s, struct buf *out, struct
         if (!still_wanted(s))
             return code;
         buf_wipe(out);
+        document_facts_done(facts);
         err_clear(e);
     }
 }
@@ -487,12 +531,16 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
 {
     CLEANUP(supervisor_done) struct supervisor s = { .cluster = c, .launch = LAUNCH_INIT };
     CLEANUP(buf_wipe) struct buf document = BUF_INIT(ATTEMPT_DOC_BYTES_MAX);
-    struct keys_facts key = { .version = 0 };
+    CLEANUP(document_facts_done) struct document_facts facts = { .readback = NULL };
     struct err refused = ERR_INIT;
+    s.egress = egress_new(EGRESS_SUPERVISOR, &clock_real);
+    http_on_refusal(egress_on_refusal, s.egress);
     if (begin(&s, job, number, e))
         return e->code;
-    enum err_code code = make_document(&s, &document, &key, &refused);
-    if (write_launching(&s, &key, e))
+    enum err_code code = make_document(&s, &document, &facts, &refused);
+    if (code == OK)
+        code = enclosure_make(c, &s.job, number, &s.enclosure, &refused);
+    if (write_launching(&s, &facts, e))
         return e->code;
     log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number,
              s.standing.lease.token);

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "core/crypto/secret.h"
 #include "runner/cli/help.h"
+#include "runner/cli/refusals.h"
 #include "runner/cli/utf8.h"
 
 #include <pwd.h>
@@ -187,7 +188,11 @@ int cli_main(int argc, char **argv)
     secret_harden_process();
     signal(SIGPIPE,
            SIG_IGN); /* a reader that leaves is an error of writing, and a peer that leaves is not our end */
-    if (dispatch(&c, argc, argv, &e)) {
+    refusals_watch(&c);
+    enum err_code code = dispatch(&c, argc, argv, &e);
+    refusals_tell(&c);
+    refusals_done(&c);
+    if (code) {
         cli_say("%s", e.text);
         return (int)cli_exit_of(e.code);
     }

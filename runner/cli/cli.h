@@ -31,7 +31,8 @@ enum cli_exit cli_exit_of(enum err_code code);
 struct cli {
     const char *home, *url, *config; /* borrowed; url and config may be NULL */
     bool json;
-    enum cli_exit status; /* where the command returns OK */
+    struct egress *egress; /* refused connections; refusals.h */
+    enum cli_exit status;  /* where the command returns OK */
 };
 
 extern const struct cmd *const cli_commands[]; /* NULL-terminated; in the order in which help shows them */

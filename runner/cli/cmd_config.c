@@ -28,8 +28,8 @@ static const char *const cluster_names[] = { "stores",
                                              "launch",
                                              "default_data_bucket",
                                              NULL };
-static const char *const policy_names[] = { "kms_required", "data_classes", "lock_min",
-                                            "retain_min",   "buckets",      NULL };
+static const char *const policy_names[] = { "version", "regions",      "buckets", "locks",
+                                            "tls",     "environments", "exports", NULL };
 
 const char *const config_kind_names[] = { "job", "cluster", "policy", NULL };
 
@@ -84,10 +84,12 @@ static enum err_code check_job(const struct conf_doc *doc, struct err *e)
     return job_spec_from_doc(doc, spec, e);
 }
 
-static enum err_code check_policy(const struct conf_doc *doc, struct err *e)
+static enum err_code check_policy(const char *file, const struct opt_list *sets, struct err *e)
 {
     CLEANUP(freep) struct policy *policy = mem_new(sizeof(*policy));
-    return conf_bind(doc, policy_fields, policy, e);
+    if (sets->count)
+        return err_set(e, ERR_USAGE, "--set is for jobs; a policy is what its file says");
+    return policy_read_file(file, policy, e);
 }
 
 /* Its relative paths count from its own folder. */
@@ -115,7 +117,7 @@ static enum err_code check_run(struct cli *c, const struct arguments *a, const v
         if (conf_set(doc, s->sets.items[i], e))
             return e->code;
     if (kind == CONFIG_JOB      ? check_job(doc, e)
-        : kind == CONFIG_POLICY ? check_policy(doc, e)
+        : kind == CONFIG_POLICY ? check_policy(file, &s->sets, e)
                                 : check_cluster(file, &s->sets, e))
         return e->code;
     if (!c->json)

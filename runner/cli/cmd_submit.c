@@ -5,6 +5,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/follow.h"
 #include "runner/cli/print.h"
+#include "runner/cli/refusals.h"
 #include "runner/cli/services.h"
 #include "runner/cli/submission.h"
 
@@ -183,6 +184,7 @@ static enum err_code run_run(struct cli *c, const struct arguments *a, const voi
         return e->code;
     enum err_code code = stop_asked() ? err_set(e, ERR_CANCELED, "interrupted before the job was submitted")
                                       : run_one(c, a, s, e);
+    refusals_tell(c); /* while there is a state to tell */
     leave(c, &claim);
     return code;
 }

@@ -236,6 +236,7 @@ static void stop_supervisors(const struct cluster *c, struct services_down *io)
         for (int tries = 0; tries < 100 && service_kill_session(supervisor) > 0; tries++)
             clock_real.sleep_ms(&clock_real, LOOK_MS);
     }
+    fence_sweep_home(c->home);
     scratch_sweep_home(c->home); /* of those that were killed, now or before */
 }
 

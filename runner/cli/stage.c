@@ -4,196 +4,126 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/crypto/crypto.h"
-#include "runner/cli/csv_file.h"
+#include "runner/cli/stage_send.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
-enum { MANIFEST_BYTES_MAX = JSON_BYTES_MAX, PREFIX_DIGITS = 12, STEM_BYTES_MAX = 60 };
+enum { MANIFEST_BYTES_MAX = JSON_BYTES_MAX, PREFIX_DIGITS = 12, STEM_BYTES_MAX = 60, NAMED_FINDINGS = 6 };
 
-uint64_t stage_cut(uint64_t records, uint64_t shards, uint64_t i)
+struct cut_plan stage_plan(const struct stage_facts *f, const struct stage_options *o)
 {
-    return records / shards + (i < records % shards);
-}
+    uint64_t bytes = o->shard_bytes > 0 ? (uint64_t)o->shard_bytes : STAGE_SHARD_BYTES_DEFAULT;
+    bool small = f->format == RECORDS_CSV && f->bytes <= STAGE_SMALL_BYTES && o->shard_bytes == 0;
 
-uint64_t stage_shard_count(uint64_t records, const struct stage_options *o)
-{
-    uint64_t shards = o->shards > 0 ? (uint64_t)o->shards : STAGE_SHARDS_DEFAULT;
     if (o->shard_records > 0)
-        shards = (records - 1) / (uint64_t)o->shard_records + 1;
-    return MIN(shards, records); /* none is empty */
+        return (struct cut_plan){ .mode = CUT_COUNT, .each = (uint64_t)o->shard_records };
+    if (o->shards > 0 || small) /* none is empty */
+        return (struct cut_plan){ .mode = CUT_EQUAL,
+                                  .records = f->records,
+                                  .shards = MIN(o->shards > 0 ? (uint64_t)o->shards : STAGE_SHARDS_DEFAULT,
+                                                f->records) };
+    if (f->format == RECORDS_TOKENS)
+        return (struct cut_plan){ .mode = CUT_COUNT, .each = bytes / (uint64_t)f->token_bytes };
+    return (struct cut_plan){ .mode = CUT_CONTENT, .each = bytes, .paragraphs = f->format == RECORDS_TEXT };
 }
 
-static const char *base_name(const char *path)
+/* ---- the class ---- */
+
+enum err_code stage_check_class(const struct stage_facts *f, enum data_class data_class, struct err *e)
 {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+    CLEANUP(buf_done) struct buf what = BUF_INIT(ERR_TEXT_BYTES);
+
+    if (data_class >= f->class_needed)
+        return OK;
+    for (size_t i = 0; i < f->finding_count && i < NAMED_FINDINGS; i++)
+        buf_addf(&what, "%s'%.40s': %" PRIu64 " x %s", i ? ", " : "", f->findings[i].column,
+                 f->findings[i].count, f->findings[i].kind);
+    if (f->finding_count > NAMED_FINDINGS)
+        buf_addf(&what, " and %zu findings more", f->finding_count - NAMED_FINDINGS);
+    return err_set(
+        e, ERR_DENIED,
+        "classed as %s, but the scan found what needs class %s or stricter (%s). Class it so, or say why "
+        "not with --override \"reason\", which is recorded",
+        data_class_names[data_class], data_class_names[f->class_needed], buf_text(&what));
 }
 
-/* ---- cutting ---- */
-
-struct cutter {
-    struct csv_file *file;
-    struct store *store;
-    const char *prefix;
-    const struct buf *header;
-};
-
-/* A last line without its end gets one, so that shards can be joined again. */
-static void add_raw(struct buf *out, const struct csv_record *r)
+enum err_code stage_check_policy(const struct policy *policy, const char *bucket, enum data_class data_class,
+                                 struct err *e)
 {
-    buf_add(out, r->raw, r->raw_bytes);
-    if (r->raw_bytes == 0 || r->raw[r->raw_bytes - 1] != '\n')
-        buf_add_byte(out, '\n');
-}
-
-static enum err_code changed(const char *path, struct err *e)
-{
-    return err_set(e, ERR_CONFLICT, "'%s' changed while it was being read; stage it again", path);
-}
-
-static enum err_code put_shard(struct cutter *c, size_t i, uint64_t records, struct dataset_shard *out,
-                               struct err *e)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(STORE_OBJECT_BYTES_MAX);
-    struct store_put_options options = { .content_type = "text/csv" };
-    struct dataset_shard s = { .records = records };
-    struct store_info info;
-    struct csv_record r;
-    bool over;
-
-    buf_add(&text, c->header->data, c->header->len);
-    for (uint64_t n = 0; n < records; n++) {
-        if (csv_file_next(c->file, &r, &over, e))
-            return e->code;
-        if (over)
-            return changed(c->file->path, e);
-        add_raw(&text, &r);
-    }
-    if (text.full)
-        return err_set(e, ERR_LIMIT,
-                       "a shard of %" PRIu64 " records has more than %d bytes: more shards make smaller ones "
-                       "(--shards N)",
-                       records, STORE_OBJECT_BYTES_MAX);
-    if (snprintf(s.key, sizeof(s.key), "%s/shard-%05zu.csv", c->prefix, i) >= (int)sizeof(s.key))
-        return err_set(e, ERR_USAGE, "the prefix is too long for an object's key");
-    if (store_put(c->store, s.key, text.data, text.len, &options, &info, e))
-        return err_wrap(e, "put shard %zu", i);
-    sha256_hex(text.data, text.len, s.sha256);
-    memcpy(s.version, info.version, sizeof(s.version));
-    s.bytes = text.len;
-    *out = s;
-    return OK;
-}
-
-/* The second reading. Its hash must be the first one's. */
-static enum err_code put_shards(const char *path, struct store *store, const char *prefix,
-                                const struct stage_options *o, const struct csv_facts *facts,
-                                struct dataset *d, struct err *e)
-{
-    CLEANUP(csv_file_closep) struct csv_file *f = NULL;
-    CLEANUP(buf_done) struct buf header = BUF_INIT(STAGE_RECORD_BYTES_MAX);
-    struct cutter c = { .store = store, .prefix = prefix, .header = &header };
-    struct csv_record r;
-    char sha256[SHA256_HEX_BYTES];
-    bool over;
-
-    if (csv_file_open(path, &f, e) || csv_file_next(f, &r, &over, e))
-        return e->code;
-    if (over)
-        return changed(path, e);
-    add_raw(&header, &r);
-    c.file = f;
-    for (size_t i = 0; i < d->shard_count; i++) {
-        if (o->progress)
-            progress_note(o->progress, "staging %s: shard %zu of %zu", path, i + 1, d->shard_count);
-        if (put_shard(&c, i, stage_cut(facts->records, d->shard_count, i), &d->shards[i], e))
-            return e->code;
-    }
-    if (csv_file_next(f, &r, &over, e))
-        return e->code;
-    csv_file_digest(f, sha256);
-    return over && strcmp(sha256, facts->sha256) == 0 ? OK : changed(path, e);
+    struct policy_decision d;
+    policy_check_staging(policy, bucket, data_class, &d);
+    return policy_verdict(&d, e);
 }
 
 /* ---- the manifest ---- */
 
-static enum err_code describe(const char *path, const char *bucket, const struct stage_options *o,
-                              const struct csv_facts *facts, struct dataset *d, struct err *e)
+static enum err_code describe(const struct source *source, const struct stage_target *target,
+                              const struct stage_options *o, const struct stage_facts *f, struct dataset *d,
+                              struct err *e)
 {
-    uint64_t shards = stage_shard_count(facts->records, o);
+    const char *name = source_name(source);
 
-    if (shards > DATASET_SHARDS_MAX)
-        return err_set(e, ERR_LIMIT, "%" PRIu64 " shards are too many; at most %d", shards,
-                       DATASET_SHARDS_MAX);
-    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : base_name(path),
-                  "the dataset's name", e) ||
+    if (text_copy(d->name, sizeof(d->name), o->name && o->name[0] ? o->name : name, "the dataset's name",
+                  e) ||
         text_copy(d->owner, sizeof(d->owner), o->owner ? o->owner : "", "the owner's name", e) ||
         text_copy(d->basis, sizeof(d->basis), o->basis ? o->basis : "", "the legal basis", e) ||
-        text_copy(d->bucket, sizeof(d->bucket), bucket, "the bucket's name", e))
+        text_copy(d->override_by, sizeof(d->override_by), o->override_by ? o->override_by : "", "your name",
+                  e) ||
+        text_copy(d->override_reason, sizeof(d->override_reason),
+                  o->override_reason ? o->override_reason : "", "the reason", e) ||
+        text_copy(d->bucket, sizeof(d->bucket), target->bucket, "the bucket's name", e))
         return e->code;
-    snprintf(d->source, sizeof(d->source), "%.200s sha256:%s", base_name(path), facts->sha256);
-    snprintf(d->format, sizeof(d->format), "csv");
+    snprintf(d->source, sizeof(d->source), "%.200s sha256:%s", name, f->sha256);
+    snprintf(d->format, sizeof(d->format), "%s", records_format_names[f->format]);
     d->data_class = o->data_class;
     d->created_ms = clock_wall_ms();
-    d->column_count = facts->column_count;
-    d->columns = mem_array(facts->column_count, sizeof(*d->columns));
-    memcpy(d->columns, facts->columns, facts->column_count * sizeof(*d->columns));
-    d->shard_count = (size_t)shards;
-    d->shards = mem_array(d->shard_count, sizeof(*d->shards));
+    d->compression = o->compression;
+    d->token_bytes = f->token_bytes;
+    d->scan = f->scan;
+    d->column_count = f->column_count;
+    d->columns = mem_array(MAX(f->column_count, (size_t)1), sizeof(*d->columns));
+    if (f->column_count)
+        memcpy(d->columns, f->columns, f->column_count * sizeof(*d->columns));
+    d->finding_count = f->finding_count;
+    d->findings = mem_array(MAX(f->finding_count, (size_t)1), sizeof(*d->findings));
+    if (f->finding_count)
+        memcpy(d->findings, f->findings, f->finding_count * sizeof(*d->findings));
     return OK;
 }
 
-static const char *source_hash(const struct dataset *d)
+/* Would the manifest say what is there already? When does not matter, nor by whom unless that was said. */
+static enum err_code is_same(const struct dataset *there, const struct dataset *d,
+                             const struct stage_options *o, bool *out, struct err *e)
 {
-    size_t n = strlen(d->source), length = strlen("sha256:") + SHA256_HEX_BYTES - 1;
-    return n > length ? d->source + n - length : "";
-}
+    CLEANUP(buf_done) struct buf now = BUF_INIT(MANIFEST_BYTES_MAX);
+    CLEANUP(buf_done) struct buf before = BUF_INIT(MANIFEST_BYTES_MAX);
+    struct dataset as_then = *d; /* borrows d's lists */
 
-/* Would staging `wanted` give what is there? When and by whom does not matter; what it holds and how it is
- * classed does. */
-static bool is_same(const struct dataset *there, const struct dataset *wanted)
-{
-    if (strcmp(source_hash(there), source_hash(wanted)) != 0 || there->data_class != wanted->data_class ||
-        there->shard_count != wanted->shard_count || there->column_count != wanted->column_count ||
-        strcmp(there->name, wanted->name) != 0 || strcmp(there->basis, wanted->basis) != 0)
-        return false;
-    for (size_t i = 0; i < there->column_count; i++)
-        if (there->columns[i].kind != wanted->columns[i].kind ||
-            strcmp(there->columns[i].name, wanted->columns[i].name) != 0)
-            return false;
-    return true;
-}
-
-static void ignore_bad(void *context, const struct dataset_shard *shard, const char *why)
-{
-    (void)context;
-    (void)shard;
-    (void)why;
-}
-
-/* The same content, whole and sound: nothing to do. What is broken is staged again. */
-static enum err_code look_there(struct store *store, const char *prefix, const struct dataset *wanted,
-                                bool *out_already, struct stage_result *io, struct err *e)
-{
-    CLEANUP(dataset_done) struct dataset there = { .columns = NULL };
-    char digest[65];
-    size_t bad = 0;
-
-    *out_already = false;
-    if (dataset_load(store, prefix, &there, digest, e)) {
-        if (e->code != ERR_NOT_FOUND && e->code != ERR_CORRUPT)
-            return e->code;
-        err_clear(e);
+    *out = false;
+    if (there->shard_count == 0)
         return OK;
-    }
-    if (!is_same(&there, wanted))
-        return OK;
-    if (stage_verify(store, &there, NULL, ignore_bad, NULL, &bad, e))
+    as_then.created_ms = there->created_ms;
+    if (!o->owner_given)
+        memcpy(as_then.owner, there->owner, sizeof(as_then.owner));
+    if (there->override_by[0] && d->override_by[0])
+        memcpy(as_then.override_by, there->override_by, sizeof(as_then.override_by));
+    if (dataset_to_text(&as_then, &now, e) || dataset_to_text(there, &before, e))
         return e->code;
-    *out_already = bad == 0;
-    memcpy(io->digest, digest, sizeof(io->digest));
+    *out = now.len == before.len && memcmp(now.data, before.data, now.len) == 0;
+    return OK;
+}
+
+/* What was staged there before; an empty one where there is nothing, or nothing that can be read. */
+static enum err_code look_there(struct store *store, const char *prefix, struct dataset *out, char digest[65],
+                                struct err *e)
+{
+    if (dataset_load(store, prefix, out, digest, e) == OK)
+        return OK;
+    if (e->code != ERR_NOT_FOUND && e->code != ERR_CORRUPT)
+        return e->code;
+    err_clear(e);
     return OK;
 }
 
@@ -214,92 +144,39 @@ static enum err_code put_manifest(struct store *store, const char *prefix, const
     return OK;
 }
 
-enum err_code stage_file(const char *path, const struct csv_facts *facts, struct store *store,
-                         const char *bucket, const char *prefix, const struct stage_options *o,
+enum err_code stage_send(const struct source *source, const struct stage_facts *facts,
+                         const struct stage_target *target, const struct stage_options *o,
                          struct stage_result *out, struct err *e)
 {
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
-    struct stage_result r = { .already = false };
+    CLEANUP(dataset_done) struct dataset there = { .columns = NULL };
+    CLEANUP(store_closep) struct store *store = NULL;
+    struct stage_result r = { .records = facts->records, .bytes = facts->bytes };
+    char digest[65] = "";
 
-    if (describe(path, bucket, o, facts, &d, e) || look_there(store, prefix, &d, &r.already, &r, e))
-        return e->code;
-    if (!r.already &&
-        (put_shards(path, store, prefix, o, facts, &d, e) || put_manifest(store, prefix, &d, r.digest, e)))
-        return err_wrap(e, "stage '%s'", path);
-    r.records = facts->records;
-    r.bytes = facts->bytes;
+    if (describe(source, target, o, facts, &d, e) || target->open(target->context, &store, e) ||
+        look_there(store, target->prefix, &there, digest, e) ||
+        stage_send_shards(source, facts, target, store, o, &there, &d, &r, e))
+        return err_wrap(e, "stage '%s'", source_name(source));
+    if (r.sent == 0 && is_same(&there, &d, o, &r.already, e))
+        return err_wrap(e, "stage '%s'", source_name(source));
+    if (r.already)
+        memcpy(r.digest, digest, sizeof(r.digest));
+    else if (!o->dry_run && put_manifest(store, target->prefix, &d, r.digest, e))
+        return err_wrap(e, "stage '%s'", source_name(source));
     r.shards = d.shard_count;
     *out = r;
-    return OK;
-}
-
-enum err_code stage_check_policy(const struct policy *policy, const char *bucket, enum data_class data_class,
-                                 struct err *e)
-{
-    bool class_allowed = false, bucket_allowed = policy->bucket_count == 0;
-
-    for (size_t i = 0; i < policy->data_class_count; i++)
-        class_allowed = class_allowed || policy->data_classes[i] == (int)data_class;
-    for (size_t i = 0; i < policy->bucket_count; i++)
-        bucket_allowed = bucket_allowed || strcmp(policy->buckets[i], bucket) == 0;
-    if (!class_allowed)
-        return err_set(e, ERR_DENIED, "this cluster may not hold %s data (policy.data_classes)",
-                       data_class_names[data_class]);
-    if (!bucket_allowed)
-        return err_set(e, ERR_DENIED, "bucket '%s' is not on the policy's list (policy.buckets)", bucket);
-    return OK;
-}
-
-/* ---- verifying ---- */
-
-/* OK with `why` filled where it is bad; an error where it cannot be told. */
-static enum err_code verify_shard(struct store *store, const struct dataset_shard *s, char why[256],
-                                  struct err *e)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(STORE_OBJECT_BYTES_MAX);
-    char sha256[SHA256_HEX_BYTES];
-
-    why[0] = '\0';
-    if (store_get(store, s->key, s->version, 0, UINT64_MAX, &text, NULL, e)) {
-        if (e->code != ERR_NOT_FOUND && e->code != ERR_CORRUPT)
-            return e->code;
-        snprintf(why, 256, "%.200s", e->text);
-        err_clear(e);
-        return OK;
-    }
-    sha256_hex(text.data, text.len, sha256);
-    if (text.len != s->bytes)
-        snprintf(why, 256, "it has %zu bytes where the manifest says %" PRIu64, text.len, s->bytes);
-    else if (strcmp(sha256, s->sha256) != 0)
-        snprintf(why, 256, "its bytes were changed: its SHA-256 is not the manifest's");
-    return OK;
-}
-
-enum err_code stage_verify(struct store *store, const struct dataset *d, struct progress *progress,
-                           stage_bad_fn *bad, void *context, size_t *out_bad, struct err *e)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < d->shard_count; i++) {
-        char why[256];
-        if (progress)
-            progress_note(progress, "verifying shard %zu of %zu", i + 1, d->shard_count);
-        if (verify_shard(store, &d->shards[i], why, e))
-            return err_wrap(e, "shard %s", d->shards[i].key);
-        if (!why[0])
-            continue;
-        bad(context, &d->shards[i], why);
-        count++;
-    }
-    *out_bad = count;
     return OK;
 }
 
 /* ---- where a job's own file goes ---- */
 
 /* The file's name without its ending, in letters that may stand in a key. */
-static void make_stem(const char *path, char out[STEM_BYTES_MAX + 1])
+static void make_stem(const char *name, char out[STEM_BYTES_MAX + 1])
 {
-    const char *name = base_name(path), *dot = strrchr(name, '.');
+    const char *slash = strrchr(name, '/');
+    name = slash ? slash + 1 : name;
+    const char *dot = strrchr(name, '.');
     size_t n = dot && dot != name ? (size_t)(dot - name) : strlen(name), at = 0;
     for (size_t i = 0; i < n && at < STEM_BYTES_MAX; i++) {
         int c = tolower((unsigned char)name[i]);
@@ -310,7 +187,7 @@ static void make_stem(const char *path, char out[STEM_BYTES_MAX + 1])
     out[at] = '\0';
 }
 
-enum err_code stage_prefix(const char *path, const struct csv_facts *facts, const struct stage_options *o,
+enum err_code stage_prefix(const char *name, const struct stage_facts *facts, const struct stage_options *o,
                            char out[STORE_KEY_BYTES], struct err *e)
 {
     char stem[STEM_BYTES_MAX + 1], digest[SHA256_HEX_BYTES];
@@ -327,7 +204,7 @@ enum err_code stage_prefix(const char *path, const struct csv_facts *facts, cons
             return e->code;
         sha256_hex(reading.data, reading.len, digest);
     }
-    make_stem(path, stem);
+    make_stem(name, stem);
     snprintf(out, STORE_KEY_BYTES, "staged/%s-%.*s", stem[0] ? stem : "data", PREFIX_DIGITS, digest);
     return OK;
 }

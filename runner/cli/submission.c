@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/job/job_spec.h"
-#include "runner/cli/stage.h"
+#include "runner/cli/data_place.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -65,7 +65,7 @@ static char *data_path(const char *file, const char *uri)
 }
 
 /* The file is at hand, so a slip of the pen in data.target is told before anything is stored. */
-static enum err_code check_target(const char *path, const struct csv_facts *facts, const char *target,
+static enum err_code check_target(const char *path, const struct stage_facts *facts, const char *target,
                                   struct err *e)
 {
     const char *names[DATASET_COLUMNS_MAX], *near;
@@ -79,33 +79,56 @@ static enum err_code check_target(const char *path, const struct csv_facts *fact
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static enum err_code stage_into(const struct cluster *cluster, const char *path, const struct job_spec *spec,
+/* What is surveyed as a job's own file goes under a name that follows from its content. */
+static enum err_code send_there(struct cluster *cluster, const struct source *source,
+                                const struct stage_facts *facts, const struct stage_options *o,
+                                char **out_uri, struct err *e)
+{
+    struct data_place place = { .cluster = NULL };
+    struct stage_result r;
+    struct err unrecorded = ERR_INIT;
+    char prefix[STORE_KEY_BYTES];
+
+    if (stage_prefix(source_name(source), facts, o, prefix, e))
+        return e->code;
+    data_place_in(cluster, cluster->default_data_bucket, prefix, &place);
+    if (stage_send(source, facts, &place.target, o, &r, e))
+        return e->code;
+    progress_clear(o->progress);
+    if (!r.already && data_record_staged(&place, facts, o, &r, &unrecorded))
+        progress_say(o->progress, "not recorded in the ledger: %s", unrecorded.text);
+    progress_say(o->progress, "%s %s (%zu shards, class personal)",
+                 r.already ? "data is staged already:" : "data staged:", place.uri, r.shards);
+    *out_uri = mem_text(place.uri);
+    return OK;
+}
+
+static enum err_code stage_into(struct cluster *cluster, const char *path, const struct job_spec *spec,
                                 struct progress *progress, char **out_uri, struct err *e)
 {
-    CLEANUP(store_closep) struct store *store = NULL;
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    CLEANUP(source_closep) struct source *source = NULL;
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     const struct passwd *user = getpwuid(geteuid());
+    const char *why;
     struct stage_options o = { .data_class = CLASS_PERSONAL,
                                .owner = user ? user->pw_name : "",
                                .progress = progress };
-    struct stage_result r;
-    char prefix[STORE_KEY_BYTES];
 
     for (size_t i = 0; i < spec->data.missing_count; i++)
         o.missing[o.missing_count++] = spec->data.missing[i];
-    if (stage_survey(path, &o, &facts, e))
+    if (source_open(path, cluster->home, 0, &source, e) || records_guess(source, &o.format, &why, e))
         return err_wrap(e, "data.train");
+    if (o.format != RECORDS_CSV)
+        return err_set(e, ERR_USAGE, "data.train: '%s' is %s, %s; this version trains on csv", path,
+                       records_format_names[o.format], why);
+    if (stage_survey(source, &o, &facts, e))
+        return err_wrap(e, "data.train");
+    o.reread = facts.bytes <= STAGE_SMALL_BYTES; /* what is broken is mended, where that is cheap */
     if (check_target(path, &facts, spec->data.target, e) ||
         stage_check_policy(&cluster->policy, cluster->default_data_bucket, o.data_class, e))
         return e->code;
-    if (stage_prefix(path, &facts, &o, prefix, e) ||
-        cluster_open_store(cluster, cluster->default_data_bucket, &store, e) ||
-        stage_file(path, &facts, store, cluster->default_data_bucket, prefix, &o, &r, e))
+    if (send_there(cluster, source, &facts, &o, out_uri, e))
         return err_wrap(e, "data.train");
-    *out_uri = mem_printf("s3://%s/%s", cluster->default_data_bucket, prefix);
-    progress_clear(progress);
-    progress_say(progress, "%s %s (%zu shards, class personal)",
-                 r.already ? "data is staged already:" : "data staged:", *out_uri, r.shards);
     return OK;
 }
 

@@ -28,12 +28,31 @@ size_t utf8_next(const char *text, size_t n, uint32_t *out_character)
     return length;
 }
 
+/* Eight at a time: most text is nothing else. */
+static size_t ascii_run(const char *text, size_t n)
+{
+    size_t i = 0;
+    uint64_t word;
+    for (; n - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, text + i, sizeof(word));
+        if (word & 0x8080808080808080)
+            break;
+    }
+    while (i < n && (unsigned char)text[i] < 0x80)
+        i++;
+    return i;
+}
+
 bool utf8_is_valid(const char *text, size_t n)
 {
     uint32_t c;
-    for (size_t i = 0, length; i < n; i += length)
+    for (size_t i = 0, length; i < n; i += length) {
+        i += ascii_run(text + i, n - i);
+        if (i == n)
+            break;
         if ((length = utf8_next(text + i, n - i, &c)) == 0)
             return false;
+    }
     return true;
 }
 

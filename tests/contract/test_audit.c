@@ -16,6 +16,7 @@ struct world {
     struct store *inner, *store; /* the latter fails when told to */
     struct signer signer;
     struct lease lead;
+    struct audit_counts counts;
     struct audit audit;
 };
 
@@ -50,6 +51,7 @@ static int set_up(void **out)
         .store = w->store,
         .signer = &w->signer,
         .clock = &w->clock.base,
+        .counts = &w->counts,
     };
     take_lead(w, "one");
     *out = w;
@@ -180,6 +182,26 @@ static void events_are_recorded_in_order_and_leave_the_outbox(void **state)
     add_events(w, 6, 7);
     drain(w);
     assert_recorded(w, 7, 0);
+}
+
+/* Counted once they are in the ledger, and not a second time where they are only found there. */
+static void refused_connections_are_counted(void **state)
+{
+    static const char event[] =
+        "{\"actor\":\"supervisor:x.1\",\"data\":{\"count\":2,\"detail\":\"192.0.2.1\",\"kind\":\"address\","
+        "\"number\":1,\"place\":\"https://s3\",\"program\":\"trainer\"},\"event\":\"egress.refused\","
+        "\"job\":\"\",\"time_ms\":1}";
+    struct world *w = *state;
+    size_t count = 0;
+    struct err e = ERR_INIT;
+
+    add_raw(w, event, strlen(event));
+    state_fault_at(&w->state_fault, 2, 1, false); /* in the ledger, still in the outbox */
+    assert_int_equal(audit_step(&w->audit, w->lead.token, &count, &e), ERR_RETRY);
+    drain(w);
+    assert_int_equal(atomic_load(&w->counts.refused[EGRESS_TRAINER][HTTP_REFUSED_ADDRESS]), 2);
+    assert_int_equal(atomic_load(&w->counts.events), 1);
+    assert_int_equal(audit_refused(&w->counts), 2);
 }
 
 static void an_empty_outbox_writes_nothing(void **state)
@@ -333,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(events_are_recorded_in_order_and_leave_the_outbox),
+        WITH(refused_connections_are_counted),
         WITH(an_empty_outbox_writes_nothing),
         WITH(more_than_a_batch_takes_several),
         WITH(what_is_no_event_is_recorded_as_such_and_holds_up_nothing),

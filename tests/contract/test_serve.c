@@ -93,6 +93,31 @@ static void the_product_s_own_client_is_answered(void **state)
     assert_string_equal(json_text_or(json_array_get(json_object_get(jobs, "jobs"), 0), "id", ""), id);
 }
 
+/* The text, as any HTTP client gets it: with its type, and a line for each program and kind. */
+static void metrics_are_text(void **state)
+{
+    struct served *s = *state;
+    CLEANUP(http_closep) struct http_client *c = NULL;
+    CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(1 << 20);
+    const struct http_options o = { .origin = "http://scheduler",
+                                    .unix_socket = s->unix_url + strlen("unix:") };
+    struct err e = ERR_INIT;
+    char type[64];
+
+    atomic_store(&s->w->counts.refused[EGRESS_TRAINER][HTTP_REFUSED_ADDRESS], 3);
+    s->w->api.counts = &s->w->counts;
+    assert_ok(http_open(&o, &c, &e));
+    assert_ok(http_do(c, &(struct http_request){ .method = "GET", .target = "/v1/metrics" }, &r, &e));
+    assert_int_equal(r.status, 200);
+    assert_non_null(http_header(&r, "content-type", type, sizeof(type)));
+    assert_string_equal(type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_non_null(strstr(buf_text(&r.body), "\nsovrun_leader 1\n"));
+    assert_non_null(
+        strstr(buf_text(&r.body), "\nsovrun_egress_refused_total{program=\"trainer\",kind=\"address\"} 3\n"));
+    assert_non_null(
+        strstr(buf_text(&r.body), "\nsovrun_egress_refused_total{program=\"sovrun\",kind=\"client\"} 0\n"));
+}
+
 static void over_tcp_a_token_is_needed(void **state)
 {
     struct served *s = *state;
@@ -346,7 +371,7 @@ static enum err_code count_entry(void *context, const char *id, const void *data
 static void the_audit_drains_the_outbox_before_it_ends(void **state)
 {
     struct served *s = *state;
-    struct audit_thread *audit = audit_start(s->w->cluster, &s->w->lead, &clock_real);
+    struct audit_thread *audit = audit_start(s->w->cluster, &s->w->lead, &clock_real, NULL);
     int left = 0;
     struct err e = ERR_INIT;
     char id[JOB_ID_BYTES];
@@ -363,8 +388,9 @@ static void the_audit_drains_the_outbox_before_it_ends(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[9 + ARRAY_LEN(addresses) + ARRAY_LEN(headers)] = {
+    static struct CMUnitTest tests[10 + ARRAY_LEN(addresses) + ARRAY_LEN(headers)] = {
         WITH(the_product_s_own_client_is_answered),
+        WITH(metrics_are_text),
         WITH(over_tcp_a_token_is_needed),
         WITH(a_job_of_the_socket_belongs_to_who_called),
         WITH(many_are_answered_while_one_waits_and_a_stop_answers_that_one),
@@ -374,7 +400,7 @@ int main(void)
         WITH(the_audit_drains_the_outbox_before_it_ends),
         cmocka_unit_test(only_root_and_our_own_user_are_let_in),
     };
-    size_t n = 9;
+    size_t n = 10;
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++)
         tests[n++] = (struct CMUnitTest){ addresses[i].name, listens, NULL, NULL, (void *)&addresses[i] };
     for (size_t i = 0; i < ARRAY_LEN(headers); i++)

@@ -56,6 +56,24 @@ static void a_run_that_fails_says_why(void **state)
     assert_non_null(strstr(ev.all, "column 'x' is missing"));
 }
 
+/* Whatever becomes of the rank: the supervisor has heard it, and tells before it tells the end. */
+static void what_a_rank_was_refused_is_told(void **state)
+{
+    FIXTURE(f, "trainer-refused", "");
+    struct events ev;
+    put_starting(f);
+    start_supervisor(f, "1");
+    assert_ended(f, OUTCOME_DENIED, "");
+    take_events(f, &ev);
+    const char *told = strstr(ev.names, "egress.refused ");
+    assert_non_null(told);
+    assert_non_null(strstr(told, "attempt.ended "));
+    assert_non_null(
+        strstr(ev.all, "\"kind\":\"address\",\"place\":\"https://s3\",\"program\":\"trainer\",\"rank\":1}"));
+    assert_non_null(strstr(ev.all, "\"attempt\":1,\"count\":"));
+    assert_null(strstr(ev.all, "odd"));
+}
+
 static void a_rank_that_is_killed_is_named(void **state)
 {
     FIXTURE(f, "trainer-dies", "");
@@ -301,10 +319,19 @@ static void a_key_that_is_not_there_is_the_users_mistake(void **state)
 
 static void a_policy_that_says_no_denies_the_attempt(void **state)
 {
-    FIXTURE(f, "trainer-good", "policy: { kms_required: true }\n");
+    FIXTURE(f, "trainer-good", "");
+    struct err e = ERR_INIT;
+    CLEANUP(freep) char *path = path_join(f->home, "policy.yaml");
+    static const char strict[] =
+        "version: 1\nname: strict\nregions: [{ name: here, provider: local, region: local }]\n"
+        "buckets:\n  - { name: data, region: here, purposes: [data] }\n"
+        "  - { name: models, region: here, purposes: [models] }\n"
+        "  - { name: evidence, region: here, purposes: [evidence] }\n"
+        "keys: { providers: [file] }\nlocks: { min: governance, retain_min: 1d }\n";
     put_starting(f);
+    assert_ok(file_write(path, strict, strlen(strict), 0600, &e)); /* since the job was submitted */
     start_supervisor(f, "1");
-    assert_ended(f, OUTCOME_DENIED, "policy (kms_required)");
+    assert_ended(f, OUTCOME_DENIED, "policy rule lock: policy.yaml:9: locks");
 }
 
 static void a_trainer_that_is_not_there_is_a_failed_launch(void **state)
@@ -443,6 +470,7 @@ static int run_all(void)
         cmocka_unit_test(a_run_that_succeeds),
         cmocka_unit_test(what_the_record_says_of_a_run),
         cmocka_unit_test(a_run_that_fails_says_why),
+        cmocka_unit_test(what_a_rank_was_refused_is_told),
         cmocka_unit_test(a_rank_that_is_killed_is_named),
         cmocka_unit_test(a_cancelled_job_checkpoints_and_stops),
         cmocka_unit_test(ranks_that_do_not_stop_are_killed_after_the_grace),

@@ -16,6 +16,7 @@ struct api_world {
     struct lead lead;
     struct handles *handles;
     struct api api;
+    struct audit_counts counts; /* lent to api by who wants to */
     char dataset_digest[65];
 };
 

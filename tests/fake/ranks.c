@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "core/cluster/attempt_doc.h"
+#include "core/cluster/egress.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -88,6 +89,15 @@ static int trainer_fails(void)
     if (trainer_rank() == 0)
         say("sovrun-trainer: error: column 'x' is missing\n");
     return trainer_rank() == 0 ? TRAINER_USER_ERROR : (pause(), 0);
+}
+
+/* Two connections that the guard would not make, and a line that only looks like one. */
+static int trainer_is_refused(void)
+{
+    say(EGRESS_LINE "{\"detail\":\"192.0.2.1\",\"kind\":\"address\",\"place\":\"https://s3\",\"rank\":1}\n");
+    say(EGRESS_LINE "{\"detail\":\"192.0.2.1\",\"kind\":\"address\",\"place\":\"https://s3\",\"rank\":1}\n");
+    say(EGRESS_LINE "{\"kind\":\"odd\"}\n");
+    return TRAINER_DENIED;
 }
 
 static int wait_for_signals(void)
@@ -224,10 +234,11 @@ static int (*const trainers[])(void) = {
     trainer_is_noisy,
     trainer_leaves_an_orphan,
     trainer_shows_itself,
+    trainer_is_refused,
 };
 const char *const fake_names[] = {
-    "trainer-good",  "trainer-fails",  "trainer-waits", "trainer-deaf", "trainer-dies",
-    "trainer-noisy", "trainer-orphan", "trainer-shows", "mpirun",       NULL,
+    "trainer-good",   "trainer-fails", "trainer-waits",   "trainer-deaf", "trainer-dies", "trainer-noisy",
+    "trainer-orphan", "trainer-shows", "trainer-refused", "mpirun",       NULL,
 };
 _Static_assert(ARRAY_LEN(fake_names) == ARRAY_LEN(trainers) + 2, "a name for each, and for mpirun");
 

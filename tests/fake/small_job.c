@@ -86,9 +86,11 @@ void small_job_next_attempt(struct small_job *j)
     close_step(j);
     j->doc.attempt++;
     j->doc.token += 1000;
-    if (j->doc.data_key)
-        j->doc.earlier[j->doc.earlier_count++] =
-            (struct attempt_key){ j->doc.attempt - 1, j->doc.token - 1000, TAKE(j->doc.data_key) };
+    if (j->doc.data_key) {
+        struct attempt_key *before = &j->doc.earlier[j->doc.earlier_count++];
+        *before = (struct attempt_key){ .attempt = j->doc.attempt - 1, .token = j->doc.token - 1000 };
+        before->key = TAKE(j->doc.data_key);
+    }
     artifact_key_context(j->doc.cluster, j->doc.region, j->doc.job, &context);
     assert_ok(keys_generate(j->keys, "demo", &context, &j->doc.data_key, &wrapped, &e));
     snprintf(j->doc.wrapped_key, sizeof(j->doc.wrapped_key), "%s", buf_text(&wrapped));
@@ -132,8 +134,9 @@ uint64_t small_job_digest(const struct small_job *j)
 
 void small_job_forget_keys(struct small_job *j)
 {
-    while (j->doc.earlier_count > 0)
-        secret_free(TAKE(j->doc.earlier[--j->doc.earlier_count].key));
+    for (size_t i = 0; i < j->doc.earlier_count; i++)
+        secret_free(TAKE(j->doc.earlier[i].key));
+    j->doc.earlier_count = 0;
 }
 
 void small_job_free(struct small_job *j)

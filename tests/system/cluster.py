@@ -64,14 +64,15 @@ def start_of(pid):
 
 
 class Cluster:
-    def __init__(self, name):
+    def __init__(self, name, enter=()):
         self.home = B / "test" / name
+        self.enter = list(enter)  # a command that runs ours: in a namespace
         self.stop_quietly()
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.parent.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments, timeout=300):
-        return subprocess.run([BIN / "sovrun", *map(str, arguments), "--home", self.home], capture_output=True, text=True,
+        return subprocess.run([*self.enter, BIN / "sovrun", *map(str, arguments), "--home", self.home], capture_output=True, text=True,
                               timeout=timeout, check=False, stdin=subprocess.DEVNULL)
 
     def ask(self, *arguments):
@@ -88,6 +89,16 @@ class Cluster:
     def stop_quietly(self):
         if (self.home / "sovrun.yaml").exists():
             self.run("down", timeout=60)
+
+    def allow(self, region, buckets, endpoint=None, ranges=(), keys="file", more=""):
+        """A policy for one region: buckets as {name: purpose}; endpoint HOST:PORT of a service, None for folders."""
+        where = (f"provider: s3, region: {region}, endpoints: [\"{endpoint}\"], ranges: [{', '.join(ranges)}]" if endpoint
+                 else f"provider: local, region: {region}")
+        rows = "".join(f"  - {{ name: {name}, region: {'here' if endpoint else 'folder'}, purposes: [{purpose}], "
+                       "classes: [public, internal, pseudonymized, personal] }\n" for name, purpose in buckets.items())
+        name = "here" if endpoint else "folder"
+        (self.home / "policy.yaml").write_text(f"version: 1\nname: test\nregions:\n  - {{ name: {name}, {where} }}\nbuckets:\n{rows}"
+                                               f"keys: {{ providers: [{keys}] }}\n{more}")
 
     def submit(self, spec=SPEC, *settings):
         return self.ask("submit", spec, *[f"--set={s}" for s in settings])["job"]["id"]

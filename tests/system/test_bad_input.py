@@ -93,7 +93,7 @@ def changed_shards(c):
         victim = shard_files(c, name)[3]
         rewrite(victim, change(victim.read_bytes()))
         verified = c.run("data", "verify", f"s3://data/{name}")
-        refused(c, f"data verify of a {name} shard", verified, 1, "shard-")
+        refused(c, f"data verify of a {name} shard", verified, 1, f"{name}/shards/")
         done = c.run("submit", SPEC, "--set", f"data.train=s3://data/{name}", "--wait")
         refused(c, f"a job on a {name} shard", done, 5, "shard", word)
 

@@ -12,15 +12,26 @@ import time
 from cluster import B, LONG, ROOT, SPEC, Cluster, check, finish, kill, left_over
 
 
-def edit(c, provider):
+def edit(c, kind, settings, arns=()):
     """The embedded home with another key provider."""
     c.up()
     c.run("down")
     config = (c.home / "sovrun.yaml").read_text()
-    config = re.sub(r"keys: .*\n", f"keys: {{ {provider} }}\n", config)
+    config = re.sub(r"\nkeys: .*\n", f"\nkeys: {{ provider: {kind}, {settings} }}\n", config)
     config = config.replace("region: local", "region: eu-central-1")
     (c.home / "sovrun.yaml").write_text(config)
+    allow(c, kind, arns)
     shutil.rmtree(c.home / "store")  # its buckets say that they lie in "local"
+
+
+def allow(c, kind, arns):
+    c.allow("eu-central-1", {"data": "data", "models": "models", "evidence": "evidence"}, keys=kind)
+    policy = (c.home / "policy.yaml").read_text()
+    if kind == "kms":
+        endpoint = os.environ["SOVRUN_TEST_KMS_ENDPOINT"].split("//")[1]
+        policy = policy.replace("regions:\n", f"regions:\n  - {{ name: keys, provider: s3, region: eu-central-1, endpoints: [\"{endpoint}\"] }}\n")
+        policy = policy.replace("keys: { ", "keys: { arns: [" + ", ".join(f'\"{a}\"' for a in arns) + "], ")
+    (c.home / "policy.yaml").write_text(policy)
 
 
 def hsm_settings():
@@ -112,7 +123,7 @@ def hsm():
     pin = pathlib.Path(settings["SOVRUN_TEST_HSM_PIN_FILE"]).read_text().strip()
     c = Cluster("keys-hsm")
     try:
-        edit(c, f"provider: pkcs11, module: {settings['SOVRUN_TEST_HSM_MODULE']}, token: {settings['SOVRUN_TEST_HSM_TOKEN']}, "
+        edit(c, "pkcs11", f"module: {settings['SOVRUN_TEST_HSM_MODULE']}, token: {settings['SOVRUN_TEST_HSM_TOKEN']}, "
                 f"pin_file: {settings['SOVRUN_TEST_HSM_PIN_FILE']}")
         c.up()
         made = c.run("key", "create", "bank")
@@ -135,7 +146,7 @@ def wrong_pin():
     settings = hsm_settings()
     c = Cluster("keys-pin")
     try:
-        edit(c, f"provider: pkcs11, module: {settings['SOVRUN_TEST_HSM_MODULE']}, token: {settings['SOVRUN_TEST_HSM_TOKEN']}, "
+        edit(c, "pkcs11", f"module: {settings['SOVRUN_TEST_HSM_MODULE']}, token: {settings['SOVRUN_TEST_HSM_TOKEN']}, "
                 "pin_file: keys/pin")
         (c.home / "keys" / "pin").touch(mode=0o600)
         (c.home / "keys" / "pin").write_text("not-the-pin\n")
@@ -176,8 +187,8 @@ def key_service():
     c = Cluster("keys-kms")
     prefix = f"sys{os.getpid()}"
     try:
-        edit(c, f"provider: kms, endpoint: \"{endpoint}\", alias_prefix: {prefix}, credentials_file: keys/kms.yaml, "
-                f"arns: [\"arn:aws:kms:{region}:{account}:key/*\"]")
+        edit(c, "kms", f"endpoint: \"{endpoint}\", alias_prefix: {prefix}, credentials_file: keys/kms.yaml",
+             [f"arn:aws:kms:{region}:{account}:key/*"])
         credentials = c.home / "keys" / "kms.yaml"
         credentials.touch(mode=0o600)
         credentials.write_text("access_key: AKIDSYSTEM\nsecret_key: kms-secret-of-the-test\n")
@@ -187,8 +198,7 @@ def key_service():
         life_of_a_key(c, "kms")
         check("kms: the secret key is in no argument, environment or log", not no_secret_anywhere(c, ["kms-secret-of-the-test"]))
         c.run("down")
-        config = (c.home / "sovrun.yaml").read_text()
-        (c.home / "sovrun.yaml").write_text(config.replace(f":{account}:key/*", ":999999999999:key/*"))
+        allow(c, "kms", [f"arn:aws:kms:{region}:999999999999:key/*"])
         c.up()
         foreign = c.run("key", "create", "other")
         check("kms: a key of a foreign account is denied", foreign.returncode == 3 and "ARN" in foreign.stderr,

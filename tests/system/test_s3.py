@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from cluster import SPEC, Cluster, check, finish, left_over
+from cluster import CSV, SPEC, Cluster, check, finish, left_over
 
 ENDPOINT = os.environ.get("SOVRUN_TEST_S3_ENDPOINT")
 REGION = os.environ.get("SOVRUN_TEST_S3_REGION")
@@ -42,9 +42,26 @@ def configure(c, endpoint=ENDPOINT, settings="", ledger="ledger"):
     config = re.sub(r"default_data_bucket: \S+", f"default_data_bucket: {BUCKETS['data']}", config)
     config = re.sub(r"ledger: .*", f"ledger: {{ bucket: {BUCKETS['evidence']}, prefix: {ledger}, lock: compliance, retain: 1d }}", config)
     (c.home / "sovrun.yaml").write_text(config)
+    c.allow(REGION, {BUCKETS["data"]: "data", BUCKETS["models"]: "models", BUCKETS["evidence"]: "evidence"}, ENDPOINT.split("//")[1])
     for bucket in BUCKETS.values():
         aws("create-bucket", "--bucket", bucket, "--object-lock-enabled-for-bucket", "--create-bucket-configuration",
             f"LocationConstraint={REGION}")
+
+
+def staging(c):
+    """Only what is not there travels, to a real S3 too, by several threads."""
+    place = f"s3://{BUCKETS['data']}/staged-twice"
+    options = ("--class", "public", "--shards", "40", "--compress", "zstd", "--parallel", "4")
+    first, again = (c.ask("data", "stage", CSV, place, *options) for _ in range(2))
+    check("data stage to S3 sends all shards once", first["sent"] == 40 and again["sent"] == 0 and again["already"], (first, again))
+    check("data verify reads them back", c.run("data", "verify", place).returncode == 0)
+    listed = json.loads(aws("list-object-versions", "--bucket", BUCKETS["data"], "--prefix", "staged-twice/shards/").stdout)["Versions"]
+    for lost in listed[7], listed[20]:
+        aws("delete-object", "--bucket", BUCKETS["data"], "--key", lost["Key"], "--version-id", lost["VersionId"])
+    bad = c.run("data", "verify", place, "--json")
+    check("two lost shards are named", bad.returncode == 1 and {b["key"] for b in json.loads(bad.stdout)["bad"]} == {listed[7]["Key"], listed[20]["Key"]},
+          bad.stdout + bad.stderr)
+    check("staging again sends the two", c.ask("data", "stage", CSV, place, *options)["sent"] == 2 and c.run("data", "verify", place).returncode == 0)
 
 
 def main():
@@ -81,6 +98,7 @@ def main():
         check("model verify finds every object as its manifest says", c.run("model", "verify", job).returncode == 0)
         model = c.home / "model.safetensors"
         check("the model comes back", c.run("model", "get", job, "-o", model).returncode == 0 and model.exists())
+        staging(c)
         audit = c.ask("audit", "verify")
         check("the ledger in S3 verifies", audit["ok"], audit)
         sealed = aws("get-object", "--bucket", BUCKETS["models"], "--key", key, str(c.home / "sealed"))

@@ -73,8 +73,9 @@ static void root_and_oversubscription_have_their_switches(void **state)
     assert_string_equal(c.argv[0], "/opt/mpirun");
     assert_string_equal(c.argv[2], "8");
     assert_string_equal(c.argv[3], "--oversubscribe");
-    assert_list(c.env, "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C HWLOC_PLUGINS_PATH=/s PMIX_MCA_gds=hash "
-                       "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
+    assert_list(c.env,
+                "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C HWLOC_PLUGINS_PATH=/s PMIX_MCA_gds=hash "
+                "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
 }
 
 static void a_trainer_that_is_not_there_is_told_of(void **state)
@@ -94,7 +95,7 @@ static void start_shell(struct launch *l, const char *script, struct buf *input)
     const struct launch_command command = { .argv = { "/bin/sh", "-c", script },
                                             .env = { "PATH=/usr/bin:/bin" } };
     struct err e = ERR_INIT;
-    assert_ok(launch_start(l, &command, input, &e));
+    assert_ok(launch_start(l, &command, -1, input, &e));
 }
 
 static void fill(struct buf *b, size_t n)
@@ -155,7 +156,7 @@ static void a_launcher_that_is_not_there_leaves_nothing_open(void **state)
     struct err e = ERR_INIT;
     (void)state;
     buf_add_text(&input, "secret");
-    assert_int_equal(launch_start(&l, &command, &input, &e), ERR_NOT_FOUND);
+    assert_int_equal(launch_start(&l, &command, -1, &input, &e), ERR_NOT_FOUND);
     assert_null(input.data);
     assert_null(l.input.data);
     assert_int_equal(l.input_fd, -1);

@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "core/crypto/crypto.h"
-#include "runner/cli/csv_file.h"
 #include "runner/cli/stage.h"
+#include "tests/policy_sample.h"
 #include "tests/test.h"
 
 #include <ftw.h>
@@ -56,6 +56,42 @@ static void put_file(const struct scene *s, const void *text, size_t n)
     assert_ok(file_write(s->file, text, n, 0600, &e));
 }
 
+static enum err_code look(const char *path, const struct stage_options *o, struct stage_facts *out,
+                          struct err *e)
+{
+    CLEANUP(source_closep) struct source *source = NULL;
+    if (source_open(path, "build", 0, &source, e))
+        return e->code;
+    return stage_survey(source, o, out, e);
+}
+
+/* A handle of its own, as every thread has, on the one store in memory: so one thread at a time. */
+static enum err_code open_scene_store(void *context, struct store **out, struct err *e)
+{
+    (void)e;
+    *out = store_fault_new(context);
+    return OK;
+}
+
+static struct stage_target target_in(struct store *store)
+{
+    return (struct stage_target){
+        .open = open_scene_store, .context = store, .bucket = "data", .prefix = "set/v1"
+    };
+}
+
+static enum err_code send(const struct scene *s, struct store *store, const struct stage_facts *facts,
+                          const struct stage_options *o, struct stage_result *r, struct err *e)
+{
+    CLEANUP(source_closep) struct source *source = NULL;
+    struct stage_target target = target_in(store);
+    struct stage_options one = *o;
+    one.parallel = 1;
+    if (source_open(s->file, "build", 0, &source, e))
+        return e->code;
+    return stage_send(source, facts, &target, &one, r, e);
+}
+
 /* ---- what is refused ---- */
 
 static const struct refused_row {
@@ -89,12 +125,12 @@ static void malformed_files_are_refused(void **state)
 {
     const struct scene *s = *state;
     struct stage_options o = { .shards = 2 };
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     for (size_t i = 0; i < ARRAY_LEN(refused_rows); i++) {
         const struct refused_row *row = &refused_rows[i];
         struct err e = ERR_INIT;
         put_file(s, row->text, row->n ? row->n : strlen(row->text));
-        enum err_code code = stage_survey(s->file, &o, &facts, &e);
+        enum err_code code = look(s->file, &o, &facts, &e);
         if (code != ERR_USAGE || !strstr(e.text, "Some Data.csv") || !strstr(e.text, row->want))
             fail_msg("%s: %s: '%s' lacks '%s'", row->name, err_name(code), e.text, row->want);
     }
@@ -104,19 +140,20 @@ static void missing_files_and_folders_are_told_apart(void **state)
 {
     const struct scene *s = *state;
     struct stage_options o = { .shards = 2 };
-    struct csv_facts facts;
+    struct stage_facts facts;
     struct err e = ERR_INIT;
-    assert_int_equal(stage_survey("build/there-is-none.csv", &o, &facts, &e), ERR_NOT_FOUND);
-    assert_int_equal(stage_survey(s->folder, &o, &facts, &e), ERR_USAGE);
+    assert_int_equal(look("build/there-is-none.csv", &o, &facts, &e), ERR_NOT_FOUND);
+    assert_int_equal(look(s->folder, &o, &facts, &e), ERR_USAGE);
+    assert_non_null(strstr(e.text, "has no files"));
 }
 
 /* ---- how columns are told ---- */
 
 static enum err_code survey(const struct scene *s, const char *text, const struct stage_options *o,
-                            struct csv_facts *out, struct err *e)
+                            struct stage_facts *out, struct err *e)
 {
     put_file(s, text, strlen(text));
-    return stage_survey(s->file, o, out, e);
+    return look(s->file, o, out, e);
 }
 
 static void kinds_follow_from_the_values(void **state)
@@ -128,7 +165,7 @@ static void kinds_follow_from_the_values(void **state)
     static const enum column_kind want[] = { COLUMN_NUMERIC,  COLUMN_CATEGORY, COLUMN_CATEGORY,
                                              COLUMN_CATEGORY, COLUMN_CATEGORY, COLUMN_NUMERIC,
                                              COLUMN_CATEGORY };
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     struct stage_options o = { .shards = 1 };
     struct err e = ERR_INIT;
     assert_ok(survey(*state, text, &o, &facts, &e));
@@ -143,7 +180,7 @@ static void kinds_follow_from_the_values(void **state)
 
 static void what_is_not_given_can_be_said(void **state)
 {
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     struct stage_options o = { .shards = 1, .missing = { "NA" }, .missing_count = 1 };
     struct err e = ERR_INIT;
     assert_ok(survey(*state, "a\n1\nNA\n3\n", &o, &facts, &e));
@@ -154,8 +191,8 @@ static void columns_can_be_overridden(void **state)
 {
     struct opt_list list = { .items = { "zip=category" }, .count = 1 };
     struct stage_options o = { .shards = 1, .columns = &list };
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
-    struct csv_facts none;
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
+    struct stage_facts none;
     struct err e = ERR_INIT;
     static const struct {
         const char *item, *want;
@@ -176,7 +213,7 @@ static void columns_can_be_overridden(void **state)
 
 static void a_byte_order_mark_is_no_part_of_a_name(void **state)
 {
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     struct stage_options o = { .shards = 1 };
     struct err e = ERR_INIT;
     assert_ok(survey(*state,
@@ -187,51 +224,15 @@ static void a_byte_order_mark_is_no_part_of_a_name(void **state)
     assert_int_equal(facts.records, 1);
 }
 
-/* ---- cutting: pure ---- */
-
-static void shards_are_equal_but_for_one_record(void **state)
-{
-    (void)state;
-    for (uint64_t records = 1; records < 200; records++)
-        for (uint64_t shards = 1; shards <= records && shards < 20; shards++) {
-            uint64_t sum = 0, least = records, most = 0;
-            for (uint64_t i = 0; i < shards; i++) {
-                uint64_t n = stage_cut(records, shards, i);
-                sum += n;
-                least = MIN(least, n);
-                most = MAX(most, n);
-            }
-            assert_int_equal(sum, records);
-            assert_true(most - least <= 1 && least > 0);
-        }
-}
-
-static void the_number_of_shards_follows_from_what_is_asked(void **state)
-{
-    static const struct {
-        uint64_t records;
-        int64_t shards, shard_records;
-        uint64_t want;
-    } rows[] = {
-        { 1000, 0, 0, 8 },    { 1000, 3, 0, 3 },    { 5, 8, 0, 5 },
-        { 1000, 0, 100, 10 }, { 1001, 0, 100, 11 }, { 3, 0, INT64_MAX, 1 },
-    };
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct stage_options o = { .shards = rows[i].shards, .shard_records = rows[i].shard_records };
-        assert_int_equal(stage_shard_count(rows[i].records, &o), rows[i].want);
-    }
-}
-
 /* ---- the round trip ---- */
 
 static enum err_code stage(const struct scene *s, const struct stage_options *o, struct stage_result *r,
                            struct err *e)
 {
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
-    if (stage_survey(s->file, o, &facts, e))
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
+    if (look(s->file, o, &facts, e))
         return e->code;
-    return stage_file(s->file, &facts, s->store, "data", "set/v1", o, r, e);
+    return send(s, s->store, &facts, o, r, e);
 }
 
 /* The header once, then every shard without its own: what was in the file. */
@@ -257,6 +258,13 @@ static void count_bad(void *context, const struct dataset_shard *shard, const ch
 {
     char *seen = context;
     snprintf(seen, 512, "%.200s: %.200s", shard->key, why);
+}
+
+static enum err_code verify(struct store *store, const struct dataset *d, char *seen, size_t *bad,
+                            struct err *e)
+{
+    struct stage_target target = target_in(store);
+    return stage_verify(&target, d, 1, NULL, count_bad, seen, bad, e);
 }
 
 static const char odd[] = "id,\"say \"\"hi\"\"\",x\r\n"
@@ -295,7 +303,7 @@ static void shards_together_are_the_file(void **state)
     assert_int_equal(d.columns[2].kind, COLUMN_NUMERIC);
     join(s->store, &d, &joined);
     assert_string_equal(buf_text(&joined), odd);
-    assert_ok(stage_verify(s->store, &d, NULL, count_bad, seen, &bad, &e));
+    assert_ok(verify(s->store, &d, seen, &bad, &e));
     assert_int_equal(bad, 0);
 }
 
@@ -348,9 +356,9 @@ static void a_huge_record_is_read_or_refused(void **state)
 {
     const struct scene *s = *state;
     struct stage_options o = { .shards = 1 };
-    CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
-    struct csv_facts none;
-    size_t fine = 5 << 20, too_long = STAGE_RECORD_BYTES_MAX + (4 << 20);
+    CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
+    struct stage_facts none;
+    size_t fine = 5 << 20, too_long = RECORD_BYTES_MAX + (4 << 20);
     CLEANUP(freep) char *text = mem_new(too_long + 64);
     struct err e = ERR_INIT;
 
@@ -358,13 +366,13 @@ static void a_huge_record_is_read_or_refused(void **state)
     memcpy(text, "a,b\n1,\"", 7);
     memcpy(text + fine, "\"\n2,x\n", 6);
     put_file(s, text, fine + 6);
-    assert_ok(stage_survey(s->file, &o, &facts, &e));
+    assert_ok(look(s->file, &o, &facts, &e));
     assert_int_equal(facts.records, 2);
 
     memset(text + fine, '\n', 6);
     memcpy(text + too_long, "\"\n", 2);
     put_file(s, text, too_long + 2);
-    assert_int_equal(stage_survey(s->file, &o, &none, &e), ERR_USAGE);
+    assert_int_equal(look(s->file, &o, &none, &e), ERR_USAGE);
     assert_non_null(strstr(e.text, ":2: field 2: its quote is not closed"));
 }
 
@@ -402,14 +410,14 @@ static void a_damaged_dataset_is_staged_again(void **state)
     assert_ok(stage(s, &o, &r, &e));
     assert_ok(dataset_load(s->store, "set/v1", &d, digest, &e));
     assert_ok(store_delete(s->store, d.shards[1].key, d.shards[1].version, &e));
-    assert_ok(stage_verify(s->store, &d, NULL, count_bad, seen, &bad, &e));
+    assert_ok(verify(s->store, &d, seen, &bad, &e));
     assert_int_equal(bad, 1);
-    assert_non_null(strstr(seen, "set/v1/shard-00001.csv"));
+    assert_non_null(strstr(seen, "set/v1/shards/"));
     dataset_done(&d);
     assert_ok(stage(s, &o, &r, &e));
     assert_false(r.already);
     assert_ok(dataset_load(s->store, "set/v1", &d, digest, &e));
-    assert_ok(stage_verify(s->store, &d, NULL, count_bad, seen, &bad, &e));
+    assert_ok(verify(s->store, &d, seen, &bad, &e));
     assert_int_equal(bad, 0);
     dataset_done(&d);
 }
@@ -428,7 +436,7 @@ static void changed_bytes_are_named(void **state)
     assert_ok(dataset_load(s->store, "set/v1", &d, digest, &e));
     d.shards[0].sha256[0] = d.shards[0].sha256[0] == 'a' ? 'b' : 'a';
     d.shards[1].bytes++;
-    assert_ok(stage_verify(s->store, &d, NULL, count_bad, seen, &bad, &e));
+    assert_ok(verify(s->store, &d, seen, &bad, &e));
     assert_int_equal(bad, 2);
     assert_non_null(strstr(seen, "bytes where the manifest says"));
 }
@@ -441,12 +449,12 @@ static void a_file_that_changes_meanwhile_is_refused(void **state)
     struct err e = ERR_INIT;
     static const char *const later[] = { "a,b\n1,2\n3,5\n", "a,b\n1,2\n", "a,b\n1,2\n3,4\n5,6\n" };
     for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-        CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+        CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
         CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
         char digest[65];
         assert_ok(survey(s, "a,b\n1,2\n3,4\n", &o, &facts, &e));
         put_file(s, later[i], strlen(later[i]));
-        assert_int_equal(stage_file(s->file, &facts, s->store, "data", "set/v1", &o, &r, &e), ERR_CONFLICT);
+        assert_int_equal(send(s, s->store, &facts, &o, &r, &e), ERR_CONFLICT);
         assert_int_equal(dataset_load(s->store, "set/v1", &d, digest, &e), ERR_NOT_FOUND);
         err_clear(&e);
     }
@@ -457,16 +465,17 @@ static void a_failing_store_leaves_no_manifest(void **state)
     const struct scene *s = *state;
     struct stage_options o = { .shards = 2 };
     put_file(s, odd, strlen(odd));
-    for (int64_t nth = 1; nth <= 4; nth++) { /* look there, two shards, the manifest */
-        CLEANUP(csv_facts_done) struct csv_facts facts = { .columns = NULL };
+    for (int64_t nth = 1; nth <= 5; nth++) { /* the manifest, the list, two shards, the manifest */
+        CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
         CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
         CLEANUP(store_closep) struct store *fault = store_fault_new(s->store);
         struct stage_result r;
         struct err e = ERR_INIT;
         char digest[65];
-        assert_ok(stage_survey(s->file, &o, &facts, &e));
+        assert_ok(look(s->file, &o, &facts, &e));
         store_fault_at(fault, nth, ERR_RETRY, false);
-        assert_int_equal(stage_file(s->file, &facts, fault, "data", "set/v1", &o, &r, &e), ERR_RETRY);
+        assert_int_equal(send(s, fault, &facts, &o, &r, &e), ERR_RETRY);
+        err_clear(&e);
         assert_int_equal(dataset_load(s->store, "set/v1", &d, digest, &e), ERR_NOT_FOUND);
     }
 }
@@ -475,7 +484,8 @@ static void a_failing_store_leaves_no_manifest(void **state)
 
 static void the_place_follows_from_name_content_and_reading(void **state)
 {
-    struct csv_facts facts = { .sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
+    struct stage_facts facts = { .sha256 =
+                                     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
     struct stage_options plain = { .missing = { "?", "" }, .missing_count = 2 };
     struct stage_options na = { .missing = { "NA" }, .missing_count = 1 };
     struct err e = ERR_INIT;
@@ -496,29 +506,23 @@ static void the_place_follows_from_name_content_and_reading(void **state)
 static void policy_is_asked_before_anything_is_stored(void **state)
 {
     static const struct {
-        const char *name;
-        size_t classes, buckets; /* how many of the lists below count */
         enum data_class data_class;
         const char *bucket, *want; /* want NULL: allowed */
     } rows[] = {
-        { "a class on the list, any bucket", 2, 0, CLASS_INTERNAL, "data", NULL },
-        { "a class that is not on the list", 2, 0, CLASS_PERSONAL, "data", "may not hold personal data" },
-        { "no class at all", 0, 0, CLASS_PUBLIC, "data", "may not hold public data" },
-        { "a bucket on the list", 2, 1, CLASS_PUBLIC, "data", NULL },
-        { "a bucket that is not", 2, 1, CLASS_PUBLIC, "other", "policy.buckets" },
+        { CLASS_PERSONAL, "bank-data", NULL },
+        { CLASS_PSEUDONYMIZED, "bank-data", "policy.yaml:9: buckets 'bank-data'" },
+        { CLASS_PUBLIC, "models", "is not for data" },
+        { CLASS_PUBLIC, "other", "'other' is not in the policy" },
     };
     CLEANUP(freep) struct policy *p = mem_new(sizeof(*p));
+    struct err read = ERR_INIT;
     (void)state;
-    p->data_classes[0] = CLASS_PUBLIC;
-    p->data_classes[1] = CLASS_INTERNAL;
-    snprintf(p->buckets[0], sizeof(p->buckets[0]), "data");
+    assert_int_equal(policy_read("policy.yaml", POLICY_SAMPLE, strlen(POLICY_SAMPLE), p, &read), OK);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct err e = ERR_INIT;
-        p->data_class_count = rows[i].classes;
-        p->bucket_count = rows[i].buckets;
         enum err_code code = stage_check_policy(p, rows[i].bucket, rows[i].data_class, &e);
         if (code != (rows[i].want ? ERR_DENIED : OK) || (rows[i].want && !strstr(e.text, rows[i].want)))
-            fail_msg("%s: %s: %s", rows[i].name, err_name(code), e.text);
+            fail_msg("%s: %s: %s", rows[i].bucket, err_name(code), e.text);
     }
 }
 
@@ -533,8 +537,6 @@ int main(void)
         SCENE_TEST(what_is_not_given_can_be_said),
         SCENE_TEST(columns_can_be_overridden),
         SCENE_TEST(a_byte_order_mark_is_no_part_of_a_name),
-        cmocka_unit_test(shards_are_equal_but_for_one_record),
-        cmocka_unit_test(the_number_of_shards_follows_from_what_is_asked),
         SCENE_TEST(shards_together_are_the_file),
         SCENE_TEST(a_last_line_without_its_end_gets_one),
         SCENE_TEST(a_large_file_is_streamed),

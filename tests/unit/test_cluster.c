@@ -294,6 +294,23 @@ static void a_home_that_is_none_says_how_to_make_one(void **state)
 #define STORES "stores:\n  - { root: store, buckets: [data, evidence] }\n"
 #define NODES "nodes: [{ name: n1, slots: 4 }]\n"
 
+#define POLICY(region)                                                                                       \
+    "version: 1\nname: p\nregions: [" region "]\n"                                                           \
+    "buckets:\n  - { name: data, region: here, purposes: [data] }\n"                                         \
+    "  - { name: evidence, region: here, purposes: [evidence] }\n"
+#define LOCAL "{ name: here, provider: local, region: eu-1 }"
+#define REMOTE "{ name: here, provider: s3, region: eu-1, endpoints: [s3, kms], ranges: [10.1.0.0/16] }"
+
+/* The configuration, and a policy that it keeps to. */
+static void write_home(const char *home, const char *text)
+{
+    write_text(home, "sovrun.yaml", text, 0600);
+    write_text(home, "policy.yaml",
+               strstr(text, "kind: s3") ? POLICY(REMOTE) "keys: { providers: [file] }\n"
+                                        : POLICY(LOCAL) "keys: { providers: [file] }\n",
+               0600);
+}
+
 static const struct row {
     const char *name;
     const char *text;
@@ -303,6 +320,10 @@ static const struct row {
     { "no name", "region: eu-1\n" STORES NODES, "name: must be given" },
     { "no stores", HEAD NODES, "default_data_bucket: bucket 'data' belongs to none of the stores" },
     { "no nodes", HEAD STORES, "nodes: at least one node is needed" },
+    { "ranges that a fence lets through",
+      HEAD STORES NODES "launch: { fence_allow: [10.1.0.0/16, 2001:db8::/32] }\n", NULL },
+    { "what is no range", HEAD STORES NODES "launch: { fence_allow: [10.1.0.0/16, 10.1.2.0/16] }\n",
+      ":6: launch.fence_allow[1]: '10.1.2.0/16' has bits set behind its prefix" },
     { "an unknown setting", HEAD STORES NODES "lunch: {}\n",
       ":6: lunch: no such setting; did you mean 'launch'?" },
     { "a bucket in two stores",
@@ -349,7 +370,7 @@ static void configuration(void **state)
     struct err e = ERR_INIT;
     assert_ok(dir_make("build", 0755, &e));
     assert_non_null(mkdtemp(folder));
-    write_text(folder, "sovrun.yaml", r->text, 0600);
+    write_home(folder, r->text);
     enum err_code code = cluster_load(folder, NULL, &c, &e);
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     if (r->error) {
@@ -370,10 +391,90 @@ static void another_file_is_read_where_it_is_given(void **state)
     CLEANUP(freep) char *file = path_join(*state, "other.yaml");
     CLEANUP(cluster_freep) struct cluster *c = NULL;
     struct err e = ERR_INIT;
-    write_text(*state, "other.yaml", HEAD STORES NODES "policy: { kms_required: true }\n", 0600);
+    write_home(*state, HEAD STORES NODES);
+    write_text(*state, "other.yaml", HEAD STORES NODES "policy: other-policy.yaml\n", 0600);
+    write_text(*state, "other-policy.yaml",
+               POLICY(LOCAL) "keys: { providers: [file] }\nlocks: { retain_max: 5d }\n", 0600);
     assert_ok(cluster_load(*state, file, &c, &e));
     assert_string_equal(c->region, "eu-1");
-    assert_true(c->keys.kms_required); /* what the policy says reaches the keys */
+    assert_int_equal(c->policy.locks.retain_max_ms, 5 * 86400000ll);
+}
+
+/* ---- the policy ---- */
+
+static const struct denied_row {
+    const char *name, *config, *policy, *says;
+} denied_rows[] = {
+    { "no policy: nothing is allowed", HEAD STORES NODES, NULL, "without one nothing is allowed" },
+    { "a bucket that it does not list", HEAD "stores: [{ buckets: [data, evidence, more] }]\n" NODES,
+      POLICY(LOCAL) "keys: { providers: [file] }\n", "bucket 'more' is configured and not in the policy" },
+    { "a ledger that lies among the data", HEAD STORES NODES "ledger: { bucket: data }\n",
+      POLICY(LOCAL) "keys: { providers: [file] }\n", "bucket 'data' is not for evidence" },
+    { "a region that it has otherwise", HEAD STORES NODES,
+      POLICY("{ name: here, provider: local, region: eu-2 }") "keys: { providers: [file] }\n",
+      "policy.yaml:3: regions 'here': bucket 'data' is configured in region 'eu-1', and the policy has it in "
+      "'eu-2'" },
+    { "a folder where it has a service", HEAD STORES NODES, POLICY(REMOTE) "keys: { providers: [file] }\n",
+      "is configured as a dir store" },
+    { "an endpoint that is none of the region's",
+      HEAD "stores: [{ kind: s3, endpoint: \"https://s3.evil\", credentials_file: c, buckets: [data, "
+           "evidence] }]\n" NODES,
+      POLICY(REMOTE) "keys: { providers: [file] }\n",
+      "'https://s3.evil', which is no endpoint of region 'here'" },
+    { "keys in files, where it wants another provider", HEAD STORES NODES,
+      POLICY(LOCAL) "keys: { providers: [pkcs11] }\n",
+      "key provider is 'file', which keys.providers does not list" },
+    { "any keys, where it names no provider", HEAD STORES NODES, POLICY(LOCAL),
+      "keys.providers does not list" },
+    { "a store without its authority",
+      HEAD "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence] "
+           "}]\n" NODES,
+      POLICY(REMOTE) "keys: { providers: [file] }\ntls: { authority: true }\n", "name its own (ca_file)" },
+    { "a store that is shown no certificate",
+      HEAD "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence] "
+           "}]\n" NODES,
+      POLICY(REMOTE) "keys: { providers: [file] }\ntls: { client_certificate: [s3] }\n",
+      "without a certificate of ours" },
+    { "a key service at another host",
+      HEAD STORES NODES "keys: { provider: kms, endpoint: \"https://kms.evil\", credentials_file: c }\n",
+      POLICY(LOCAL
+             ", { name: far, provider: s3, region: eu-1, endpoints: [kms] }") "keys: { providers: [kms] }\n",
+      "'https://kms.evil' in region 'eu-1', which is no endpoint of any region" },
+};
+
+static void a_configuration_beside_its_policy_is_denied(void **state)
+{
+    const struct denied_row *r = *state;
+    char folder[] = "build/test-cluster-XXXXXX";
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct err e = ERR_INIT;
+    assert_ok(dir_make("build", 0755, &e));
+    assert_non_null(mkdtemp(folder));
+    write_text(folder, "sovrun.yaml", r->config, 0600);
+    if (r->policy)
+        write_text(folder, "policy.yaml", r->policy, 0600);
+    enum err_code code = cluster_load(folder, NULL, &c, &e);
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (code != ERR_DENIED || !strstr(e.text, r->says))
+        fail_msg("%s: '%s' lacks '%s'", err_name(code), e.text, r->says);
+}
+
+/* What the policy says of an endpoint travels with the place to every rank. */
+static void a_place_carries_its_guard(void **state)
+{
+    CLEANUP(cluster_freep) struct cluster *c = NULL;
+    struct store_place place;
+    struct err e = ERR_INIT;
+    write_home(
+        *state,
+        HEAD "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence] "
+             "}]\n" NODES);
+    assert_ok(cluster_load(*state, NULL, &c, &e));
+    assert_ok(cluster_place(c, "data", &place, &e));
+    assert_int_equal(place.guard.range_count, 1);
+    assert_true(http_guard_allows_text(&place.guard, "10.1.2.3"));
+    assert_false(http_guard_allows_text(&place.guard, "10.2.0.1"));
+    assert_false(http_guard_allows_text(&place.guard, "127.0.0.1"));
 }
 
 /* ---- stores and credentials ---- */
@@ -386,7 +487,7 @@ static struct cluster *load(const char *home, const char *text)
 {
     struct cluster *c = NULL;
     struct err e = ERR_INIT;
-    write_text(home, "sovrun.yaml", text, 0600);
+    write_home(home, text);
     assert_ok(cluster_load(home, NULL, &c, &e));
     return c;
 }
@@ -477,16 +578,22 @@ int main(void)
         WITH_FOLDER(the_longest_home_that_fits_is_taken),
         WITH_FOLDER(a_home_that_is_none_says_how_to_make_one),
         WITH_FOLDER(another_file_is_read_where_it_is_given),
+        WITH_FOLDER(a_place_carries_its_guard),
         WITH_FOLDER(a_bucket_of_nobody_is_denied),
         WITH_FOLDER(a_place_says_all_that_a_rank_needs),
         WITH_FOLDER(credentials_come_from_their_file),
         WITH_FOLDER(credentials_that_others_can_read_are_denied),
         WITH_FOLDER(bad_credentials_are_refused_and_not_quoted),
     };
-    static struct CMUnitTest tests[ARRAY_LEN(own) + ARRAY_LEN(rows)];
+    static struct CMUnitTest tests[ARRAY_LEN(own) + ARRAY_LEN(rows) + ARRAY_LEN(denied_rows)];
+    size_t denied_at = ARRAY_LEN(own) + ARRAY_LEN(rows);
     memcpy(tests, own, sizeof(own));
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         tests[ARRAY_LEN(own) + i] =
             (struct CMUnitTest){ rows[i].name, configuration, NULL, NULL, (void *)&rows[i] };
+    for (size_t i = 0; i < ARRAY_LEN(denied_rows); i++)
+        tests[denied_at + i] =
+            (struct CMUnitTest){ denied_rows[i].name, a_configuration_beside_its_policy_is_denied, NULL, NULL,
+                                 (void *)&denied_rows[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

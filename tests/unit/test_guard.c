@@ -220,6 +220,8 @@ static void tls_may_be_required_on_loopback_too(void **state)
     (void)state;
     assert_int_equal(get("http://127.0.0.1:9", &g, &seen, &e), ERR_DENIED);
     assert_non_null(strstr(e.text, "requires TLS"));
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.kind, HTTP_REFUSED_PLAIN);
 }
 
 static void a_redirect_is_told(void **state)

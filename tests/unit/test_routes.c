@@ -18,6 +18,7 @@ static const struct row {
     { "a job is cancelled", "POST", "/v1/jobs/x/cancel", OK, route_cancel, "x" },
     { "a job is explained", "GET", "/v1/jobs/x/why", OK, route_why, "x" },
     { "a job's log is read", "GET", "/v1/jobs/x/logs", OK, route_logs, "x" },
+    { "the scheduler counts for others", "GET", "/v1/metrics", OK, route_metrics, "" },
     { "the scheduler says how it is", "GET", "/v1/health", OK, route_health, "" },
     { "queues are listed", "GET", "/v1/queues", OK, route_queues, "" },
     { "nodes are listed", "GET", "/v1/nodes", OK, route_nodes, "" },
