@@ -114,7 +114,7 @@ static enum err_code settle(struct flow *fl, struct http_exchange *x, const stru
             fl->f->broke_off(fl->f->context, x->task, &x->r);
         return try_again(fl, x->task, false, e);
     }
-    enum err_code code = s3_judge(fl->s, &x->r, &clock_was_off, NULL, e);
+    enum err_code code = s3_judge(fl->s, &fl->rooms[x->slot].call, &x->r, &clock_was_off, NULL, e);
     if (code == OK)
         code = fl->f->take(fl->f->context, x->task, &x->r, e);
     else if (clock_was_off && !t->clock_tried) {
