@@ -4,9 +4,9 @@
 #
 # All of it listens on 127.0.0.1, on ports that were free when it started, and lies below DIR. `start` returns when the first
 # request is answered and writes DIR/env: shell assignments SOVRUN_TEST_S3_ENDPOINT, _REGION, _ACCESS_KEY, _SECRET_KEY,
-# and for the same service over TLS _TLS_ENDPOINT and _CA_FILE. With SOVRUN_TEST_S3_OTHER_REGION=NAME a second gateway
-# serves another region, a realm of its own with the same keys and none of the first one's buckets: DIR/env then has
-# _OTHER_ENDPOINT too.
+# for the same service over TLS _TLS_ENDPOINT and _CA_FILE, and the gateway's _ADMIN_SOCKET. With
+# SOVRUN_TEST_S3_OTHER_REGION=NAME a second gateway serves another region, a realm of its own with the same keys and none of
+# the first one's buckets: DIR/env then has _OTHER_ENDPOINT too.
 # A second start, after a kill too, ends the first one's processes before. Needs ceph-mon, ceph-osd, radosgw,
 # openssl and curl.
 set -Eeuo pipefail
@@ -197,6 +197,7 @@ SOVRUN_TEST_S3_ACCESS_KEY=$access
 SOVRUN_TEST_S3_SECRET_KEY=$secret
 SOVRUN_TEST_S3_TLS_ENDPOINT=https://127.0.0.1:$tls_port
 SOVRUN_TEST_S3_CA_FILE=$dir/tls.pem
+SOVRUN_TEST_S3_ADMIN_SOCKET=$dir/run/client.rgw.asok
 END
     [ -z "$other_region" ] || echo "SOVRUN_TEST_S3_OTHER_ENDPOINT=http://127.0.0.1:$other_port" >>"$dir/env"
 }

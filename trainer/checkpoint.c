@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
+enum { LATE_MS = 3000, TIDY_MS = 5000 };
 
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e)
 {
@@ -86,6 +87,20 @@ static enum err_code put_slice(const struct checkpoint_place *p, const struct ar
     return artifact_put_part(p->store, p->doc->data_key, a, slice, file.data, file.len, lock, out, e);
 }
 
+/* A rank that works gives up at the deadline by itself, and says what it was at. One that has not come a
+ * moment later does not work. */
+static enum err_code meet_and_agree(struct comm *comm, int64_t until_ms, struct err *e)
+{
+    struct err e_meet = ERR_INIT;
+
+    if (comm_meet(comm, until_ms + LATE_MS, &e_meet)) {
+        if (e->code == OK)
+            *e = e_meet;
+        return e->code;
+    }
+    return comm_agree(comm, e);
+}
+
 /* Every rank's parts, gathered in rank order, into slice order. */
 static enum err_code gather_parts(struct comm *comm, const struct artifact_part *own,
                                   struct slice_range range, struct artifact *a, struct err *e)
@@ -110,29 +125,53 @@ static void remove_parts(const struct checkpoint_place *p, const struct artifact
             IGNORE(store_delete(p->store, parts[i].key, parts[i].version, &ignored));
 }
 
+/* This rank's parts, told to all: OK only where every rank has put its own in time. */
+static enum err_code put_own(const struct checkpoint_place *p, struct comm *comm, struct step *step,
+                             const struct artifact *a, const struct store_lock *lock, int64_t until_ms,
+                             struct artifact_part *own, struct err *e)
+{
+    struct slice_range range = step_own_slices(step);
+
+    for (size_t i = 0; i < range.count && e->code == OK; i++)
+        IGNORE(put_slice(p, a, step, range.first + i, lock, &own[i], e));
+    return meet_and_agree(comm, until_ms, e);
+}
+
+static enum err_code save_parts(const struct checkpoint_place *p, struct comm *comm, struct step *step,
+                                struct artifact *a, int64_t until_ms, struct err *e)
+{
+    struct slice_range range = step_own_slices(step);
+    CLEANUP(freep) struct artifact_part *own = mem_array(range.count, sizeof(*own));
+    struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
+
+    if (put_own(p, comm, step, a, &lock, until_ms, own, e)) {
+        if (!comm->broken) {
+            store_until(p->store, clock_mono_ms() + TIDY_MS);
+            remove_parts(p, own, range.count);
+        }
+        return e->code;
+    }
+    if (gather_parts(comm, own, range, a, e))
+        return e->code;
+    if (comm->rank == 0)
+        IGNORE(artifact_commit(p->store, p->signer, a, &lock, e));
+    return meet_and_agree(comm, until_ms, e);
+}
+
 enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
                               int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
 {
     CLEANUP(artifact_done) struct artifact a = { 0 };
-    struct slice_range range = step_own_slices(step);
-    CLEANUP(freep) struct artifact_part *own = mem_array(range.count, sizeof(*own));
-    struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
+    int64_t until_ms = clock_mono_ms() + p->doc->spec.checkpoint.deadline_ms;
 
     checkpoint_describe(p, ARTIFACT_CHECKPOINT, at_step, &a);
     a.meta = json_incref(meta);
     a.part_count = (size_t)p->doc->spec.train.leaves;
     a.parts = mem_array(a.part_count, sizeof(*a.parts));
-    for (size_t i = 0; i < range.count && e->code == OK; i++)
-        IGNORE(put_slice(p, &a, step, range.first + i, &lock, &own[i], e)); /* told to all below */
-    if (comm_agree(comm, e)) {
-        remove_parts(p, own, range.count);
-        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
-    }
-    if (gather_parts(comm, own, range, &a, e))
-        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
-    if (comm->rank == 0)
-        IGNORE(artifact_commit(p->store, p->signer, &a, &lock, e));
-    if (comm_agree(comm, e))
+    store_until(p->store, until_ms);
+    enum err_code code = save_parts(p, comm, step, &a, until_ms, e);
+    store_until(p->store, 0);
+    if (code)
         return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
     memcpy(out_key, a.manifest_key, STORE_KEY_BYTES);
     return comm_broadcast(comm, out_key, STORE_KEY_BYTES, 0, e);

@@ -41,6 +41,18 @@ enum err_code comm_max(struct comm *c, int64_t *value, struct err *e)
     return c->ops->max(c, value, e) ? err_wrap(e, "compare a number over all ranks") : OK;
 }
 
+enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e)
+{
+    int missing = -1;
+
+    if (c->ops->meet(c, until_ms, &missing, e))
+        return err_wrap(e, "wait for all ranks");
+    if (missing < 0)
+        return OK;
+    c->broken = true;
+    return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
+}
+
 void comm_parts_done(struct comm_parts *p)
 {
     free(p->data);

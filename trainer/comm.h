@@ -36,6 +36,8 @@ struct comm_ops {
     enum err_code (*gather_sized)(struct comm *c, const void *own, size_t bytes, void *all,
                                   const size_t *starts, struct err *e);
     enum err_code (*max)(struct comm *c, int64_t *value, struct err *e);
+    /* *out_missing: a rank that has not come by then (clock_mono_ms()), or -1. */
+    enum err_code (*meet)(struct comm *c, int64_t until_ms, int *out_missing, struct err *e);
     /* Send n floats, receive n from the same partner; `add`: add them to `into` instead of storing. */
     enum err_code (*swap)(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
                           struct err *e);
@@ -75,6 +77,10 @@ enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, s
                                 struct err *e);
 
 enum err_code comm_max(struct comm *c, int64_t *value, struct err *e); /* the largest of all ranks' values */
+
+/* Wait for all ranks, until the moment `until_ms` of clock_mono_ms(). Where one has not come by then this
+ * rank can do no more together with the others: ERR_RETRY, which names it, and `broken`. */
+enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e);
 
 /* What one rank met belongs to all. Pass how it went here: e->code OK or a failure. All ranks return with the
  * same code, OK only where all were OK, and the same text: of the largest code, the lowest rank ("rank 2:

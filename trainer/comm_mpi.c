@@ -4,18 +4,22 @@
  * Errors are returned, not fatal: MPI_COMM_WORLD gets MPI_ERRORS_RETURN. What Open MPI notices by itself (a
  * rank that died) still ends all ranks from outside; what it does not notice is the business of the pulse.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "trainer/comm.h"
 
 #include <limits.h>
 #include <mpi.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { SWAP_TAG = 1, MESSAGE_BYTES_MAX = 1 << 30 };
+enum { SWAP_TAG = 1, HERE_TAG, ALL_HERE_TAG, MESSAGE_BYTES_MAX = 1 << 30 };
+enum { LOOK_EVERY_US = 200, ANSWER_MS = 2000 };
 
 struct comm_mpi {
     struct comm comm;
     float *pieces[COMM_PIECES_IN_FLIGHT]; /* what arrives and is to be added */
+    MPI_Request *arrivals;                /* one for each rank, of mpi_meet() */
 };
 
 static enum err_code failed(struct comm *c, int code, const char *what, struct err *e)
@@ -75,6 +79,65 @@ static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 {
     return check(c, MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD),
                  "MPI_Allreduce", e);
+}
+
+/* Until *request is done, or it is late: asked again and again, as MPI knows no time-outs. */
+static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, bool *out_done,
+                                struct err *e)
+{
+    for (;;) {
+        int done = 0;
+        if (check(c, MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test", e))
+            return e->code;
+        *out_done = done;
+        if (done || clock_mono_ms() >= until_ms)
+            return OK;
+        usleep(LOOK_EVERY_US);
+    }
+}
+
+/* Rank 0 hears from each, and then tells each. */
+static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_missing, struct err *e)
+{
+    struct comm *c = &m->comm;
+
+    for (int r = 1; r < c->size; r++)
+        if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, r, HERE_TAG, MPI_COMM_WORLD, &m->arrivals[r]), "MPI_Irecv",
+                  e))
+            return e->code;
+    for (int r = 1; r < c->size; r++) {
+        bool here;
+        if (wait_until(c, &m->arrivals[r], until_ms, &here, e))
+            return e->code;
+        if (!here) {
+            *out_missing = r;
+            return OK;
+        }
+    }
+    for (int r = 1; r < c->size; r++)
+        if (check(c, MPI_Send(NULL, 0, MPI_BYTE, r, ALL_HERE_TAG, MPI_COMM_WORLD), "MPI_Send", e))
+            return e->code;
+    return OK;
+}
+
+/* The others leave it to rank 0 to find who is missing, and give it time to say so; then it is rank 0 itself.
+ */
+static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing, struct err *e)
+{
+    struct comm_mpi *m = (struct comm_mpi *)c;
+    bool here = false;
+
+    *out_missing = -1;
+    if (c->rank == 0)
+        return meet_all(m, until_ms, out_missing, e);
+    if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, 0, ALL_HERE_TAG, MPI_COMM_WORLD, &m->arrivals[0]), "MPI_Irecv",
+              e) ||
+        check(c, MPI_Send(NULL, 0, MPI_BYTE, 0, HERE_TAG, MPI_COMM_WORLD), "MPI_Send", e) ||
+        wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, &here, e))
+        return e->code;
+    if (!here)
+        *out_missing = 0;
+    return OK;
 }
 
 static void add_floats(float *restrict sum, const float *restrict x, size_t n)
@@ -167,6 +230,7 @@ static void mpi_close(struct comm *c)
 
     for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
         free(m->pieces[i]);
+    free(m->arrivals);
     free(m);
     MPI_Finalize();
 }
@@ -178,6 +242,7 @@ static const struct comm_ops mpi_ops = {
     .gather = mpi_gather,
     .gather_sized = mpi_gather_sized,
     .max = mpi_max,
+    .meet = mpi_meet,
     .swap = mpi_swap,
     .sum_fast = mpi_sum_fast,
     .abort = mpi_abort,
@@ -210,6 +275,8 @@ enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct e
         return e->code;
     for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
         m->pieces[i] = mem_array(COMM_PIECE_FLOATS, sizeof(float));
+    m->arrivals =
+        mem_array((size_t)m->comm.size, sizeof(MPI_Request)); // NOLINT(bugprone-sizeof-expression): pointers
     *out = &TAKE(m)->comm;
     return OK;
 }

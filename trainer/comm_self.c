@@ -47,6 +47,15 @@ static enum err_code self_max(struct comm *c, int64_t *value, struct err *e)
     return OK;
 }
 
+static enum err_code self_meet(struct comm *c, int64_t until_ms, int *out_missing, struct err *e)
+{
+    (void)c;
+    (void)until_ms;
+    (void)e;
+    *out_missing = -1;
+    return OK;
+}
+
 static enum err_code self_swap(struct comm *c, int partner, const float *send, float *into, size_t n,
                                bool add, struct err *e)
 {
@@ -86,6 +95,7 @@ static const struct comm_ops self_ops = {
     .gather = self_gather,
     .gather_sized = self_gather_sized,
     .max = self_max,
+    .meet = self_meet,
     .swap = self_swap,
     .sum_fast = self_sum_fast,
     .abort = self_abort,

@@ -1,5 +1,6 @@
 #include "trainer/shards.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -137,7 +138,7 @@ static bool was_fetched(struct shards *s, size_t shard, struct buf *out)
     return take_ahead(s, shard, out);
 }
 
-static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
+static enum err_code fetch_once(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
     const struct dataset_shard *want = &s->dataset->shards[shard];
 
@@ -154,6 +155,17 @@ static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, stru
     if (dataset_open_shard(s->dataset, shard, out, e))
         return err_wrap(e, "shard %s", want->key);
     return OK;
+}
+
+/* Bytes may also be damaged on their way: what is wrong in the store is wrong the second time, too. */
+static enum err_code fetch(struct shards *s, size_t shard, struct buf *out, struct err *e)
+{
+    if (fetch_once(s, shard, out, e) != ERR_CORRUPT)
+        return e->code;
+    log_warn("shard.reread", "why=\"%s\"", e->text);
+    err_clear(e);
+    buf_reset(out);
+    return fetch_once(s, shard, out, e);
 }
 
 /* The header line: which field of a line is which column of the schema. */

@@ -15,7 +15,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FLUSH_MS = 60000, LAST_WORDS_MS = 2000, PREDICT_RECORDS = 1024, NO_CHECKPOINT = -1 };
+enum {
+    SAY_WAIT_MS = 10000,
+    FLUSH_MS = 60000,
+    LAST_WORDS_MS = 2000,
+    PREDICT_RECORDS = 1024,
+    NO_CHECKPOINT = -1
+};
 static const uint64_t cache_bytes = 2ULL << 30; /* encoded rows that a rank keeps */
 
 /* What ranks tell each other in every step. The largest counts. */
@@ -38,6 +44,7 @@ struct worker {
     struct pulse pulse;
     struct checkpoint_place place;
     bool swept;
+    int64_t wait_said_ms;    /* when it was last told that a store is waited for */
     bool fenced;             /* rank 0 was refused: all hear of it by the next vote */
     struct err untold;       /* rank 0 could not even keep an event: the same */
     enum trainer_exit ended; /* where the error's code does not say it: the same on all ranks */
@@ -88,6 +95,25 @@ static void progress(struct worker *w, const char *phase, bool now)
         w->fenced = true;
 }
 
+/* A store that is waited for: at once, and then every now and then. */
+static void waiting(void *context, const struct store_wait *wait)
+{
+    struct worker *w = context;
+    char waited[NUM_TEXT_BYTES];
+    int64_t now = clock_mono_ms();
+
+    if (wait->why && wait->failures > 1 && now - w->wait_said_ms < SAY_WAIT_MS)
+        return;
+    w->wait_said_ms = now;
+    format_duration(wait->waited_ms, waited);
+    if (wait->why)
+        log_warn("store.waiting", "rank=%d %s=%s failures=%d waited=\"%s\" why=\"%s\"", w->comm->rank,
+                 wait->call, wait->key, wait->failures, waited, wait->why);
+    else
+        log_info("store.back", "rank=%d %s=%s failures=%d waited=\"%s\"", w->comm->rank, wait->call,
+                 wait->key, wait->failures, waited);
+}
+
 /* ---- getting ready ---- */
 
 static enum err_code open_stores(struct worker *w, struct err *e)
@@ -102,6 +128,8 @@ static enum err_code open_stores(struct worker *w, struct err *e)
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;
+    store_on_wait(w->data, waiting, w);
+    store_on_wait(w->models, waiting, w);
     w->place.doc = d;
     w->place.store = w->models;
     w->place.signer = &w->signer;

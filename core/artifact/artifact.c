@@ -127,6 +127,18 @@ static enum err_code check_part_hash(const struct artifact_part *p, const struct
     return OK;
 }
 
+static enum err_code get_sealed(struct store *s, const struct artifact_part *p, struct buf *out, struct err *e)
+{
+    buf_reset(out);
+    if (store_get(s, p->key, p->version, 0, UINT64_MAX, out, NULL, e)) {
+        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT || e->code == ERR_USAGE)
+            e->code =
+                ERR_CORRUPT; /* the manifest is there; the part is not, has grown, or has no valid name */
+        return e->code;
+    }
+    return check_part_hash(p, out, e);
+}
+
 enum err_code artifact_get_part(struct store *s, const struct secret *data_key, const struct artifact *a,
                                 size_t part, struct buf *out, struct err *e)
 {
@@ -136,13 +148,11 @@ enum err_code artifact_get_part(struct store *s, const struct secret *data_key, 
     char name[ARTIFACT_NAME_BYTES];
     struct seal_context context;
 
-    if (store_get(s, p->key, p->version, 0, UINT64_MAX, &sealed, NULL, e)) {
-        if (e->code == ERR_NOT_FOUND || e->code == ERR_LIMIT || e->code == ERR_USAGE)
-            e->code =
-                ERR_CORRUPT; /* the manifest is there; the part is not, has grown, or has no valid name */
-        return err_wrap(e, "part %zu", part);
+    if (get_sealed(s, p, &sealed, e) == ERR_CORRUPT) {
+        err_clear(e); /* damaged on its way, perhaps: what is wrong in the store is wrong again */
+        IGNORE(get_sealed(s, p, &sealed, e));
     }
-    if (check_part_hash(p, &sealed, e) || part_context(a, part, p->key, p->plain_bytes, name, &context, e) ||
+    if (e->code != OK || part_context(a, part, p->key, p->plain_bytes, name, &context, e) ||
         open_object(data_key, &context, sealed.data, sealed.len, out, e))
         return err_wrap(e, "part %zu", part);
     return OK;

@@ -18,8 +18,8 @@ struct attempt_store {
     struct store_place place;
     struct cluster_credentials credentials;
 };
-/* The data key of an earlier attempt, whose checkpoints can so be opened: the supervisor asks the HSM or the key
- * service, once an attempt, and no rank does. */
+/* The data key of an earlier attempt, whose checkpoints can so be opened: the supervisor asks the HSM or the
+ * key service, once an attempt, and no rank does. */
 struct attempt_key {
     int64_t attempt, token;
     struct secret *key;
@@ -35,7 +35,7 @@ struct attempt_doc {
     struct secret *state_password; /* may be NULL */
     struct attempt_key earlier[ATTEMPT_KEYS_MAX];
     size_t earlier_count;
-    struct secret *data_key;       /* this attempt's, and its wrapped form */
+    struct secret *data_key; /* this attempt's, and its wrapped form */
     char wrapped_key[KEYS_WRAPPED_BYTES_MAX];
     struct secret *signing_seed;
     char first_plan_digest[65]; /* of the plan of the epoch that the scheduler planned: the trainer's must be

@@ -70,6 +70,10 @@ static const struct conf_field store_fields[] = {
     CONF_TEXT(cluster_store, credentials_file, "",
               "s3: YAML file (0600): access_key, secret_key, session_token"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
+    CONF_DURATION(cluster_store, patience_ms, "patience", "2m", SECOND_MS, HOUR_MS,
+                  "a rank waits so long for a store that is away, before its attempt ends"),
+    CONF_DURATION(cluster_store, deadline_ms, "deadline", "30s", SECOND_MS, HOUR_MS,
+                  "s3: of one transfer, and 1 s more for each MiB; then it is cut off and tried again"),
     CONF_END,
 };
 

@@ -25,6 +25,8 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
         return err_set(e, ERR_DENIED, "bucket '%s' belongs to none of the cluster's stores", bucket);
     p.kind = s->kind;
     p.path_style = s->path_style;
+    p.patience_ms = s->patience_ms;
+    p.deadline_ms = s->deadline_ms;
     if (text_copy(p.bucket, sizeof(p.bucket), bucket, "bucket", e) ||
         text_copy(p.root, sizeof(p.root), s->root, "store's root", e) ||
         text_copy(p.endpoint, sizeof(p.endpoint), s->endpoint, "store's endpoint", e) ||
@@ -120,6 +122,7 @@ enum err_code cluster_open_store(const struct cluster *c, const char *bucket, st
     struct store_place place = { .kind = STORE_DIR };
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
+    place.patience_ms = 0;
     const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
     return cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
 }
@@ -133,11 +136,13 @@ static enum err_code read_pin(const struct keys_config *k, struct secret **out, 
     if (k->provider != KEYS_PKCS11)
         return OK;
     if (k->pin_credential[0] && !folder)
-        return err_set(e, ERR_NOT_FOUND,
-                       "keys.pin_credential: CREDENTIALS_DIRECTORY is not set; systemd sets it for a service with "
-                       "LoadCredential=%s:...",
-                       k->pin_credential);
-    CLEANUP(freep) char *path = k->pin_credential[0] ? path_join(folder, k->pin_credential) : mem_text(k->pin_file);
+        return err_set(
+            e, ERR_NOT_FOUND,
+            "keys.pin_credential: CREDENTIALS_DIRECTORY is not set; systemd sets it for a service with "
+            "LoadCredential=%s:...",
+            k->pin_credential);
+    CLEANUP(freep)
+    char *path = k->pin_credential[0] ? path_join(folder, k->pin_credential) : mem_text(k->pin_file);
     if (secret_from_file(path, out, e))
         return err_wrap(e, "PIN of the HSM's token");
     return OK;

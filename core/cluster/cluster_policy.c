@@ -1,5 +1,6 @@
 #include "core/cluster/cluster_policy.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { PLACES_MAX = CLUSTER_STORES_MAX * CLUSTER_BUCKETS_MAX };
@@ -60,7 +61,10 @@ enum err_code cluster_check_bucket(const struct cluster *c, const char *bucket, 
     CLEANUP(store_closep) struct store *store = NULL;
     struct store_facts facts = { .versioned = false };
     struct policy_decision d;
-    if (cluster_open_store(c, bucket, &store, e) || store_facts(store, &facts, e))
+    if (cluster_open_store(c, bucket, &store, e))
+        return e->code;
+    store_until(store, clock_mono_ms() + c->timing.attempt_lease_ms / 4);
+    if (store_facts(store, &facts, e))
         return e->code;
     policy_check_facts(&c->policy, bucket, &facts, &d);
     *out = facts;

@@ -18,7 +18,7 @@ void cluster_admit(const struct cluster *c, const struct job_spec *spec, const s
 enum err_code cluster_check_policy(const struct cluster *c, struct err *e);
 
 /* Read back what the store says of a bucket, and hold it against the policy. ERR_DENIED: a mismatch; other
- * errors: the store could not be asked. */
+ * errors: the store could not be asked, within a quarter of an attempt's lease. */
 enum err_code cluster_check_bucket(const struct cluster *c, const char *bucket, struct store_facts *out,
                                    struct err *e);
 json_t *cluster_facts_json(const char *bucket, const struct store_facts *facts); /* for the ledger */

@@ -110,6 +110,8 @@ static const struct conf_field checkpoint_fields[] = {
                   "how long the lock holds: goes with lock"),
     CONF_NAME(spec_checkpoint, key, "demo",
               "key-encryption key that wraps the job's data keys; the embedded cluster has one called demo"),
+    CONF_DURATION(spec_checkpoint, deadline_ms, "deadline", "10m", 1000, MS_PER_DAY,
+                  "one that is not whole by then is given up, and the rank that missed it named"),
     CONF_END,
 };
 

@@ -65,6 +65,7 @@ struct spec_checkpoint {
     int lock; /* enum store_lock_mode by name */
     int64_t retain_ms;
     char key[SPEC_NAME_BYTES]; /* the key-encryption key */
+    int64_t deadline_ms;       /* of one checkpoint, from its beginning to its manifest */
 };
 struct spec_retry {
     int64_t max;

@@ -181,6 +181,8 @@ static struct store_s3 *open_handle(const struct store_place *place,
     s->secret_key = secret_copy(credentials->secret_key);
     s->session_token = copy_or_null(credentials->session_token);
     s->options = *options;
+    if (place->deadline_ms > 0)
+        s->options.deadline_ms = place->deadline_ms;
     return s;
 }
 

@@ -5,13 +5,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum {
     TARGET_BYTES_MAX = 8 * 1024,
     AUTHORIZATION_BYTES_MAX = 2 * 1024,
-    CALL_MS = 30000,           /* for a call without a body worth speaking of */
     BYTES_A_MS_AT_LEAST = 1024 /* about 1 MiB/s: a store slower than that counts as hung */
 };
 
@@ -140,16 +140,29 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     return buf_check(&c->target, "the path and query", e);
 }
 
+/* Never beyond store_until(). */
+static enum err_code time_for(const struct store_s3 *s, uint64_t bytes, int64_t *out_ms, struct err *e)
+{
+    int64_t ms = s->options.deadline_ms + (int64_t)(bytes / BYTES_A_MS_AT_LEAST);
+    if (s->base.until_ms != 0)
+        ms = MIN(ms, s->base.until_ms - s->options.clock->mono_ms(s->options.clock));
+    if (ms <= 0)
+        return err_set(e, ERR_RETRY, "%s: no time is left for another call", s->host);
+    *out_ms = ms;
+    return OK;
+}
+
 enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
                       struct s3_signed *c, struct http_request *out, struct err *e)
 {
+    int64_t timeout_ms;
     *c = (struct s3_signed){
         .path = BUF_INIT(TARGET_BYTES_MAX),
         .query = BUF_INIT(TARGET_BYTES_MAX),
         .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
         .target = BUF_INIT(TARGET_BYTES_MAX),
     };
-    if (sign_call(s, call, c, e))
+    if (time_for(s, MAX(call->body_bytes, answer_bytes), &timeout_ms, e) || sign_call(s, call, c, e))
         return e->code;
     *out = (struct http_request){
         .method = call->method,
@@ -158,7 +171,7 @@ enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size
         .header_count = c->count,
         .body = call->body,
         .body_bytes = call->body_bytes,
-        .timeout_ms = CALL_MS + (int64_t)(MAX(call->body_bytes, answer_bytes) / BYTES_A_MS_AT_LEAST),
+        .timeout_ms = timeout_ms,
     };
     return OK;
 }
@@ -190,6 +203,8 @@ static const struct {
     { "ServiceUnavailable", ERR_RETRY },
     { "InternalError", ERR_RETRY },
     { "OperationAborted", ERR_RETRY }, /* somebody changes the same bucket at the same time */
+    { "NoSuchUpload",
+      ERR_RETRY }, /* aborted, or completed by a try whose answer was lost: put again, whole */
     { "NoSuchKey", ERR_NOT_FOUND },
     { "NoSuchBucket", ERR_NOT_FOUND },
     { "NoSuchVersion", ERR_NOT_FOUND },
@@ -224,29 +239,44 @@ static enum err_code refuse(const struct store_s3 *s, const struct http_response
     return code;
 }
 
-/* The server's clock, where it says that ours is off by too much. */
+/* The server's clock, where it says that ours is off by too much. The answer to a HEAD cannot say so: there a
+ * refusal by a server whose clock is far from what was signed means it. */
 static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const struct s3_error *said)
 {
+    enum { FORBIDDEN = 403, FAR_MS = 5 * 60 * 1000 };
     struct err ignored = ERR_INIT;
     char date[64];
     int64_t theirs = 0;
-    if (strcmp(said->code, "RequestTimeTooSkewed") != 0 || !http_header(r, "date", date, sizeof(date)) ||
+    bool told = strcmp(said->code, "RequestTimeTooSkewed") == 0,
+         silent = !said->code[0] && r->status == FORBIDDEN;
+    if (!(told || silent) || !http_header(r, "date", date, sizeof(date)) ||
         s3_parse_date(date, &theirs, &ignored))
         return false;
-    s->skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
+    int64_t skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
+    if (silent && llabs(skew_ms - s->skew_ms) < FAR_MS)
+        return false;
+    s->skew_ms = skew_ms;
     return true;
 }
 
-enum err_code s3_judge(struct store_s3 *s, const struct http_response *r, bool *out_clock_was_off,
-                       char out_code[64], struct err *e)
+/* To the last step of a put in parts S3 may say 200 at first, and fail afterwards: in the document. */
+static bool is_fine(const struct s3_call *call, const struct http_response *r, struct s3_error *said)
+{
+    bool failed = r->status < 200 || r->status > 299;
+    if (failed || strcmp(call->method, "POST") == 0)
+        failed = s3_xml_error(r->body.data, r->body.len, said) || failed;
+    return !failed;
+}
+
+enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
+                       bool *out_clock_was_off, char out_code[64], struct err *e)
 {
     struct s3_error said = { .code = "" };
     *out_clock_was_off = false;
     if (out_code)
         out_code[0] = '\0';
-    if (r->status >= 200 && r->status <= 299)
+    if (is_fine(call, r, &said))
         return OK;
-    s3_xml_error(r->body.data, r->body.len, &said);
     *out_clock_was_off = adopt_clock(s, r, &said);
     if (out_code)
         memcpy(out_code, said.code, sizeof(said.code));
@@ -263,7 +293,7 @@ enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_
                 out_code[0] = '\0';
             return e->code;
         }
-        enum err_code code = s3_judge(s, r, &clock_was_off, out_code, e);
+        enum err_code code = s3_judge(s, call, r, &clock_was_off, out_code, e);
         if (code == OK || tries > 0 || !clock_was_off)
             return code;
         err_clear(e);
@@ -276,9 +306,11 @@ enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct
     enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };
     for (int failures = 1;; failures++) {
         enum err_code code = s3_do(s, call, r, out_code, e);
-        if (code != ERR_RETRY || failures == TRIES)
+        int64_t pause = store_backoff_ms(BASE_MS, MS_MAX, failures), left;
+        struct err late = ERR_INIT;
+        if (code != ERR_RETRY || failures == TRIES || time_for(s, 0, &left, &late) || left <= pause)
             return code;
         err_clear(e);
-        s->options.clock->sleep_ms(s->options.clock, store_backoff_ms(BASE_MS, MS_MAX, failures));
+        s->options.clock->sleep_ms(s->options.clock, pause);
     }
 }

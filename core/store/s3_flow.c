@@ -36,15 +36,14 @@ static void room_clear(struct room *r)
     r->used = false;
 }
 
-static int64_t now_ms(const struct flow *fl)
-{
-    return fl->s->options.clock->mono_ms(fl->s->options.clock);
-}
-
-/* The next task: one whose pause is over, else a fresh one. */
+/* The next task: a fresh one, else one whose pause is over. */
 static enum http_next pick(struct flow *fl, size_t *out_task, int64_t *out_wait_ms)
 {
-    int64_t now = now_ms(fl), soonest = INT64_MAX;
+    int64_t now = clock_mono_ms(), soonest = INT64_MAX;
+    if (fl->fresh < fl->f->count) {
+        *out_task = fl->fresh++;
+        return HTTP_NEXT_READY;
+    }
     for (size_t i = 0, seen = 0; i < fl->fresh && seen < fl->waiting; i++) {
         struct task *t = &fl->tasks[i];
         if (!t->waits)
@@ -57,10 +56,6 @@ static enum http_next pick(struct flow *fl, size_t *out_task, int64_t *out_wait_
             return HTTP_NEXT_READY;
         }
         soonest = MIN(soonest, t->not_before_ms);
-    }
-    if (fl->fresh < fl->f->count) {
-        *out_task = fl->fresh++;
-        return HTTP_NEXT_READY;
     }
     if (fl->waiting == 0)
         return HTTP_NEXT_END;
@@ -93,7 +88,8 @@ static enum err_code try_again(struct flow *fl, size_t task, bool at_once, struc
     t->failures += !at_once;
     if (t->failures >= S3_FLOW_TRIES)
         return err_wrap(e, "gave up after %d tries", t->failures);
-    t->not_before_ms = now_ms(fl) + (at_once ? 0 : store_backoff_ms(PAUSE_MS, PAUSE_MS_MAX, t->failures));
+    t->not_before_ms =
+        clock_mono_ms() + (at_once ? 0 : store_backoff_ms(PAUSE_MS, PAUSE_MS_MAX, t->failures));
     t->waits = true;
     fl->waiting++;
     err_clear(e);
@@ -106,6 +102,7 @@ static enum err_code settle(struct flow *fl, struct http_exchange *x, const stru
 {
     struct task *t = &fl->tasks[x->task];
     bool clock_was_off = false;
+    char said[64];
     if (failure->code) {
         *e = *failure;
         if (e->code != ERR_RETRY)
@@ -114,14 +111,16 @@ static enum err_code settle(struct flow *fl, struct http_exchange *x, const stru
             fl->f->broke_off(fl->f->context, x->task, &x->r);
         return try_again(fl, x->task, false, e);
     }
-    enum err_code code = s3_judge(fl->s, &x->r, &clock_was_off, NULL, e);
+    enum err_code code = s3_judge(fl->s, &fl->rooms[x->slot].call, &x->r, &clock_was_off, said, e);
     if (code == OK)
         code = fl->f->take(fl->f->context, x->task, &x->r, e);
     else if (clock_was_off && !t->clock_tried) {
         t->clock_tried = true;
         return try_again(fl, x->task, true, e);
     }
-    return code == ERR_RETRY ? try_again(fl, x->task, false, e) : code;
+    bool gone = strcmp(said, "NoSuchUpload") ==
+                0; /* no part of it will ever be taken: the whole is to be put again */
+    return code == ERR_RETRY && !gone ? try_again(fl, x->task, false, e) : code;
 }
 
 static enum err_code call_done(void *context, struct http_exchange *x, const struct err *failure,

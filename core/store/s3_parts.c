@@ -108,7 +108,6 @@ static enum err_code complete(struct upload *u, char out_version[STORE_VERSION_B
     s3_header(&call, "content-type", "application/xml");
     if (s3_do_again(u->s, &call, &r, NULL, e))
         return err_wrap(e, "complete the upload in parts");
-    /* S3 may say 200 first and fail afterwards: then the document is another one. */
     if (s3_xml_text(r.body.data, r.body.len, "CompleteMultipartUploadResult/Key", key, sizeof(key), e))
         return err_wrap(e, "complete the upload in parts");
     return s3_version_of(&r, out_version, e);

@@ -16,8 +16,6 @@ static const struct store_backend *const backends[] = {
     [STORE_MEM] = &store_mem_backend,
 };
 
-enum { RETRY_TRIES = 6, RETRY_BASE_MS = 100, RETRY_MS_MAX = 5000 };
-
 /* NULL, with the reason, where the place cannot be one. */
 static const struct store_backend *backend_of(const struct store_place *place, struct err *e)
 {
@@ -32,11 +30,26 @@ enum err_code store_open(const struct store_place *place, const struct store_cre
                          struct store **out, struct err *e)
 {
     const struct store_backend *backend = backend_of(place, e);
+    const struct store_retry_rule rule = {
+        .tries = 6, .patience_ms = place->patience_ms, .base_ms = 100, .max_ms = 5000
+    };
     struct store *bare = NULL;
     if (!backend || backend->open(place, credentials, &bare, e))
         return err_wrap(e, "open store '%s'", place->bucket);
-    *out = store_retry_new(bare, RETRY_TRIES, RETRY_BASE_MS, RETRY_MS_MAX, &clock_real);
+    *out = store_retry_new(bare, &rule, &clock_real);
     return OK;
+}
+
+void store_on_wait(struct store *s, store_wait_fn *fn, void *context)
+{
+    s->on_wait = fn;
+    s->on_wait_context = context;
+}
+
+void store_until(struct store *s, int64_t mono_ms)
+{
+    for (; s; s = s->below)
+        s->until_ms = mono_ms;
 }
 
 void store_close(struct store *s)

@@ -53,6 +53,8 @@ struct store_place {
     char cert_file[512], key_file[512]; /* s3: our client certificate and its key (0600), PEM; "": none */
     struct http_guard guard;            /* s3: where its host may be found; all zeros: loopback only */
     bool path_style;                    /* s3: endpoint/bucket/key rather than bucket.endpoint/key */
+    int64_t patience_ms; /* a store that is away is waited for so long, call by call; 0: a few tries */
+    int64_t deadline_ms; /* s3: of one transfer, and a second more for each MiB; 0: 30 s */
 };
 
 /* s3 only; NULL members elsewhere. Borrowed during store_open(), copied by it. */
@@ -61,6 +63,21 @@ struct store_credentials {
 };
 
 struct store;
+
+/* What a call met that is about to be tried again after a pause; `why` NULL: it worked in the end. */
+struct store_wait {
+    const char *call, *key; /* "put", and of what; lists: the prefix, "" for the bucket itself */
+    int failures;
+    int64_t waited_ms; /* since the first of them */
+    const char *why;
+};
+typedef void store_wait_fn(void *context, const struct store_wait *w);
+/* Each pause is told to `fn`; of a store that store_open() gave. `context` is borrowed. */
+void store_on_wait(struct store *s, store_wait_fn *fn, void *context);
+
+/* From now on no call, its retries included, lasts beyond this moment of clock_mono_ms(): ERR_RETRY. 0: as
+ * long as it takes. */
+void store_until(struct store *s, int64_t mono_ms);
 
 /* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem:
  * each call makes a bucket of its own, empty and lockable. */
@@ -167,9 +184,13 @@ enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTE
  * before. */
 struct store *store_fault_new(struct store *inner);
 void store_fault_at(struct store *fault, int64_t nth_call, enum err_code code, bool torn);
-/* Retries ERR_RETRY around `inner` (taken over): at most `tries` calls, full jitter from base_ms doubling to
- * max_ms. */
-struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms,
+/* Retries ERR_RETRY around `inner` (taken over), with full jitter from base_ms doubling to max_ms: at most
+ * `tries` calls; or, with patience_ms > 0, as many as begin within it, counted from the first failure. */
+struct store_retry_rule {
+    int tries;
+    int64_t patience_ms, base_ms, max_ms;
+};
+struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule,
                               const struct clock *clock);
 
 #endif

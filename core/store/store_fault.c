@@ -132,6 +132,7 @@ struct store *store_fault_new(struct store *inner)
     struct store_fault *f = mem_new(sizeof(*f));
     f->base.ops = &store_fault_ops;
     memcpy(f->base.name, inner->name, sizeof(f->base.name));
+    f->base.below = inner;
     f->inner = inner;
     return &f->base;
 }

@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
 #include "core/store/store_ops.h"
 
@@ -8,9 +9,15 @@
 struct store_retry {
     struct store base;
     struct store *inner; /* owned */
-    int tries;
-    int64_t base_ms, max_ms;
+    struct store_retry_rule rule;
     const struct clock *clock;
+};
+
+/* One call of the caller's, through all of its tries. */
+struct patience {
+    const char *call, *key;
+    int failures;
+    int64_t since_ms; /* of the first failure */
 };
 
 int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
@@ -24,29 +31,63 @@ int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
     return (int64_t)(random % (uint64_t)(longest + 1));
 }
 
-/* Call again? Waits where it says yes; says in `e` how often was tried where it says no. */
-static bool again(const struct store_retry *r, int *failures, struct err *e)
+static void tell(const struct store_retry *r, const struct patience *p, const char *why)
 {
-    if (e->code != ERR_RETRY)
-        return false;
-    (*failures)++;
-    if (*failures >= r->tries) {
-        if (r->tries > 1)
-            IGNORE(err_wrap(e, "gave up after %d tries", *failures));
+    const struct store_wait wait = {
+        .call = p->call,
+        .key = p->key,
+        .failures = p->failures,
+        .waited_ms = r->clock->mono_ms(r->clock) - p->since_ms,
+        .why = why,
+    };
+    if (r->base.on_wait)
+        r->base.on_wait(r->base.on_wait_context, &wait);
+}
+
+static enum err_code give_up(const struct patience *p, int64_t waited_ms, bool late, struct err *e)
+{
+    char waited[NUM_TEXT_BYTES];
+    if (late)
+        return err_wrap(e, "its deadline came after %d %s in %s", p->failures,
+                        p->failures == 1 ? "try" : "tries", format_duration(waited_ms, waited));
+    if (p->failures == 1)
+        return e->code;
+    return err_wrap(e, "gave up after %d tries in %s", p->failures, format_duration(waited_ms, waited));
+}
+
+/* Call again? Waits where it says yes; says in `e` how often was tried where it says no. */
+static bool again(const struct store_retry *r, struct patience *p, enum err_code code, struct err *e)
+{
+    const struct store_retry_rule *rule = &r->rule;
+    int64_t now = r->clock->mono_ms(r->clock);
+    if (code != ERR_RETRY) {
+        if (code == OK && p->failures > 0)
+            tell(r, p, NULL);
         return false;
     }
-    r->clock->sleep_ms(r->clock, store_backoff_ms(r->base_ms, r->max_ms, *failures));
+    if (p->failures++ == 0)
+        p->since_ms = now;
+    int64_t waited = now - p->since_ms;
+    int64_t pause = store_backoff_ms(rule->base_ms, rule->max_ms, p->failures);
+    bool over = rule->patience_ms > 0 ? waited + pause >= rule->patience_ms : p->failures >= rule->tries;
+    bool late = r->base.until_ms != 0 && now + pause >= r->base.until_ms;
+    if (over || late) {
+        IGNORE(give_up(p, waited, late, e));
+        return false;
+    }
+    tell(r, p, e->text);
+    r->clock->sleep_ms(r->clock, pause);
     err_clear(e);
     return true;
 }
 
-#define RETRY(r, e, call)                                                                                    \
+#define RETRY(r, name, what, e, once)                                                                        \
     do {                                                                                                     \
         enum err_code code_;                                                                                 \
-        int failures_ = 0;                                                                                   \
+        struct patience patience_ = { .call = name, .key = what };                                           \
         do {                                                                                                 \
-            code_ = (call);                                                                                  \
-        } while (code_ && again(r, &failures_, e));                                                          \
+            code_ = (once);                                                                                  \
+        } while (again(r, &patience_, code_, e));                                                            \
         return code_;                                                                                        \
     } while (0)
 
@@ -54,7 +95,7 @@ static enum err_code retry_put(struct store *s, const char *key, const void *dat
                                const struct store_put_options *options, struct store_info *out, struct err *e)
 {
     const struct store_retry *r = (const struct store_retry *)s;
-    RETRY(r, e, r->inner->ops->put(r->inner, key, data, n, options, out, e));
+    RETRY(r, "put", key, e, r->inner->ops->put(r->inner, key, data, n, options, out, e));
 }
 
 static enum err_code get_once(struct store *inner, const char *key, const char *version, uint64_t offset,
@@ -70,7 +111,7 @@ static enum err_code retry_get(struct store *s, const char *key, const char *ver
 {
     const struct store_retry *r = (const struct store_retry *)s;
     size_t before = body->len;
-    RETRY(r, e, get_once(r->inner, key, version, offset, length, body, before, out, e));
+    RETRY(r, "get", key, e, get_once(r->inner, key, version, offset, length, body, before, out, e));
 }
 
 /* A backend that has many on the way tries each again by itself. */
@@ -87,7 +128,7 @@ static enum err_code retry_head(struct store *s, const char *key, const char *ve
                                 struct err *e)
 {
     const struct store_retry *r = (const struct store_retry *)s;
-    RETRY(r, e, r->inner->ops->head(r->inner, key, version, out, e));
+    RETRY(r, "head", key, e, r->inner->ops->head(r->inner, key, version, out, e));
 }
 
 /* Where a listing stands, so that a second try goes on behind what was shown. The caller's own ERR_RETRY ends
@@ -114,12 +155,12 @@ static enum err_code retry_list(struct store *s, const char *prefix, const char 
 {
     const struct store_retry *r = (const struct store_retry *)s;
     struct progress p = { .each = each, .context = context };
+    struct patience patience = { .call = "list", .key = prefix };
     enum err_code code;
-    int failures = 0;
     snprintf(p.key, sizeof(p.key), "%s", after);
     do {
         code = r->inner->ops->list(r->inner, prefix, p.key, remember, &p, e);
-    } while (code && !p.ended_by_caller && again(r, &failures, e));
+    } while (!p.ended_by_caller && again(r, &patience, code, e));
     return code;
 }
 
@@ -129,20 +170,20 @@ static enum err_code retry_list_versions(struct store *s, const char *prefix, co
 {
     const struct store_retry *r = (const struct store_retry *)s;
     struct progress p = { .each = each, .context = context };
+    struct patience patience = { .call = "list", .key = prefix };
     enum err_code code;
-    int failures = 0;
     snprintf(p.key, sizeof(p.key), "%s", after_key);
     snprintf(p.version, sizeof(p.version), "%s", after_version);
     do {
         code = r->inner->ops->list_versions(r->inner, prefix, p.key, p.version, remember, &p, e);
-    } while (code && !p.ended_by_caller && again(r, &failures, e));
+    } while (!p.ended_by_caller && again(r, &patience, code, e));
     return code;
 }
 
 static enum err_code retry_remove(struct store *s, const char *key, const char *version, struct err *e)
 {
     const struct store_retry *r = (const struct store_retry *)s;
-    RETRY(r, e, r->inner->ops->remove(r->inner, key, version, e));
+    RETRY(r, "delete", key, e, r->inner->ops->remove(r->inner, key, version, e));
 }
 
 static enum err_code retry_abort_uploads(struct store *s, const char *prefix, int64_t before_ms,
@@ -156,13 +197,13 @@ static enum err_code retry_set_lock(struct store *s, const char *key, const char
                                     const struct store_lock *lock, struct err *e)
 {
     const struct store_retry *r = (const struct store_retry *)s;
-    RETRY(r, e, r->inner->ops->set_lock(r->inner, key, version, lock, e));
+    RETRY(r, "lock", key, e, r->inner->ops->set_lock(r->inner, key, version, lock, e));
 }
 
 static enum err_code retry_facts(struct store *s, struct store_facts *out, struct err *e)
 {
     const struct store_retry *r = (const struct store_retry *)s;
-    RETRY(r, e, r->inner->ops->facts(r->inner, out, e));
+    RETRY(r, "facts", "", e, r->inner->ops->facts(r->inner, out, e));
 }
 
 static void retry_close(struct store *s)
@@ -186,17 +227,17 @@ static const struct store_ops store_retry_ops = {
     .close = retry_close,
 };
 
-struct store *store_retry_new(struct store *inner, int tries, int64_t base_ms, int64_t max_ms,
+struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule,
                               const struct clock *clock)
 {
-    invariant(tries >= 1 && base_ms >= 0 && max_ms >= base_ms);
+    invariant(rule->tries >= 1 && rule->patience_ms >= 0 && rule->base_ms >= 0 &&
+              rule->max_ms >= rule->base_ms);
     struct store_retry *r = mem_new(sizeof(*r));
     r->base.ops = &store_retry_ops;
     memcpy(r->base.name, inner->name, sizeof(r->base.name));
+    r->base.below = inner;
     r->inner = inner;
-    r->tries = tries;
-    r->base_ms = base_ms;
-    r->max_ms = max_ms;
+    r->rule = *rule;
     r->clock = clock;
     return &r->base;
 }

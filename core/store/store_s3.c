@@ -14,6 +14,7 @@ const struct s3_options s3_options_default = {
     .part_bytes = STORE_PART_BYTES,
     .page_keys = 1000,
     .connections = 8,
+    .deadline_ms = 30000,
     .clock = &clock_real,
 };
 
@@ -192,12 +193,23 @@ static enum err_code put_whole(struct store_s3 *s, const char *key, const void *
     return s3_version_of(&r, out_version, e);
 }
 
+/* HEAD of a version that was just put. A store that does not see it yet is behind itself: that passes. */
+static enum err_code head_of_new(struct store_s3 *s, const char *key, const char *version,
+                                 struct store_info *out, struct err *e)
+{
+    enum err_code code = head(s, key, version, true, out, e);
+    if (code != ERR_NOT_FOUND)
+        return code;
+    e->code = ERR_RETRY;
+    return err_wrap(e, "version %s was put and is not there yet", version);
+}
+
 /* Upload in parts drops the lock on some stores, and silently: what HEAD does not show is set now. */
 static enum err_code make_sure_of_lock(struct store_s3 *s, const char *key, const char *version,
                                        const struct store_lock *asked, struct store_info *info, struct err *e)
 {
     struct err missing = ERR_INIT;
-    if (head(s, key, version, true, info, e))
+    if (head_of_new(s, key, version, info, e))
         return e->code;
     if (store_lock_was_kept(asked, &info->lock, &missing) == OK)
         return OK;
@@ -231,7 +243,7 @@ static enum err_code s3_put(struct store *base, const char *key, const void *dat
         IGNORE(s3_remove(base, key, version, &ignored));
         return e->code;
     }
-    if (!locked && head(s, key, version, true, &info, e))
+    if (!locked && head_of_new(s, key, version, &info, e))
         return e->code;
     if (info.bytes != n)
         return err_set(e, ERR_CORRUPT, "%zu bytes were put and the store says that there are %" PRIu64, n,

@@ -1,5 +1,6 @@
 #include "runner/attempt/document.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "core/artifact/rewrap.h"
 #include "core/cluster/cluster_policy.h"
@@ -52,11 +53,20 @@ static enum err_code open_place(const struct cluster *c, const char *uri, struct
     return OK;
 }
 
-static enum err_code open_models(const struct attempt_doc *d, struct store **out, struct err *e)
+/* Not with the ranks' patience: while the supervisor waits for a store it cannot renew the lease. It comes
+ * back. */
+static enum err_code open_models(const struct cluster *c, const struct attempt_doc *d, struct store **out,
+                                 struct err *e)
 {
     const struct cluster_credentials *own = &d->models.credentials;
     const struct store_credentials lent = { own->access_key, own->secret_key, own->session_token };
-    return cluster_open_place(&d->models.place, d->models.place.kind == STORE_S3 ? &lent : NULL, out, e);
+    struct store_place place = d->models.place;
+    place.patience_ms = 1;
+    place.deadline_ms = MIN(place.deadline_ms, c->timing.attempt_lease_ms / 4);
+    if (cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e))
+        return e->code;
+    store_until(*out, clock_mono_ms() + c->timing.attempt_lease_ms / 4);
+    return OK;
 }
 
 /* A checkpoint that does not verify, or whose key is gone, is the trainer's to pass over and to report. */
@@ -88,7 +98,7 @@ static enum err_code gather_keys(const struct cluster *c, struct keys *k, struct
     size_t count = 0;
     if (d->attempt == 1) /* nobody was before it */
         return OK;
-    if (store_uri_parse(d->spec.checkpoint.to, bucket, prefix, e) || open_models(d, &store, e) ||
+    if (store_uri_parse(d->spec.checkpoint.to, bucket, prefix, e) || open_models(c, d, &store, e) ||
         cluster_public_key(c, trust.public_key[0], e) ||
         artifact_list(store, prefix, d->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &manifests, &count, e))
         return err_wrap(e, "keys of earlier checkpoints");

@@ -17,11 +17,13 @@ struct document_facts {
 static inline void document_facts_done(struct document_facts *f)
 {
     json_decref(f->readback);
+    *f = (struct document_facts){ .readback = NULL };
 }
 
 /* Adds the document's text to `out`, which the caller wipes; *facts is filled as far as it came. ERR_DENIED:
  * the policy, what a store says of a bucket, or the key provider. ERR_USAGE: the spec names a key or bucket
- * that cannot be. ERR_RETRY: the state is away. */
+ * that cannot be. ERR_RETRY: the state, a store or the key service is away; it has tried for less than the
+ * attempt's lease. */
 enum err_code document_make(const struct cluster *c, struct state *s, const struct job *job, int64_t attempt,
                             int64_t token, struct buf *out, struct document_facts *facts, struct err *e);
 

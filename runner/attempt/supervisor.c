@@ -475,6 +475,59 @@ static enum err_code begin(struct supervisor *s, const char *job, int64_t number
     return dir_make(s->dir, 0700, e);
 }
 
+/* As long as a rank would wait for the store of the checkpoints. */
+static int64_t document_patience_ms(const struct supervisor *s)
+{
+    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+    struct store_place place;
+    struct err ignored = ERR_INIT;
+    if (store_uri_parse(s->job.spec.checkpoint.to, bucket, key, &ignored) ||
+        cluster_place(s->cluster, bucket, &place, &ignored))
+        return 0;
+    return place.patience_ms;
+}
+
+/* False: it is not ours any more, or is to stop. */
+static bool still_wanted(struct supervisor *s)
+{
+    struct err ignored = ERR_INIT;
+    enum job_state state;
+    return !stop_asked() && standing_renew(&s->standing, &ignored) == OK &&
+           standing_look(&s->standing, &state, &ignored) == OK && state != JOB_STOPPING;
+}
+
+/* What the document needs may be away: the store that has the earlier checkpoints, or the key service. Waited
+ * for as a rank would, under a lease that is renewed. */
+static enum err_code make_document(struct supervisor *s, struct buf *out, struct document_facts *facts,
+                                   struct err *e)
+{
+    const struct attempt *a = &s->standing.record;
+    int64_t until_ms = clock_mono_ms() + document_patience_ms(s), wait_ms = BACKOFF_MS_MIN;
+    for (bool first = true;; first = false, wait_ms = MIN(2 * wait_ms, BACKOFF_MS_MAX)) {
+        enum err_code code = document_make(s->cluster, s->standing.state, &s->job, a->number,
+                                           s->standing.lease.token, out, facts, e);
+        if (code != ERR_RETRY || clock_mono_ms() >= until_ms)
+            return code;
+        if (first)
+            log_warn("attempt.waiting", "job=%s attempt=%" PRId64 " why=\"%s\"", a->job, a->number, e->text);
+        clock_real.sleep_ms(&clock_real, wait_ms);
+        if (!still_wanted(s))
+            return code;
+        buf_wipe(out);
+        document_facts_done(facts);
+        err_clear(e);
+    }
+}
+
+/* While the state answers, it was not the state that was away. */
+static enum attempt_outcome judge_document(struct supervisor *s, enum err_code code)
+{
+    struct err ignored = ERR_INIT;
+    if (code == ERR_RETRY && standing_renew(&s->standing, &ignored) == OK)
+        return OUTCOME_STORE_AWAY;
+    return judge_start(code);
+}
+
 enum err_code supervise(const struct cluster *c, const char *job, int64_t number, struct err *e)
 {
     CLEANUP(supervisor_done) struct supervisor s = { .cluster = c, .launch = LAUNCH_INIT };
@@ -485,8 +538,7 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
     http_on_refusal(egress_on_refusal, s.egress);
     if (begin(&s, job, number, e))
         return e->code;
-    enum err_code code = document_make(c, s.standing.state, &s.job, number, s.standing.lease.token, &document,
-                                       &facts, &refused);
+    enum err_code code = make_document(&s, &document, &facts, &refused);
     if (code == OK)
         code = enclosure_make(c, &s.job, number, &s.enclosure, &refused);
     if (write_launching(&s, &facts, e))
@@ -494,7 +546,7 @@ enum err_code supervise(const struct cluster *c, const char *job, int64_t number
     log_info("attempt.started", "job=%s attempt=%" PRId64 " token=%" PRId64, job, number,
              s.standing.lease.token);
     if (code)
-        set_end(&s, judge_start(code), TRAINER_FAILED, refused.text);
+        set_end(&s, judge_document(&s, code), TRAINER_FAILED, refused.text);
     else
         run_attempt(&s, &document);
     buf_wipe(&document);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,9 +96,19 @@ static void say(int fd, const char *text)
     }
 }
 
+/* Another request on this connection? One that idles while somebody else wants to connect is closed, as
+ * servers do. */
+static bool goes_on(const struct http_fake *f, int fd)
+{
+    struct pollfd both[] = { { .fd = fd, .events = POLLIN }, { .fd = f->listener, .events = POLLIN } };
+    while (poll(both, 2, -1) < 0)
+        ;
+    return both[0].revents != 0;
+}
+
 static void serve(struct http_fake *f, int fd)
 {
-    for (;;) {
+    for (bool first = true; first || goes_on(f, fd); first = false) {
         CLEANUP(buf_done) struct buf request = BUF_INIT(REQUEST_BYTES_MAX);
         char byte;
         if (!read_request(fd, &request))

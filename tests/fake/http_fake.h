@@ -1,8 +1,9 @@
 /*
  * http_fake.h - an HTTP server on a loopback port that says what a test tells it to.
  *
- * A thread of its own takes one connection at a time and answers each request with the next of the given
- * replies; the last one is repeated. What was asked is kept for the test to look at.
+ * A thread of its own takes one connection at a time (one that idles makes way for the next) and answers each
+ * request with the next of the given replies; the last one is repeated. What was asked is kept for the test
+ * to look at.
  */
 #ifndef TESTS_FAKE_HTTP_FAKE_H
 #define TESTS_FAKE_HTTP_FAKE_H

@@ -26,8 +26,8 @@ def aws(*arguments):
                           capture_output=True, text=True, env=environment, check=False)
 
 
-def configure(c):
-    """The embedded home with its stores moved to the S3 service."""
+def configure(c, endpoint=ENDPOINT, settings="", ledger="ledger"):
+    """The embedded home with its stores moved to the S3 service, or to what stands before it at `endpoint`."""
     c.up()
     c.run("down")
     credentials = c.home / "keys" / "s3.yaml"
@@ -36,11 +36,11 @@ def configure(c):
                            f"secret_key: {os.environ['SOVRUN_TEST_S3_SECRET_KEY']}\n")
     config = (c.home / "sovrun.yaml").read_text()
     config = re.sub(r"stores:\n  - .*\n",
-                    f"stores:\n  - {{ kind: s3, endpoint: \"{ENDPOINT}\", region: {REGION}, path_style: true, credentials_file: "
-                    f"keys/s3.yaml, buckets: [{', '.join(BUCKETS.values())}] }}\n", config)
+                    f"stores:\n  - {{ kind: s3, endpoint: \"{endpoint}\", region: {REGION}, path_style: true, credentials_file: "
+                    f"keys/s3.yaml, {settings}buckets: [{', '.join(BUCKETS.values())}] }}\n", config)
     config = config.replace("region: local", f"region: {REGION}")
     config = re.sub(r"default_data_bucket: \S+", f"default_data_bucket: {BUCKETS['data']}", config)
-    config = re.sub(r"ledger: .*", f"ledger: {{ bucket: {BUCKETS['evidence']}, prefix: ledger, lock: compliance, retain: 1d }}", config)
+    config = re.sub(r"ledger: .*", f"ledger: {{ bucket: {BUCKETS['evidence']}, prefix: {ledger}, lock: compliance, retain: 1d }}", config)
     (c.home / "sovrun.yaml").write_text(config)
     c.allow(REGION, {}, {name: purpose for purpose, name in BUCKETS.items()}, ENDPOINT.split("//")[1])
     for bucket in BUCKETS.values():

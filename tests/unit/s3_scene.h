@@ -68,6 +68,7 @@ static inline void use_clock(struct scene *scene, size_t part_bytes)
     struct store_s3 *s = (struct store_s3 *)scene->s;
     s->options.clock = &scene->clock.base;
     s->options.part_bytes = part_bytes;
+    s->options.connections = 1; /* the fake takes one at a time */
 }
 
 static inline void scene_close(struct scene *scene)

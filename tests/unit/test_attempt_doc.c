@@ -97,6 +97,8 @@ static void assert_same_store(const struct attempt_store *a, const struct attemp
     assert_string_equal(a->place.key_file, b->place.key_file);
     assert_memory_equal(&a->place.guard, &b->place.guard, sizeof(a->place.guard));
     assert_int_equal(a->place.path_style, b->place.path_style);
+    assert_int_equal(a->place.patience_ms, b->place.patience_ms);
+    assert_int_equal(a->place.deadline_ms, b->place.deadline_ms);
     assert_same_secret(a->credentials.access_key, b->credentials.access_key);
     assert_same_secret(a->credentials.secret_key, b->credentials.secret_key);
     assert_same_secret(a->credentials.session_token, b->credentials.session_token);
