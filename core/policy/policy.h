@@ -14,16 +14,26 @@
  * gives the decision its name.
  *
  *     data_staged   data.train is in the store, not a file of the submitting machine
+ *
  *     bucket        the buckets of data.train and checkpoint.to are the cluster's, and the policy's
+ *
  *     purpose       data comes from a bucket for data; checkpoints go to one for models
+ *
  *     region        each bucket's store is at an endpoint of the bucket's region, and says that region
+ *
  *     data_bucket   a dataset's shards lie in the bucket that the job names
+ *
  *     data_class    that bucket may hold data of that class
- *     environment   the job's queue belongs to an environment that may use these buckets, this class and this
- * key key           the provider and the name of the key that wraps data keys lock          checkpoints are
- * locked at least so, in a mode that the region's provider has retain        for at least so long, and no
- * longer than the cap (a lock cannot be taken back) tls           the stores are reached by TLS, by a named
- * authority, with a client certificate
+ *
+ *     environment   the queue's environment may use these buckets, this class and this key
+ *
+ *     key           the provider and the name of the key that wraps data keys
+ *
+ *     lock          checkpoints are locked at least so, in a mode that the region's provider has
+ *
+ *     retain        for at least so long, and no longer than the cap (a lock cannot be taken back)
+ *
+ *     tls           the stores are reached by TLS, by a named authority, with a client certificate
  *
  * A new rule is a function and a row in policy.c's table.
  */
@@ -218,9 +228,9 @@ void policy_check_staging(const struct policy *p, const char *bucket, enum data_
 void policy_check_export(const struct policy *p, const char *user, const char *role, enum policy_kind kind,
                          const char *to, struct policy_decision *out);
 
-/* How an endpoint ("https://host:port") may be reached. False, and *out allows loopback alone, where no
- * region has it. */
-bool policy_guard(const struct policy *p, const char *endpoint, struct http_guard *out);
+/* How an endpoint ("https://host:port") of a region (the provider's name for it) may be reached. False, and
+ * *out allows loopback alone, where the policy has no such region with it. */
+bool policy_guard(const struct policy *p, const char *endpoint, const char *region, struct http_guard *out);
 
 /* OK, or ERR_DENIED "denied by policy rule lock: policy.yaml:12: locks: ...". */
 enum err_code policy_verdict(const struct policy_decision *d, struct err *e);

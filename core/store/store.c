@@ -4,6 +4,7 @@
 #include "core/store/store_check.h"
 #include "core/store/store_ops.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,6 +112,33 @@ enum err_code store_get(struct store *s, const char *key, const char *version, u
     return OK;
 }
 
+enum err_code store_get_each(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(buf_done) struct buf body = BUF_INIT(reads[i].length);
+        struct store_info info = { .bytes = 0 };
+        if (s->ops->get(s, reads[i].key, reads[i].version, reads[i].offset, reads[i].length, &body, &info, e))
+            return err_wrap(e, "%s", reads[i].key);
+        if (each(context, i, &body, e))
+            return e->code;
+    }
+    return OK;
+}
+
+enum err_code store_get_many(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (check_object(reads[i].key, reads[i].version, e))
+            return err_wrap(e, "get from %s", s->name);
+        if (reads[i].length > STORE_OBJECT_BYTES_MAX)
+            return err_set(e, ERR_LIMIT, "get %s/%s: %" PRIu64 " bytes are more than %d", s->name,
+                           reads[i].key, reads[i].length, STORE_OBJECT_BYTES_MAX);
+    }
+    return s->ops->get_many(s, reads, count, each, context, e);
+}
+
 enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,
                          struct err *e)
 {
@@ -172,6 +200,24 @@ enum err_code store_delete(struct store *s, const char *key, const char *version
     if (s->ops->remove(s, key, version, e))
         return err_wrap(e, "delete %s/%s%s%s", s->name, key, version ? " version " : "",
                         version ? version : "");
+    return OK;
+}
+
+enum err_code store_no_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                               struct err *e)
+{
+    (void)s, (void)prefix, (void)before_ms, (void)e;
+    *out_aborted = 0;
+    return OK;
+}
+
+enum err_code store_abort_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                                  struct err *e)
+{
+    size_t aborted = 0;
+    if (store_check_prefix(prefix, e) || s->ops->abort_uploads(s, prefix, before_ms, &aborted, e))
+        return err_wrap(e, "give up uploads below %s/%s", s->name, prefix);
+    *out_aborted = aborted;
     return OK;
 }
 

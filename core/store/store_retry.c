@@ -73,6 +73,16 @@ static enum err_code retry_get(struct store *s, const char *key, const char *ver
     RETRY(r, e, get_once(r->inner, key, version, offset, length, body, before, out, e));
 }
 
+/* A backend that has many on the way tries each again by itself. */
+static enum err_code retry_get_many(struct store *s, const struct store_read *reads, size_t count,
+                                    store_read_fn *each, void *context, struct err *e)
+{
+    struct store *inner = ((struct store_retry *)s)->inner;
+    if (inner->ops->get_many == store_get_each)
+        return store_get_each(s, reads, count, each, context, e);
+    return inner->ops->get_many(inner, reads, count, each, context, e);
+}
+
 static enum err_code retry_head(struct store *s, const char *key, const char *version, struct store_info *out,
                                 struct err *e)
 {
@@ -135,6 +145,13 @@ static enum err_code retry_remove(struct store *s, const char *key, const char *
     RETRY(r, e, r->inner->ops->remove(r->inner, key, version, e));
 }
 
+static enum err_code retry_abort_uploads(struct store *s, const char *prefix, int64_t before_ms,
+                                         size_t *out_aborted, struct err *e)
+{
+    struct store *inner = ((struct store_retry *)s)->inner; /* which tries again by itself */
+    return inner->ops->abort_uploads(inner, prefix, before_ms, out_aborted, e);
+}
+
 static enum err_code retry_set_lock(struct store *s, const char *key, const char *version,
                                     const struct store_lock *lock, struct err *e)
 {
@@ -158,10 +175,12 @@ static const struct store_ops store_retry_ops = {
     .name = "retry",
     .put = retry_put,
     .get = retry_get,
+    .get_many = retry_get_many,
     .head = retry_head,
     .list = retry_list,
     .list_versions = retry_list_versions,
     .remove = retry_remove,
+    .abort_uploads = retry_abort_uploads,
     .set_lock = retry_set_lock,
     .facts = retry_facts,
     .close = retry_close,
