@@ -12,13 +12,15 @@ static const struct policy_place places[] = {
     { "models", STORE_S3, "https://s3.house:7443", "berlin-1", true, false },
     { "data", STORE_DIR, "", "local", false, false },
 };
-static const char *const endpoints[] = {
-    "https://s3.eusc-de-east-1.amazonaws.eu",
-    "https://s3.house:7443",
-    "http://127.0.0.1:9000",
-    "https://[2001:db8::1]:8",
-    "https://u@s3.house",
-    "",
+static const struct {
+    const char *endpoint, *region;
+} ends[] = {
+    { "https://s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1" },
+    { "https://s3.house:7443", "berlin-1" },
+    { "http://127.0.0.1:9000", "x" },
+    { "https://[2001:db8::1]:8", "x" },
+    { "https://u@s3.house", "berlin-1" },
+    { "", "" },
 };
 
 /* Denied: by the first rule that says so, with a reason. Allowed: by none. */
@@ -98,12 +100,12 @@ static void ask_the_rest(const struct policy *p)
 
 static void ask_guards(const struct policy *p)
 {
-    for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         struct http_guard guard;
-        bool known = policy_guard(p, endpoints[i], &guard);
+        bool known = policy_guard(p, ends[i].endpoint, ends[i].region, &guard);
         invariant(guard.range_count <= HTTP_RANGES_MAX && guard.tls_required == p->tls.required);
         invariant(known || (guard.range_count == 0 && !guard.pin[0]));
-        invariant(!known || (endpoints[i][0] && !strchr(endpoints[i], '@')));
+        invariant(!known || (ends[i].endpoint[0] && !strchr(ends[i].endpoint, '@')));
     }
 }
 

@@ -167,19 +167,21 @@ static void lets_out_what_it_says(void **state)
 }
 
 static const struct guard_row {
-    const char *file, *endpoint;
+    const char *file, *endpoint, *region;
     bool known;
     uint32_t ranges;
 } guard_rows[] = {
-    { "embedded.yaml", EUSC, false, 0 },
-    { "aws-eusc.yaml", EUSC, true, 2 },
-    { "aws-eusc.yaml", "https://acme-train.s3.eusc-de-east-1.amazonaws.eu", true, 2 },
-    { "aws-eusc.yaml", "https://kms.eusc-de-east-1.amazonaws.eu", true, 2 },
-    { "aws-eusc.yaml", "https://kms.eu-central-1.amazonaws.com", false, 0 },
-    { "on-prem-ceph.yaml", "https://s3.north.example:7443", true, 2 },
-    { "on-prem-ceph.yaml", "https://s3.north.example", false, 0 },
-    { "dev-prod.yaml", "https://s3.fr-par.scw.cloud", true, 1 },
-    { "dev-prod.yaml", "https://s3.nl-ams.scw.cloud", false, 0 },
+    { "embedded.yaml", EUSC, "eusc-de-east-1", false, 0 },
+    { "aws-eusc.yaml", EUSC, "eusc-de-east-1", true, 2 },
+    { "aws-eusc.yaml", EUSC, "eu-central-1", false, 0 },
+    { "aws-eusc.yaml", "https://acme-train.s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", true, 2 },
+    { "aws-eusc.yaml", "https://kms.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", true, 2 },
+    { "aws-eusc.yaml", "https://kms.eu-central-1.amazonaws.com", "eusc-de-east-1", false, 0 },
+    { "on-prem-ceph.yaml", "https://s3.north.example:7443", "hall-north", true, 2 },
+    { "on-prem-ceph.yaml", "https://s3.north.example:7443", "hall-south", false, 0 },
+    { "on-prem-ceph.yaml", "https://s3.north.example", "hall-north", false, 0 },
+    { "dev-prod.yaml", "https://s3.fr-par.scw.cloud", "fr-par", true, 1 },
+    { "dev-prod.yaml", "https://s3.nl-ams.scw.cloud", "nl-ams", false, 0 },
 };
 
 static void guards_what_it_names(void **state)
@@ -189,7 +191,7 @@ static void guards_what_it_names(void **state)
         const struct guard_row *x = &guard_rows[i];
         CLEANUP(freep) struct policy *p = read_example(x->file);
         struct http_guard guard;
-        bool known = policy_guard(p, x->endpoint, &guard);
+        bool known = policy_guard(p, x->endpoint, x->region, &guard);
         if (known != x->known || guard.range_count != x->ranges)
             fail_msg("%s: %s: %d, %u ranges", x->file, x->endpoint, known, guard.range_count);
     }
