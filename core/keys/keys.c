@@ -164,7 +164,7 @@ bool keys_arn_fits(const char *pattern, const char *arn)
         if (a == 0 || !(any || begins || (p == a && strncmp(pattern, arn, p) == 0)))
             return false;
         if (last)
-            return true;
+            return !strchr(arn, ':');
         if (pattern[p] != ':' || arn[a] != ':')
             return false;
         pattern += p + 1;
