@@ -269,7 +269,8 @@ static void canonical_form_is_known(void **state)
     assert_string_equal(
         buf_text(&text),
         "{\"checkpoint\":{"
-        "\"every\":\"300 steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
+        "\"deadline\":\"10m\",\"every\":\"300 "
+        "steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
         "\"to\":\"s3://bank-models/credit\"},"
         "\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
         "\"positive\":\"bad\",\"target\":\"class\",\"train\":\"s3://bank-data/german-credit/v3\"},"
@@ -292,7 +293,7 @@ static void digest_is_known(void **state)
     char digest[65];
     assert_ok(spec_of(full, &s, &e));
     job_spec_digest(&s, digest);
-    assert_string_equal(digest, "5d6d54b523ee09c6e1184e87bc0a21295017421277f1952b56465f85318d12a0");
+    assert_string_equal(digest, "c4207cfe9bf2a6b03f47c5460339cb53569ddf649d3a9cb86d20767e022683b9");
 }
 
 static void digest_sees_the_last_bit_of_a_fraction(void **state)
