@@ -187,7 +187,7 @@ static const struct arn_row {
     { "*", "arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/ab-1", false },
     { "", "", false },
     { "arn:aws:kms:r:1:key/*", "arn:aws:kms:r::key/x", false },
-    { "arn:aws:kms:r:1:key/*", "arn:aws:kms:r:1:key/x:arn", true },
+    { "arn:aws:kms:r:1:key/*", "arn:aws:kms:r:1:key/x:arn", false },
     { "arn:aws:kms:r:1:key/a", "arn:aws:kms:r:1:key/ab", false },
 };
 
