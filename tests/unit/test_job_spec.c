@@ -183,6 +183,7 @@ static void full_spec_is_read(void **state)
     assert_int_equal(s.checkpoint.every_steps, 300);
     assert_int_equal(s.checkpoint.lock, STORE_LOCK_COMPLIANCE);
     assert_int_equal(s.checkpoint.retain_ms, 30ll * 24 * 60 * 60 * 1000);
+    assert_int_equal(s.checkpoint.deadline_ms, 10 * 60 * 1000);
     assert_int_equal(s.retry.backoff_ms, 15000);
 }
 
@@ -268,7 +269,7 @@ static void canonical_form_is_known(void **state)
     assert_ok(json_canonical(j, &text, &e));
     assert_string_equal(
         buf_text(&text),
-        "{\"checkpoint\":{"
+        "{\"checkpoint\":{\"deadline\":\"10m\","
         "\"every\":\"300 steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
         "\"to\":\"s3://bank-models/credit\"},"
         "\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
@@ -292,7 +293,7 @@ static void digest_is_known(void **state)
     char digest[65];
     assert_ok(spec_of(full, &s, &e));
     job_spec_digest(&s, digest);
-    assert_string_equal(digest, "5d6d54b523ee09c6e1184e87bc0a21295017421277f1952b56465f85318d12a0");
+    assert_string_equal(digest, "c4207cfe9bf2a6b03f47c5460339cb53569ddf649d3a9cb86d20767e022683b9");
 }
 
 static void digest_sees_the_last_bit_of_a_fraction(void **state)

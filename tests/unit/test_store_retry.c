@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { TRIES = 4, BASE_MS = 100, MS_MAX = 250 };
+static const struct store_retry_rule few_tries = { .tries = TRIES, .base_ms = BASE_MS, .max_ms = MS_MAX };
 
 static struct world {
     struct store *mem, *fault, *retry;
@@ -25,7 +26,7 @@ static int begin(void **state)
     assert_ok(store_open(&place, NULL, &w.mem, &e));
     w.clock = clock_fake_at(1790000000000);
     w.fault = store_fault_new(w.mem);
-    w.retry = store_retry_new(w.fault, TRIES, BASE_MS, MS_MAX, &w.clock.base); /* takes `fault` over */
+    w.retry = store_retry_new(w.fault, &few_tries, &w.clock.base); /* takes `fault` over */
     return 0;
 }
 
@@ -170,20 +171,102 @@ static void dead_close(struct store *s)
     (void)s;
 }
 
+static const struct store_ops dead_ops = { .name = "dead", .put = dead_put, .close = dead_close };
+
 static void an_outage_without_end_is_given_up(void **state)
 {
-    static const struct store_ops ops = { .name = "dead", .put = dead_put, .close = dead_close };
     (void)state;
     struct err e = ERR_INIT;
-    struct dead dead = { .base = { .ops = &ops, .name = "s3://dead" } };
+    struct dead dead = { .base = { .ops = &dead_ops, .name = "s3://dead" } };
     CLEANUP(store_closep)
-    struct store *s = store_retry_new(&dead.base, TRIES, BASE_MS, MS_MAX, &w.clock.base);
+    struct store *s = store_retry_new(&dead.base, &few_tries, &w.clock.base);
     int64_t before = w.clock.mono;
     assert_int_equal(store_put(s, "a", "x", 1, NULL, NULL, &e), ERR_RETRY);
     assert_int_equal(dead.calls, TRIES);
     assert_non_null(strstr(e.text, "gave up after 4 tries"));
     assert_non_null(strstr(e.text, "nobody there"));
     assert_true(w.clock.mono - before <= 100 + 200 + 250);
+}
+
+enum { PATIENCE_MS = 30000 };
+static const struct store_retry_rule patient = {
+    .tries = 1, .patience_ms = PATIENCE_MS, .base_ms = BASE_MS, .max_ms = MS_MAX
+};
+
+/* What the observer heard. */
+struct heard {
+    int waits, backs, last_failures;
+    int64_t last_waited_ms;
+};
+
+static void hear(void *context, const struct store_wait *wait)
+{
+    struct heard *h = context;
+    assert_string_equal(wait->call, "put");
+    assert_string_equal(wait->key, "a");
+    h->last_failures = wait->failures;
+    h->last_waited_ms = wait->waited_ms;
+    if (!wait->why) {
+        h->backs++;
+        return;
+    }
+    assert_true(strstr(wait->why, "nobody there") || strstr(wait->why, "injected fault"));
+    h->waits++;
+}
+
+static void patience_lasts_as_long_as_it_says_and_each_wait_is_told(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct heard heard = { 0 };
+    struct dead dead = { .base = { .ops = &dead_ops, .name = "s3://dead" } };
+    CLEANUP(store_closep) struct store *s = store_retry_new(&dead.base, &patient, &w.clock.base);
+    int64_t before = w.clock.mono;
+    store_on_wait(s, hear, &heard);
+    assert_int_equal(store_put(s, "a", "x", 1, NULL, NULL, &e), ERR_RETRY);
+    int64_t waited = w.clock.mono - before;
+    assert_true(waited < PATIENCE_MS && waited >= PATIENCE_MS - MS_MAX);
+    assert_true(dead.calls > PATIENCE_MS / MS_MAX);
+    assert_int_equal(heard.waits, dead.calls - 1); /* behind the last there is no wait */
+    assert_int_equal(heard.backs, 0);
+    assert_non_null(strstr(e.text, "gave up after"));
+    assert_non_null(strstr(e.text, "29.")); /* seconds */
+}
+
+static void the_end_of_a_wait_is_told(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct heard heard = { 0 };
+    store_on_wait(w.retry, hear, &heard);
+    assert_ok(store_put(w.retry, "a", "x", 1, NULL, NULL, &e));
+    assert_int_equal(heard.waits + heard.backs, 0);
+    store_fault_at(w.fault, 1, ERR_RETRY, false);
+    assert_ok(store_put(w.retry, "a", "x", 1, NULL, NULL, &e));
+    assert_int_equal(heard.waits, 1);
+    assert_int_equal(heard.backs, 1);
+    assert_int_equal(heard.last_failures, 1);
+}
+
+/* However patient: a call ends before the moment that it must not outlast, and says that this was why. */
+static void no_call_outlasts_its_deadline(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct dead dead = { .base = { .ops = &dead_ops, .name = "s3://dead" } };
+    CLEANUP(store_closep) struct store *s = store_retry_new(&dead.base, &patient, &w.clock.base);
+    int64_t before = w.clock.mono;
+    store_until(s, before + 2000);
+    assert_int_equal(dead.base.until_ms, before + 2000); /* what is below hears of it too */
+    assert_int_equal(store_put(s, "a", "x", 1, NULL, NULL, &e), ERR_RETRY);
+    assert_true(w.clock.mono - before < 2000);
+    assert_non_null(strstr(e.text, "its deadline came after"));
+    assert_non_null(strstr(e.text, "nobody there"));
+    err_clear(&e);
+    store_until(s, 0);
+    before = w.clock.mono;
+    assert_int_equal(store_put(s, "a", "x", 1, NULL, NULL, &e), ERR_RETRY);
+    assert_true(w.clock.mono - before > 20000);
 }
 
 static void pauses_grow_to_their_maximum_and_are_drawn(void **state)
@@ -245,7 +328,7 @@ static void a_second_try_of_get_begins_afresh(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[2 * ARRAY_LEN(rows) + 5];
+    static struct CMUnitTest tests[2 * ARRAY_LEN(rows) + 8];
     static char names[2 * ARRAY_LEN(rows)][64];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -258,6 +341,9 @@ int main(void)
     }
     const struct CMUnitTest more[] = {
         cmocka_unit_test_setup_teardown(an_outage_without_end_is_given_up, begin, end),
+        cmocka_unit_test_setup_teardown(patience_lasts_as_long_as_it_says_and_each_wait_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(the_end_of_a_wait_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(no_call_outlasts_its_deadline, begin, end),
         cmocka_unit_test_setup_teardown(pauses_grow_to_their_maximum_and_are_drawn, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_put_is_put_again, begin, end),
         cmocka_unit_test_setup_teardown(a_fault_comes_at_the_call_it_was_ordered_for, begin, end),
