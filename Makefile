@@ -93,7 +93,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -107,6 +107,10 @@ bench-reduce: $(B)/bench/bench_reduce ## the exact sum beside MPI_Allreduce, 2 r
 
 bench-submit: build $(B)/bench/mpi_init ## a job's start, idleness, submissions, a long queue, training
 	@B=$(B) $(PYTHON) bench/bench_submit.py
+
+bench-store: $(B)/bench/bench_store ## the S3 client beside curl and rclone, on RGW and nginx
+	@DEPS=$(DEPS) tools/deps.sh bench
+	@B=$(B) $(PYTHON) bench/bench_store.py
 
 tests: build $(TESTS) ## build the tests
 

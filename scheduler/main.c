@@ -88,10 +88,11 @@ static enum err_code check_buckets(const struct cluster *c, struct err *e)
         for (size_t b = 0; b < c->stores[i].bucket_count && !away; b++) {
             const char *bucket = c->stores[i].buckets[b];
             struct store_facts facts = { .versioned = false };
-            if (cluster_check_bucket(c, bucket, &facts, e) == ERR_DENIED)
-                return e->code;
-            away = e->code == ERR_RETRY;
-            if (e->code)
+            enum err_code code = cluster_check_bucket(c, bucket, &facts, e);
+            if (code == ERR_DENIED && facts.location[0])
+                return code;
+            away = code == ERR_RETRY;
+            if (code)
                 log_warn("policy.unread", "bucket=%s %s", bucket, e->text);
             else
                 log_info("policy.readback", "bucket=%s location=%s versioned=%d lockable=%d", bucket,

@@ -1,6 +1,7 @@
 #include "scheduler/planner.h"
 
 #include "base/mem.h"
+#include "core/cluster/cluster_policy.h"
 #include "core/crypto/crypto.h"
 
 #include <errno.h>
@@ -196,6 +197,16 @@ static enum err_code check_digest(const struct job *job, const char *found, stru
                    job->spec.data.train, job->dataset_digest, found);
 }
 
+/* Between submission and placement the policy may have become another one, and the scheduler with it. */
+static enum err_code check_policy(const struct cluster *c, const struct job_spec *spec,
+                                  const struct dataset *dataset, struct err *e)
+{
+    struct policy_decision d;
+
+    cluster_admit(c, spec, dataset, &d);
+    return policy_verdict(&d, e);
+}
+
 enum err_code planner_make(void *context, const struct job *job, struct buf *out_plan, struct err *e)
 {
     const struct cluster *c = context;
@@ -207,7 +218,8 @@ enum err_code planner_make(void *context, const struct job *job, struct buf *out
     char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[65];
 
     if (store_uri_parse(spec->data.train, bucket, prefix, e) || cluster_open_store(c, bucket, &store, e) ||
-        dataset_load(store, prefix, &dataset, digest, e) || check_digest(job, digest, e))
+        dataset_load(store, prefix, &dataset, digest, e) || check_digest(job, digest, e) ||
+        check_policy(c, spec, &dataset, e))
         return err_wrap(e, "shard plan");
     if (plan_for_dataset(&dataset, spec->data.holdout, spec->train.seed, 0, (uint32_t)spec->train.leaves,
                          &plan, e))

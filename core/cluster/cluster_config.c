@@ -469,7 +469,7 @@ static enum err_code load_policy(struct cluster *c, struct err *e)
     memcpy(c->keys.arns, c->policy.keys.arns, sizeof(c->keys.arns));
     c->keys.arn_count = c->policy.keys.arn_count;
     if (c->keys.provider == KEYS_KMS)
-        policy_guard(&c->policy, c->keys.endpoint, &c->keys.guard);
+        policy_guard(&c->policy, c->keys.endpoint, c->keys.region, &c->keys.guard);
     return OK;
 }
 

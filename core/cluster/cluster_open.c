@@ -36,7 +36,7 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
         text_copy(p.key_file, sizeof(p.key_file), s->key_file, "store's key_file", e))
         return e->code;
     if (p.kind == STORE_S3)
-        policy_guard(&c->policy, p.endpoint, &p.guard);
+        policy_guard(&c->policy, p.endpoint, p.region, &p.guard);
     *out = p;
     return OK;
 }

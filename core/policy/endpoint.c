@@ -65,11 +65,13 @@ bool endpoint_parse(const char *url, struct endpoint *out)
     return true;
 }
 
+/* Below a single label lies everybody: "*.eu" is no one's host. */
 bool endpoint_pattern_is_valid(const char *pattern)
 {
     char host[POLICY_HOST_BYTES];
     int port;
-    return split(text_starts(pattern, "*.") ? pattern + 2 : pattern, host, &port);
+    bool below = text_starts(pattern, "*.");
+    return split(below ? pattern + 2 : pattern, host, &port) && (!below || strchr(host, '.') != NULL);
 }
 
 bool endpoint_fits(const char *pattern, const struct endpoint *at)
@@ -77,7 +79,7 @@ bool endpoint_fits(const char *pattern, const struct endpoint *at)
     char host[POLICY_HOST_BYTES];
     int port;
     bool below = text_starts(pattern, "*.");
-    if (!split(below ? pattern + 2 : pattern, host, &port))
+    if (!endpoint_pattern_is_valid(pattern) || !split(below ? pattern + 2 : pattern, host, &port))
         return false;
     if (port == 0)
         port = at->tls ? HTTPS_PORT : HTTP_PORT;

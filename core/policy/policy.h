@@ -218,9 +218,9 @@ void policy_check_staging(const struct policy *p, const char *bucket, enum data_
 void policy_check_export(const struct policy *p, const char *user, const char *role, enum policy_kind kind,
                          const char *to, struct policy_decision *out);
 
-/* How an endpoint ("https://host:port") may be reached. False, and *out allows loopback alone, where no
- * region has it. */
-bool policy_guard(const struct policy *p, const char *endpoint, struct http_guard *out);
+/* How an endpoint ("https://host:port") of a region (the provider's name for it) may be reached. False, and
+ * *out allows loopback alone, where the policy has no such region with it. */
+bool policy_guard(const struct policy *p, const char *endpoint, const char *region, struct http_guard *out);
 
 /* OK, or ERR_DENIED "denied by policy rule lock: policy.yaml:12: locks: ...". */
 enum err_code policy_verdict(const struct policy_decision *d, struct err *e);

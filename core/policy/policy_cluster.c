@@ -187,7 +187,7 @@ static const char *pin_of(const struct policy *p, const char *host)
     return "";
 }
 
-bool policy_guard(const struct policy *p, const char *endpoint, struct http_guard *out)
+bool policy_guard(const struct policy *p, const char *endpoint, const char *name, struct http_guard *out)
 {
     struct endpoint e;
     memset(out, 0, sizeof(*out));
@@ -196,7 +196,7 @@ bool policy_guard(const struct policy *p, const char *endpoint, struct http_guar
         return false;
     for (size_t i = 0; i < p->region_count; i++) {
         const struct policy_region *region = &p->regions[i];
-        if (!region_has_endpoint(region, &e))
+        if (strcmp(region->region, name) != 0 || !region_has_endpoint(region, &e))
             continue;
         memcpy(out->ranges, region->ranges, region->range_count * sizeof(region->ranges[0]));
         out->range_count = (uint32_t)region->range_count;

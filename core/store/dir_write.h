@@ -18,7 +18,10 @@ struct dir_temp {
     char *path; /* NULL once it has moved */
     int fd;
 };
-#define DIR_TEMP_INIT { .path = NULL, .fd = -1 }
+#define DIR_TEMP_INIT                                                                                        \
+    {                                                                                                        \
+        .path = NULL, .fd = -1                                                                               \
+    }
 void dir_temp_done(struct dir_temp *t); /* removes it unless it has moved */
 
 /* `target` is where it will go: what errors name. */

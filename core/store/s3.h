@@ -1,6 +1,7 @@
 /*
  * s3.h - inside the s3 backend: its handle, and one signed call. Private to core/store and its tests.
  *
+ * s3_flow.c sends many calls at once, each tried again by itself; s3_many.c reads many objects through it.
  * store_s3.c turns the operations on objects into calls, s3_parts.c puts in parts, s3_bucket.c opens, makes
  * and describes the bucket; s3_call.c signs a call, sends it and turns its answer into an error where it is
  * one.
@@ -8,15 +9,21 @@
 #ifndef CORE_STORE_S3_H
 #define CORE_STORE_S3_H
 
-#include "core/http/http.h"
+#include "core/crypto/crypto.h"
+#include "core/http/http_pool.h"
 #include "core/aws/sigv4.h"
 #include "core/store/s3_xml.h"
 #include "core/store/store_ops.h"
+
+/* Is a hash of what is put part of the signature? AUTO: not over TLS, which guards the bytes by itself. */
+enum s3_payload { S3_PAYLOAD_AUTO, S3_PAYLOAD_HASH, S3_PAYLOAD_UNSIGNED };
 
 struct s3_options {
     size_t part_bytes;         /* larger puts go in parts of so much */
     int page_keys;             /* entries a page of a list */
     int64_t deadline_ms;       /* of one transfer, beside what its bytes may take */
+    size_t connections;        /* at once, where there is much to do */
+    enum s3_payload payload;
     const struct clock *clock; /* for signatures and pauses */
 };
 extern const struct s3_options s3_options_default;
@@ -24,6 +31,10 @@ extern const struct s3_options s3_options_default;
 struct store_s3 {
     struct store base;
     struct http_client *http;
+    struct http_pool *pool;           /* NULL until many calls are made at once */
+    struct http_options pool_options; /* with copies of what they point to */
+    char origin[400];
+    struct store_place place;                               /* files and guard, for the pool */
     struct secret *access_key, *secret_key, *session_token; /* the last may be NULL */
     char host[384];                                         /* as in the Host header */
     char bucket[STORE_BUCKET_BYTES], region[64];
@@ -54,6 +65,23 @@ struct s3_call {
 void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
 void s3_header(struct s3_call *call, const char *name, const char *value);
 
+/* What one try sends: everything that its header texts point into. */
+struct s3_signed {
+    struct http_header headers[S3_CALL_HEADERS_MAX + 6];
+    size_t count;
+    char date[CLOCK_TEXT_BYTES], payload_hash[SHA256_HEX_BYTES];
+    struct buf path, query, authorization, target;
+};
+
+void s3_signed_done(struct s3_signed *c);
+/* One try of a call, ready for http_do() or a pool; `call` and `c` must outlive it. */
+enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
+                      struct s3_signed *c, struct http_request *out, struct err *e);
+/* What the answer to `call` means, in words as s3_do() has them. *out_clock_was_off: the server's clock was taken
+ * over; to send the call again is worth a try. */
+enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
+                       bool *out_clock_was_off, char out_code[64], struct err *e);
+
 /* Sends it; the answer is a 2xx, and no error inside one, or else there is an error whose text holds S3's own code, message and
  * request id. e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave none. */
 enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
@@ -66,6 +94,26 @@ enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct
 
 /* "Sun, 22 Nov 2026 14:12:30 GMT" -> ms. */
 enum err_code s3_parse_date(const char *text, int64_t *out_ms, struct err *e);
+/* Many calls at once. A task is prepared anew for each try, and told of its answer; what broke off half way
+ * is told, too, so that the next try may go on from there. */
+enum { S3_FLOW_TRIES = 6 };
+struct s3_flow_room { /* a try's own texts: live as long as it */
+    char text[96], number[32];
+};
+struct s3_flow {
+    size_t count; /* of tasks */
+    void *context;
+    enum err_code (*prepare)(void *context, size_t task, struct s3_call *call, struct s3_flow_room *room,
+                             size_t *out_answer_bytes, struct err *e);
+    enum err_code (*take)(void *context, size_t task, struct http_response *r,
+                          struct err *e);                                   /* status 2xx */
+    void (*broke_off)(void *context, size_t task, struct http_response *r); /* may be NULL */
+};
+enum err_code s3_flow_run(struct store_s3 *s, const struct s3_flow *f, struct err *e);
+
+enum err_code s3_get_many(struct store *base, const struct store_read *reads, size_t count,
+                          store_read_fn *each, void *context, struct err *e);
+
 /* S3 keeps whole seconds; a lock is never shorter than asked. */
 int64_t s3_round_up(int64_t ms);
 const char *s3_format_until(int64_t ms, char out[CLOCK_TEXT_BYTES]);

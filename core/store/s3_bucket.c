@@ -164,6 +164,14 @@ static struct store_s3 *open_handle(const struct store_place *place,
     s->base.ops = &store_s3_ops;
     snprintf(s->base.name, sizeof(s->base.name), "s3://%s", place->bucket);
     s->http = client;
+    s->place = *place;
+    snprintf(s->origin, sizeof(s->origin), "%s", origin);
+    s->pool_options = http;
+    s->pool_options.origin = s->origin;
+    s->pool_options.ca_file = place->ca_file[0] ? s->place.ca_file : NULL;
+    s->pool_options.cert_file = place->cert_file[0] ? s->place.cert_file : NULL;
+    s->pool_options.key_file = place->key_file[0] ? s->place.key_file : NULL;
+    s->pool_options.guard = &s->place.guard;
     s->tls = text_starts(origin, "https://");
     snprintf(s->host, sizeof(s->host), "%s", strstr(origin, "://") + 3);
     memcpy(s->bucket, place->bucket, sizeof(s->bucket));

@@ -68,15 +68,7 @@ enum err_code s3_version_of(const struct http_response *r, char out[STORE_VERSIO
 
 /* ---- signing ---- */
 
-/* What one try sends: everything that its header texts point into. */
-struct signed_call {
-    struct http_header headers[S3_CALL_HEADERS_MAX + 6];
-    size_t count;
-    char date[CLOCK_TEXT_BYTES], payload_hash[SHA256_HEX_BYTES];
-    struct buf path, query, authorization, target;
-};
-
-static void signed_call_done(struct signed_call *c)
+void s3_signed_done(struct s3_signed *c)
 {
     buf_done(&c->path);
     buf_done(&c->query);
@@ -84,7 +76,7 @@ static void signed_call_done(struct signed_call *c)
     buf_done(&c->target);
 }
 
-static void add(struct signed_call *c, const char *name, const char *value)
+static void add(struct s3_signed *c, const char *name, const char *value)
 {
     c->headers[c->count++] = (struct http_header){ name, value };
 }
@@ -102,15 +94,15 @@ static void build_path(const struct store_s3 *s, const struct s3_call *call, str
 
 /* Over TLS the payload's hash is left out: hashing costs more than everything else, and TLS guards the bytes.
  */
-static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c)
+static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c)
 {
-    if (s->tls)
+    if (s->options.payload == S3_PAYLOAD_UNSIGNED || (s->tls && s->options.payload == S3_PAYLOAD_AUTO))
         snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
     else
         sha256_hex(call->body_bytes ? call->body : "", call->body_bytes, c->payload_hash);
 }
 
-static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *call, struct signed_call *c,
+static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c,
                                struct err *e)
 {
     int64_t now_ms = s->options.clock->wall_ms(s->options.clock) + s->skew_ms;
@@ -160,28 +152,37 @@ static enum err_code time_for(const struct store_s3 *s, uint64_t bytes, int64_t 
     return OK;
 }
 
-static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
-                               struct err *e)
+enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
+                      struct s3_signed *c, struct http_request *out, struct err *e)
 {
     int64_t timeout_ms;
-    CLEANUP(signed_call_done)
-    struct signed_call c = {
+    *c = (struct s3_signed){
         .path = BUF_INIT(TARGET_BYTES_MAX),
         .query = BUF_INIT(TARGET_BYTES_MAX),
         .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
         .target = BUF_INIT(TARGET_BYTES_MAX),
     };
-    if (time_for(s, MAX(call->body_bytes, r->body.max), &timeout_ms, e) || sign_call(s, call, &c, e))
+    if (time_for(s, MAX(call->body_bytes, answer_bytes), &timeout_ms, e) || sign_call(s, call, c, e))
         return e->code;
-    struct http_request q = {
+    *out = (struct http_request){
         .method = call->method,
-        .target = buf_text(&c.target),
-        .headers = c.headers,
-        .header_count = c.count,
+        .target = buf_text(&c->target),
+        .headers = c->headers,
+        .header_count = c->count,
         .body = call->body,
         .body_bytes = call->body_bytes,
         .timeout_ms = timeout_ms,
     };
+    return OK;
+}
+
+static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                               struct err *e)
+{
+    CLEANUP(s3_signed_done) struct s3_signed c = { .count = 0 };
+    struct http_request q;
+    if (s3_sign(s, call, r->body.max, &c, &q, e))
+        return e->code;
     return http_do(s->http, &q, r, e);
 }
 
@@ -264,23 +265,36 @@ static bool is_fine(const struct s3_call *call, const struct http_response *r, s
     return !failed;
 }
 
-enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
-                    char out_code[64], struct err *e)
+enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
+                       bool *out_clock_was_off, char out_code[64], struct err *e)
 {
     struct s3_error said = { .code = "" };
+    *out_clock_was_off = false;
     if (out_code)
         out_code[0] = '\0';
-    for (int clock_tries = 0;; clock_tries++) {
-        if (send_once(s, call, r, e))
-            return e->code;
-        if (is_fine(call, r, &said))
-            return OK;
-        if (clock_tries > 0 || !adopt_clock(s, r, &said))
-            break;
-    }
+    if (is_fine(call, r, &said))
+        return OK;
+    *out_clock_was_off = adopt_clock(s, r, &said);
     if (out_code)
         memcpy(out_code, said.code, sizeof(said.code));
     return refuse(s, r, &said, e);
+}
+
+enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+                    char out_code[64], struct err *e)
+{
+    for (int tries = 0;; tries++) {
+        bool clock_was_off;
+        if (send_once(s, call, r, e)) {
+            if (out_code)
+                out_code[0] = '\0';
+            return e->code;
+        }
+        enum err_code code = s3_judge(s, call, r, &clock_was_off, out_code, e);
+        if (code == OK || tries > 0 || !clock_was_off)
+            return code;
+        err_clear(e);
+    }
 }
 
 enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,

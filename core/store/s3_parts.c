@@ -7,7 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PARTS_MAX = 10000, ETAG_BYTES = 128, UPLOAD_ID_BYTES = 512, COMPLETE_BYTES_MAX = 4 << 20 };
+enum {
+    PARTS_MAX = 10000,
+    ETAG_BYTES = 128,
+    UPLOAD_ID_BYTES = 512,
+    COMPLETE_BYTES_MAX = 4 << 20,
+    PART_ANSWER_BYTES = 64 * 1024
+};
 
 struct part {
     char etag[ETAG_BYTES], crc[CRC32C_TEXT_BYTES];
@@ -46,19 +52,39 @@ static enum err_code begin(struct upload *u, const struct store_put_options *opt
     return OK;
 }
 
-static enum err_code put_part(struct upload *u, size_t index, const uint8_t *data, size_t n, struct err *e)
+/* ---- the parts, several at once ---- */
+
+struct sending {
+    struct upload *u;
+    const uint8_t *data;
+    size_t bytes;
+};
+
+static enum err_code prepare_part(void *context, size_t index, struct s3_call *call,
+                                  struct s3_flow_room *room, size_t *out_answer_bytes, struct err *e)
 {
-    CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(S3_ANSWER_BYTES_MAX);
+    struct sending *sending = context;
+    struct upload *u = sending->u;
+    size_t part_bytes = u->s->options.part_bytes, from = index * part_bytes;
+    size_t n = MIN(part_bytes, sending->bytes - from);
+    (void)e;
+    call->method = "PUT";
+    call->key = u->key;
+    call->body = sending->data + from;
+    call->body_bytes = n;
+    snprintf(room->number, sizeof(room->number), "%zu", index + 1);
+    s3_param(call, "partNumber", room->number);
+    s3_param(call, "uploadId", u->id);
+    s3_header(call, "x-amz-checksum-crc32c", crc32c_text(sending->data + from, n, u->parts[index].crc));
+    *out_answer_bytes = PART_ANSWER_BYTES;
+    return OK;
+}
+
+static enum err_code take_part(void *context, size_t index, struct http_response *r, struct err *e)
+{
+    struct upload *u = ((struct sending *)context)->u;
     struct part *part = &u->parts[index];
-    char number[32];
-    snprintf(number, sizeof(number), "%zu", index + 1);
-    struct s3_call call = { .method = "PUT", .key = u->key, .body = data, .body_bytes = n };
-    s3_param(&call, "partNumber", number);
-    s3_param(&call, "uploadId", u->id);
-    s3_header(&call, "x-amz-checksum-crc32c", crc32c_text(data, n, part->crc));
-    if (s3_do_again(u->s, &call, &r, NULL, e))
-        return err_wrap(e, "part %zu of %zu", index + 1, u->count);
-    if (!http_header(&r, "etag", part->etag, sizeof(part->etag)))
+    if (!http_header(r, "etag", part->etag, sizeof(part->etag)))
         return err_set(e, ERR_CORRUPT, "part %zu of %zu: the answer has no ETag", index + 1, u->count);
     return OK;
 }
@@ -100,10 +126,12 @@ static void abort_upload(struct upload *u)
 static enum err_code put_all(struct upload *u, const uint8_t *data, size_t n,
                              char out_version[STORE_VERSION_BYTES], struct err *e)
 {
-    size_t part_bytes = u->s->options.part_bytes;
-    for (size_t i = 0; i < u->count; i++)
-        if (put_part(u, i, data + i * part_bytes, MIN(part_bytes, n - i * part_bytes), e))
-            return e->code;
+    struct sending sending = { u, data, n };
+    const struct s3_flow flow = {
+        .count = u->count, .context = &sending, .prepare = prepare_part, .take = take_part
+    };
+    if (s3_flow_run(u->s, &flow, e))
+        return err_wrap(e, "one of %zu parts", u->count);
     return complete(u, out_version, e);
 }
 

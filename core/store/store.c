@@ -4,6 +4,7 @@
 #include "core/store/store_check.h"
 #include "core/store/store_ops.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,6 +124,33 @@ enum err_code store_get(struct store *s, const char *key, const char *version, u
     if (out)
         *out = info;
     return OK;
+}
+
+enum err_code store_get_each(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(buf_done) struct buf body = BUF_INIT(reads[i].length);
+        struct store_info info = { .bytes = 0 };
+        if (s->ops->get(s, reads[i].key, reads[i].version, reads[i].offset, reads[i].length, &body, &info, e))
+            return err_wrap(e, "%s", reads[i].key);
+        if (each(context, i, &body, e))
+            return e->code;
+    }
+    return OK;
+}
+
+enum err_code store_get_many(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (check_object(reads[i].key, reads[i].version, e))
+            return err_wrap(e, "get from %s", s->name);
+        if (reads[i].length > STORE_OBJECT_BYTES_MAX)
+            return err_set(e, ERR_LIMIT, "get %s/%s: %" PRIu64 " bytes are more than %d", s->name,
+                           reads[i].key, reads[i].length, STORE_OBJECT_BYTES_MAX);
+    }
+    return s->ops->get_many(s, reads, count, each, context, e);
 }
 
 enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,

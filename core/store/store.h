@@ -125,6 +125,22 @@ enum err_code store_put(struct store *s, const char *key, const void *data, size
 enum err_code store_get(struct store *s, const char *key, const char *version, uint64_t offset,
                         uint64_t length, struct buf *body, struct store_info *out, struct err *e);
 
+/* One of many reads: a range of one version. `length` is the most that may come: UINT64_MAX is none that
+ * could be had. */
+struct store_read {
+    const char *key, *version; /* version NULL: the latest */
+    uint64_t offset, length;
+};
+/* Bytes of reads[index], which the callee may move out of `body`. A non-zero return ends it all and is
+ * returned. */
+typedef enum err_code store_read_fn(void *context, size_t index, struct buf *body, struct err *e);
+/* All of them, several at once where the backend can (s3: each over a connection of its own, tried again by
+ * itself, and going on where it broke off). `each` is called once for every read, in whatever order they come
+ * in. At most as many bodies are held at once as there are connections. ERR_*: the first read that failed for
+ * good, by its key. */
+enum err_code store_get_many(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e);
+
 enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,
                          struct err *e);
 

@@ -463,6 +463,7 @@ static const struct store_ops store_dir_ops = {
     .name = "dir",
     .put = dir_put,
     .get = dir_get,
+    .get_many = store_get_each,
     .head = dir_head,
     .list = dir_list,
     .list_versions = dir_list_versions,

@@ -116,6 +116,7 @@ static const struct store_ops store_fault_ops = {
     .name = "fault",
     .put = fault_put,
     .get = fault_get,
+    .get_many = store_get_each,
     .head = fault_head,
     .list = fault_list,
     .list_versions = fault_list_versions,

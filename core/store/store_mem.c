@@ -288,6 +288,7 @@ static const struct store_ops store_mem_ops = {
     .name = "mem",
     .put = mem_put,
     .get = mem_get,
+    .get_many = store_get_each,
     .head = mem_head,
     .list = mem_list,
     .list_versions = mem_list_versions,

@@ -22,6 +22,9 @@ struct store_ops {
      */
     enum err_code (*get)(struct store *s, const char *key, const char *version, uint64_t offset,
                          uint64_t length, struct buf *body, struct store_info *out, struct err *e);
+    /* store_get_each(), but for backends that can have many on the way at once. */
+    enum err_code (*get_many)(struct store *s, const struct store_read *reads, size_t count,
+                              store_read_fn *each, void *context, struct err *e);
     enum err_code (*head)(struct store *s, const char *key, const char *version, struct store_info *out,
                           struct err *e);
     /* `after` "": from the start. */
@@ -55,6 +58,10 @@ struct store_backend {
     enum err_code (*make_bucket)(const struct store_place *place, const struct store_credentials *credentials,
                                  bool object_lock, struct err *e);
 };
+/* One read after the other, in order. */
+enum err_code store_get_each(struct store *s, const struct store_read *reads, size_t count,
+                             store_read_fn *each, void *context, struct err *e);
+
 extern const struct store_backend store_dir_backend, store_mem_backend, store_s3_backend;
 
 /* May this version be deleted or weakened at `now_ms`? */

@@ -114,6 +114,16 @@ static enum err_code retry_get(struct store *s, const char *key, const char *ver
     RETRY(r, "get", key, e, get_once(r->inner, key, version, offset, length, body, before, out, e));
 }
 
+/* A backend that has many on the way tries each again by itself. */
+static enum err_code retry_get_many(struct store *s, const struct store_read *reads, size_t count,
+                                    store_read_fn *each, void *context, struct err *e)
+{
+    struct store *inner = ((struct store_retry *)s)->inner;
+    if (inner->ops->get_many == store_get_each)
+        return store_get_each(s, reads, count, each, context, e);
+    return inner->ops->get_many(inner, reads, count, each, context, e);
+}
+
 static enum err_code retry_head(struct store *s, const char *key, const char *version, struct store_info *out,
                                 struct err *e)
 {
@@ -199,6 +209,7 @@ static const struct store_ops store_retry_ops = {
     .name = "retry",
     .put = retry_put,
     .get = retry_get,
+    .get_many = retry_get_many,
     .head = retry_head,
     .list = retry_list,
     .list_versions = retry_list_versions,

@@ -14,6 +14,7 @@ const struct s3_options s3_options_default = {
     .part_bytes = STORE_PART_BYTES,
     .page_keys = 1000,
     .deadline_ms = 30000,
+    .connections = 8,
     .clock = &clock_real,
 };
 
@@ -457,6 +458,7 @@ static void s3_close(struct store *base)
 {
     struct store_s3 *s = of(base);
     http_close(s->http);
+    http_pool_close(s->pool);
     secret_free(s->access_key);
     secret_free(s->secret_key);
     secret_free(s->session_token);
@@ -467,6 +469,7 @@ const struct store_ops store_s3_ops = {
     .name = "s3",
     .put = s3_put,
     .get = s3_get,
+    .get_many = s3_get_many,
     .head = s3_head,
     .list = s3_list,
     .list_versions = s3_list_versions,

@@ -119,6 +119,79 @@ static void a_small_buffer_is_a_limit(struct world *w)
     assert_string_equal(buf_text(&fits), "ab3456789");
 }
 
+/* ---- many at once ---- */
+
+enum { MANY = 60 };
+struct gathered {
+    char text[MANY][16];
+    size_t count;
+    size_t end_after; /* 0: never */
+};
+
+static enum err_code gather(void *context, size_t index, struct buf *body, struct err *e)
+{
+    struct gathered *g = context;
+    assert_true(index < MANY && g->text[index][0] == '\0'); /* each once */
+    snprintf(g->text[index], sizeof(g->text[index]), "%s", buf_text(body));
+    if (++g->count == g->end_after)
+        return err_set(e, ERR_CANCELED, "enough");
+    return OK;
+}
+
+static void many_reads_come_each_once_with_its_own_bytes(struct world *w)
+{
+    struct store_read reads[MANY];
+    struct store_info info[MANY];
+    char names[MANY][16], texts[MANY][16];
+    struct gathered g = { .count = 0 };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "many-%zu", i);
+        snprintf(texts[i], sizeof(texts[i]), "object %zu", i);
+        info[i] = world_put(w, names[i], texts[i]);
+        /* Every third one from its middle. */
+        reads[i] =
+            (struct store_read){ info[i].key, info[i].version, i % 3 ? 0 : 7, i % 3 ? strlen(texts[i]) : 2 };
+        world_put(w, names[i], "a later version");
+    }
+    assert_ok(store_get_many(w->store, reads, MANY, gather, &g, &e));
+    assert_int_equal(g.count, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        char want[16];
+        snprintf(want, sizeof(want), "%.*s", (int)reads[i].length, texts[i] + reads[i].offset);
+        assert_string_equal(g.text[i], want);
+    }
+    assert_ok(store_get_many(w->store, reads, 0, gather, &g, &e));
+}
+
+static void one_of_many_that_is_not_there_is_told_by_its_key(struct world *w)
+{
+    struct store_info there = world_put(w, "there", "text");
+    char absent[STORE_KEY_BYTES];
+    struct gathered g = { .count = 0 };
+    struct err e = ERR_INIT;
+    snprintf(absent, sizeof(absent), "%s", world_key(w, "absent"));
+    const struct store_read reads[] = { { there.key, there.version, 0, 4 }, { absent, NULL, 0, 4 } };
+    assert_int_equal(store_get_many(w->store, reads, 2, gather, &g, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.text, "absent"));
+}
+
+static void who_takes_many_may_end_it(struct world *w)
+{
+    struct store_info there = world_put(w, "there", "text");
+    struct store_read reads[MANY];
+    struct gathered g = { .end_after = 5 };
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < MANY; i++)
+        reads[i] = (struct store_read){ there.key, there.version, 0, 4 };
+    assert_int_equal(store_get_many(w->store, reads, MANY, gather, &g, &e), ERR_CANCELED);
+    assert_string_equal(e.text, "enough");
+    assert_int_equal(g.count, 5);
+    assert_string_equal(world_text(w, "there", NULL), "text"); /* the handle goes on */
+    g = (struct gathered){ .count = 0 };
+    assert_ok(store_get_many(w->store, reads, MANY, gather, &g, &e));
+}
+
 static void what_is_not_there_is_not_found(struct world *w)
 {
     struct err e = ERR_INIT;
@@ -430,6 +503,11 @@ static const struct world_row rows[] = {
     { "a range gives its bytes and the whole size", a_range_gives_its_bytes, WORLD_ALL },
     { "an empty object has ranges too", an_empty_object_has_ranges_too, WORLD_ALL },
     { "a buffer that is too small is a limit and keeps what it held", a_small_buffer_is_a_limit, WORLD_ALL },
+    { "many reads come each once with its own bytes", many_reads_come_each_once_with_its_own_bytes,
+      WORLD_ALL },
+    { "one of many that is not there is told by its key", one_of_many_that_is_not_there_is_told_by_its_key,
+      WORLD_ALL },
+    { "who takes many may end it", who_takes_many_may_end_it, WORLD_ALL },
     { "what is not there is not found", what_is_not_there_is_not_found, WORLD_ALL },
     { "malformed keys and version ids are refused", malformed_keys_are_refused, WORLD_ALL },
     { "awkward keys are kept apart and listed as they are", awkward_keys_are_kept_apart, WORLD_ALL },

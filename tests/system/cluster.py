@@ -90,14 +90,14 @@ class Cluster:
         if (self.home / "sovrun.yaml").exists():
             self.run("down", timeout=60)
 
-    def allow(self, region, buckets, endpoint=None, ranges=(), keys="file", more=""):
-        """A policy for one region: buckets as {name: purpose}; endpoint HOST:PORT of a service, None for folders."""
-        where = (f"provider: s3, region: {region}, endpoints: [\"{endpoint}\"], ranges: [{', '.join(ranges)}]" if endpoint
-                 else f"provider: local, region: {region}")
-        rows = "".join(f"  - {{ name: {name}, region: {'here' if endpoint else 'folder'}, purposes: [{purpose}], "
-                       "classes: [public, internal, pseudonymized, personal] }\n" for name, purpose in buckets.items())
-        name = "here" if endpoint else "folder"
-        (self.home / "policy.yaml").write_text(f"version: 1\nname: test\nregions:\n  - {{ name: {name}, {where} }}\nbuckets:\n{rows}"
+    def allow(self, region, local, remote=None, endpoint=None, ranges=(), keys="file", more=""):
+        """A policy: buckets as {name: purpose}, those in folders and those at a service HOST:PORT, all in one region."""
+        regions = f"  - {{ name: folder, provider: local, region: {region} }}\n"
+        if endpoint:
+            regions += f"  - {{ name: service, provider: s3, region: {region}, endpoints: [\"{endpoint}\"], ranges: [{', '.join(ranges)}] }}\n"
+        rows = "".join(f"  - {{ name: {name}, region: {where}, purposes: [{purpose}], classes: [public, internal, pseudonymized, personal] }}\n"
+                       for where, buckets in (("folder", local), ("service", remote or {})) for name, purpose in buckets.items())
+        (self.home / "policy.yaml").write_text(f"version: 1\nname: test\nregions:\n{regions}buckets:\n{rows}"
                                                f"keys: {{ providers: [{keys}] }}\n{more}")
 
     def submit(self, spec=SPEC, *settings):

@@ -83,6 +83,8 @@ def configure(c, scene):
     config = config.replace("region: local", f"region: {REGION}")
     config = re.sub(r"default_data_bucket: \S+", f"default_data_bucket: {DATA}", config)
     (c.home / "sovrun.yaml").write_text(config)
+    c.allow(REGION, {"evidence": "evidence"}, {DATA: "data", MODELS: "models"}, f"{HOST}:{PORT}",
+            more="tls: { required: true, authority: true, client_certificate: [s3] }\n")
 
 
 def launch_with(c, name, trick):

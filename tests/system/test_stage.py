@@ -176,7 +176,8 @@ def full_disk(c):
         print("# no file system of a given size can be mounted here: the full disk is not tried")
         return
     try:
-        shutil.copy(c.home / "sovrun.yaml", small / "sovrun.yaml")
+        for name in ("sovrun.yaml", "policy.yaml"):
+            shutil.copy(c.home / name, small / name)
         with (HERE / "big.csv").open("rb") as big:
             done = subprocess.run([BIN / "sovrun", "data", "stage", "-", "s3://data/full", "--home", small], stdin=big, capture_output=True, text=True,
                                   timeout=60, check=False)

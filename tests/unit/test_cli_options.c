@@ -189,7 +189,7 @@ static const struct kind_row {
     { "a job is told by its settings", "name: a\ndata: {}\ncheckpoint: {}\n", OK, CONFIG_JOB },
     { "a job with one setting too", "{ model: { kind: mlp } }", OK, CONFIG_JOB },
     { "a cluster is told by its settings", "name: a\nregion: b\nstores: []\n", OK, CONFIG_CLUSTER },
-    { "a policy is told by its settings", "kms_required: true\nlock_min: compliance\n", OK, CONFIG_POLICY },
+    { "a policy is told by its settings", "version: 1\nregions: []\nlocks: {}\n", OK, CONFIG_POLICY },
     { "a name alone tells nothing", "name: a\n", ERR_USAGE, CONFIG_JOB },
     { "as much of one as of another tells nothing", "model: {}\nstores: []\n", ERR_USAGE, CONFIG_JOB },
 };

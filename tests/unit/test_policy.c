@@ -411,25 +411,27 @@ static void a_guard_is_its_regions(void **state)
     CLEANUP(freep) struct world *w = world_new();
     struct http_guard g;
     (void)state;
-    assert_true(policy_guard(&w->policy, EUSC, &g));
+    assert_true(policy_guard(&w->policy, EUSC, "eusc-de-east-1", &g));
     assert_true(http_guard_allows_text(&g, "10.20.255.1") && http_guard_allows_text(&g, "2001:db8::1"));
     assert_false(http_guard_allows_text(&g, "10.30.0.1") || http_guard_allows_text(&g, "127.0.0.1"));
     assert_true(g.tls_required);
     assert_string_equal(g.pin, "");
-    assert_true(policy_guard(&w->policy, "https://s3.house:7443", &g));
+    assert_true(policy_guard(&w->policy, "https://s3.house:7443", "berlin-1", &g));
     assert_string_equal(g.pin, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     assert_true(http_guard_allows_text(&g, "10.30.0.1"));
 }
 
 static void what_no_region_has_is_reached_on_loopback_at_most(void **state)
 {
-    static const char *const strangers[] = { "https://s3.evil", EUSC ".evil", "https://kms.house",
-                                             "ftp://s3.house:7443", "" };
+    static const char *const strangers[] = {
+        "https://s3.evil",   EUSC ".evil",          EUSC /* of another region */,
+        "https://kms.house", "ftp://s3.house:7443", ""
+    };
     CLEANUP(freep) struct world *w = world_new();
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(strangers); i++) {
         struct http_guard g;
-        assert_false(policy_guard(&w->policy, strangers[i], &g));
+        assert_false(policy_guard(&w->policy, strangers[i], i % 2 ? "eusc-de-east-1" : "berlin-1", &g));
         assert_false(http_guard_allows_text(&g, "10.20.0.1"));
         assert_true(http_guard_allows_text(&g, "127.0.0.1"));
     }
