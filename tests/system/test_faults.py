@@ -84,7 +84,7 @@ class World:
     def __init__(self):
         self.proxy = Proxy(ENDPOINT)
         self.c = Cluster("faults")
-        self.jobs = []
+        self.jobs, self.longer_model = [], None
         configure(self.c, self.proxy.endpoint, "patience: 60s, deadline: 2s, ", f"ledger-faults-{os.getpid()}")
         self.c.up()
 
@@ -96,11 +96,16 @@ class World:
         self.jobs.append(job)
         return job
 
+    def longer(self):
+        """The model of an undisturbed job that is long enough for something to happen in the middle."""
+        self.longer_model = self.longer_model or model_of(self.c.wait_over(self.submit("longer", *LONGER)))
+        return self.longer_model
+
     def reason(self, shown):
         return shown["attempts"][-1]["outcome"] + ": " + shown["job"]["reason"]
 
     def same(self, name, shown, want, attempts=1):
-        model = (shown["job"]["result"] or {}).get("model", {}).get("sha256")
+        model = model_of(shown)
         log = self.c.run("logs", shown["job"]["id"]).stdout
         check(f"{name}: the same model to the bit", shown["job"]["state"] == "succeeded" and model == want,
               f"{model} is not {want}: {self.reason(shown)}\n{log[-3000:]}")
@@ -140,9 +145,17 @@ def lasting(w):
               all(word.replace("CASE", case) in w.c.run("show", job).stdout for word in words[-1:]), f"{words} in: {reason}")
 
 
-def outage(w, want):
+LONGER = ["train.epochs=40", "checkpoint.every=20"]
+
+
+def model_of(shown):
+    return (shown["job"]["result"] or {}).get("model", {}).get("sha256")
+
+
+def outage(w):
     """30 s without a store, in the middle of training: the same attempt goes on, and says that it waits."""
-    job = w.submit("outage", "train.epochs=40", "checkpoint.every=20")
+    want = w.longer()
+    job = w.submit("outage", *LONGER)
     w.c.wait(job, lambda s: (s.get("pulse") or {}).get("checkpoint_step", 0) > 0)
     w.proxy.down(30)
     shown = w.c.wait_over(job)
@@ -187,9 +200,10 @@ def killed_supervisor(w, want):
     check("both were met", w.proxy.hits("part") == 1 and w.proxy.hits("omit") >= 1, (w.proxy.hits("part"), w.proxy.hits("omit")))
 
 
-def away_at_restart(w, want):
+def away_at_restart(w):
     """The store is gone when the second attempt is prepared: its supervisor waits under its lease."""
-    job = w.submit("back", "train.epochs=40", "checkpoint.every=20")
+    want = w.longer()
+    job = w.submit("back", *LONGER)
     w.c.wait(job, lambda s: (s.get("pulse") or {}).get("checkpoint_step", 0) > 0)
     w.proxy.down(12)
     kill(*w.c.ranks(job))
@@ -244,10 +258,10 @@ def parts_of_parts(w):
 
 def staging(w):
     target = rf"^/{DATA}/CASE/"
-    w.proxy.add(*rules_of("staged", "PUT", target, 1, {"503": AWAY, "lost": {"do": "reset_after"}, "flip": {"do": "flip_request"}}))
-    done = w.stage("staged")
+    w.proxy.add(*rules_of("whole", "PUT", target, 1, {"503": AWAY, "lost": {"do": "reset_after"}, "flip": {"do": "flip_request"}}))
+    done = w.stage("whole")
     check("staging gets through 503, a lost answer and a flipped bit", done.returncode == 0, done.stderr)
-    verified = w.c.run("data", "verify", f"s3://{DATA}/staged")
+    verified = w.c.run("data", "verify", f"s3://{DATA}/whole")
     check("what was staged is whole", verified.returncode == 0, verified.stderr)
     for case, fault, code, words in [("refused", EXPIRED, 3, ["ExpiredToken", f"s3://{DATA}/refused/"]), ("away", AWAY, 4, ["SlowDown", f"s3://{DATA}/away/"])]:
         w.proxy.add(dict(fault, name=case, method="PUT", target=target.replace("CASE", case), count=-1))
@@ -256,8 +270,8 @@ def staging(w):
               f"exit {done.returncode}: {done.stderr}")
         absent = w.c.run("data", "verify", f"s3://{DATA}/{case}")
         check(f"staging that is {case}: there is no such dataset", absent.returncode == 6, f"exit {absent.returncode}: {absent.stderr}")
-    w.proxy.add(dict(AWAY, name="manifest", method="GET", target=rf"^/{DATA}/staged/.*json", count=-1))
-    done = w.c.run("submit", SPEC, f"--set=data.train=s3://{DATA}/staged", f"--set=checkpoint.to=s3://{MODELS}/never")
+    w.proxy.add(dict(AWAY, name="manifest", method="GET", target=rf"^/{DATA}/whole/.*json", count=-1))
+    done = w.c.run("submit", SPEC, f"--set=data.train=s3://{DATA}/whole", f"--set=checkpoint.to=s3://{MODELS}/never")
     check("a job whose dataset cannot be read is not taken: exit 4, and the cause is told", done.returncode == 4 and "SlowDown" in done.stderr,
           f"exit {done.returncode}: {done.stderr}")
 
@@ -279,7 +293,7 @@ def skewed(w, want):
             shown = c.wait_over(job)
             off = (shown["job"]["submitted_ms"] / 1000 - time.time()) / 3600
             check(f"clocks {hours} off: they are, as the job's record says", abs(abs(off) - 8) < 0.1, off)
-            model = (shown["job"]["result"] or {}).get("model", {}).get("sha256")
+            model = model_of(shown)
             check(f"clocks {hours} off: the same model to the bit", model == want, f"{shown['job']['reason']}\n{c.run('logs', job).stdout[-3000:]}")
             sound(c, [job], f"clocks {hours} off")
         finally:
