@@ -86,8 +86,8 @@ static enum err_code put_slice(const struct checkpoint_place *p, const struct ar
     return artifact_put_part(p->store, p->doc->data_key, a, slice, file.data, file.len, lock, out, e);
 }
 
-/* A rank that works gives up at the deadline by itself, and says what it was at. One that has not come a moment later
- * does not work. */
+/* A rank that works gives up at the deadline by itself, and says what it was at. One that has not come a
+ * moment later does not work. */
 static enum err_code meet_and_agree(struct comm *comm, int64_t until_ms, struct err *e)
 {
     struct err e_meet = ERR_INIT;
@@ -291,8 +291,9 @@ static enum err_code restore_own(const struct checkpoint_place *p, const struct 
     struct slice_range range = step_own_slices(step);
 
     if (!data_key)
-        return err_set(e, ERR_NOT_FOUND, "no key of ours opens what attempt %lld sealed: its key-encryption key was "
-                                         "destroyed, or is another cluster's",
+        return err_set(e, ERR_NOT_FOUND,
+                       "no key of ours opens what attempt %lld sealed: its key-encryption key was "
+                       "destroyed, or is another cluster's",
                        (long long)a->attempt);
     for (size_t i = 0; i < range.count; i++)
         if (restore_slice(p, data_key, a, step, range.first + i, e))

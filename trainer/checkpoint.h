@@ -31,8 +31,9 @@ void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind ki
                          struct artifact *out);
 struct store_lock checkpoint_lock(const struct job_spec *spec, int64_t now_ms);
 
-/* Whole within checkpoint.deadline, or ERR_RETRY: a rank whose store is slow says which part it was at; one that does
- * not answer at all is named by rank 0 (and comm is broken). `meta` is borrowed. Fills *out_key with the manifest's key on every rank. */
+/* Whole within checkpoint.deadline, or ERR_RETRY: a rank whose store is slow says which part it was at; one
+ * that does not answer at all is named by rank 0 (and comm is broken). `meta` is borrowed. Fills *out_key
+ * with the manifest's key on every rank. */
 enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
                               int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e);
 

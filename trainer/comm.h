@@ -78,8 +78,8 @@ enum err_code comm_gather_sized(struct comm *c, const void *own, size_t bytes, s
 
 enum err_code comm_max(struct comm *c, int64_t *value, struct err *e); /* the largest of all ranks' values */
 
-/* Wait for all ranks, until the moment `until_ms` of clock_mono_ms(). Where one has not come by then this rank can do
- * no more together with the others: ERR_RETRY, which names it, and `broken`. */
+/* Wait for all ranks, until the moment `until_ms` of clock_mono_ms(). Where one has not come by then this
+ * rank can do no more together with the others: ERR_RETRY, which names it, and `broken`. */
 enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e);
 
 /* What one rank met belongs to all. Pass how it went here: e->code OK or a failure. All ranks return with the

@@ -82,7 +82,8 @@ static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 }
 
 /* Until *request is done, or it is late: asked again and again, as MPI knows no time-outs. */
-static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, bool *out_done, struct err *e)
+static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, bool *out_done,
+                                struct err *e)
 {
     for (;;) {
         int done = 0;
@@ -101,7 +102,8 @@ static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_mis
     struct comm *c = &m->comm;
 
     for (int r = 1; r < c->size; r++)
-        if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, r, HERE_TAG, MPI_COMM_WORLD, &m->arrivals[r]), "MPI_Irecv", e))
+        if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, r, HERE_TAG, MPI_COMM_WORLD, &m->arrivals[r]), "MPI_Irecv",
+                  e))
             return e->code;
     for (int r = 1; r < c->size; r++) {
         bool here;
@@ -118,7 +120,8 @@ static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_mis
     return OK;
 }
 
-/* The others leave it to rank 0 to find who is missing, and give it time to say so; then it is rank 0 itself. */
+/* The others leave it to rank 0 to find who is missing, and give it time to say so; then it is rank 0 itself.
+ */
 static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing, struct err *e)
 {
     struct comm_mpi *m = (struct comm_mpi *)c;
@@ -127,7 +130,8 @@ static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing
     *out_missing = -1;
     if (c->rank == 0)
         return meet_all(m, until_ms, out_missing, e);
-    if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, 0, ALL_HERE_TAG, MPI_COMM_WORLD, &m->arrivals[0]), "MPI_Irecv", e) ||
+    if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, 0, ALL_HERE_TAG, MPI_COMM_WORLD, &m->arrivals[0]), "MPI_Irecv",
+              e) ||
         check(c, MPI_Send(NULL, 0, MPI_BYTE, 0, HERE_TAG, MPI_COMM_WORLD), "MPI_Send", e) ||
         wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, &here, e))
         return e->code;
@@ -271,7 +275,8 @@ enum err_code comm_mpi_open(int *argc, char ***argv, struct comm **out, struct e
         return e->code;
     for (size_t i = 0; i < COMM_PIECES_IN_FLIGHT; i++)
         m->pieces[i] = mem_array(COMM_PIECE_FLOATS, sizeof(float));
-    m->arrivals = mem_array((size_t)m->comm.size, sizeof(MPI_Request)); // NOLINT(bugprone-sizeof-expression): pointers
+    m->arrivals =
+        mem_array((size_t)m->comm.size, sizeof(MPI_Request)); // NOLINT(bugprone-sizeof-expression): pointers
     *out = &TAKE(m)->comm;
     return OK;
 }

@@ -15,7 +15,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { SAY_WAIT_MS = 10000, FLUSH_MS = 60000, LAST_WORDS_MS = 2000, PREDICT_RECORDS = 1024, NO_CHECKPOINT = -1 };
+enum {
+    SAY_WAIT_MS = 10000,
+    FLUSH_MS = 60000,
+    LAST_WORDS_MS = 2000,
+    PREDICT_RECORDS = 1024,
+    NO_CHECKPOINT = -1
+};
 static const uint64_t cache_bytes = 2ULL << 30; /* encoded rows that a rank keeps */
 
 /* What ranks tell each other in every step. The largest counts. */
@@ -101,11 +107,11 @@ static void waiting(void *context, const struct store_wait *wait)
     w->wait_said_ms = now;
     format_duration(wait->waited_ms, waited);
     if (wait->why)
-        log_warn("store.waiting", "rank=%d %s=%s failures=%d waited=\"%s\" why=\"%s\"", w->comm->rank, wait->call,
-                 wait->key, wait->failures, waited, wait->why);
+        log_warn("store.waiting", "rank=%d %s=%s failures=%d waited=\"%s\" why=\"%s\"", w->comm->rank,
+                 wait->call, wait->key, wait->failures, waited, wait->why);
     else
-        log_info("store.back", "rank=%d %s=%s failures=%d waited=\"%s\"", w->comm->rank, wait->call, wait->key,
-                 wait->failures, waited);
+        log_info("store.back", "rank=%d %s=%s failures=%d waited=\"%s\"", w->comm->rank, wait->call,
+                 wait->key, wait->failures, waited);
 }
 
 /* ---- getting ready ---- */

@@ -64,8 +64,8 @@ static json_t *store_to_json(const struct attempt_store *s)
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "kind",
                      store_kind_names[p->kind], "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint,
                      "region", p->region, "ca_file", p->ca_file, "cert_file", p->cert_file, "key_file",
-                     p->key_file, "path_style", p->path_style, "patience_ms",
-                     (json_int_t)p->patience_ms, "deadline_ms", (json_int_t)p->deadline_ms, "guard", guard_to_json(&p->guard),
+                     p->key_file, "path_style", p->path_style, "patience_ms", (json_int_t)p->patience_ms,
+                     "deadline_ms", (json_int_t)p->deadline_ms, "guard", guard_to_json(&p->guard),
                      "access_key", secret_to_json(s->credentials.access_key), "secret_key",
                      secret_to_json(s->credentials.secret_key), "session_token",
                      secret_to_json(s->credentials.session_token));
@@ -238,7 +238,8 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
         read_text(&p, "key_file", place->key_file, sizeof(place->key_file)) ||
         read_guard(&p, &place->guard) ||
         json_get_bool(p.object, p.what, "path_style", &place->path_style, p.e) ||
-        read_i64(&p, "patience_ms", 0, &place->patience_ms) || read_i64(&p, "deadline_ms", 0, &place->deadline_ms) ||
+        read_i64(&p, "patience_ms", 0, &place->patience_ms) ||
+        read_i64(&p, "deadline_ms", 0, &place->deadline_ms) ||
         read_secret(&p, "access_key", 0, true, &c->access_key) ||
         read_secret(&p, "secret_key", 0, true, &c->secret_key) ||
         read_secret(&p, "session_token", 0, true, &c->session_token))

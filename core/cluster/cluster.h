@@ -134,9 +134,9 @@ void cluster_credentials_done(struct cluster_credentials *c);
 enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
                                   struct cluster_credentials *out, struct err *e);
 
-/* A bucket that is configured and not there is away, as a disk that is not mounted: ERR_RETRY. A store by its bucket's
- * name is not waited for with the place's patience, only tried a few times: whoever asks has a loop or a user of its
- * own to come back to. */
+/* A bucket that is configured and not there is away, as a disk that is not mounted: ERR_RETRY. A store by its
+ * bucket's name is not waited for with the place's patience, only tried a few times: whoever asks has a loop
+ * or a user of its own to come back to. */
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
                                  struct err *e);
 enum err_code cluster_open_place(const struct store_place *place, const struct store_credentials *credentials,

@@ -136,11 +136,13 @@ static enum err_code read_pin(const struct keys_config *k, struct secret **out, 
     if (k->provider != KEYS_PKCS11)
         return OK;
     if (k->pin_credential[0] && !folder)
-        return err_set(e, ERR_NOT_FOUND,
-                       "keys.pin_credential: CREDENTIALS_DIRECTORY is not set; systemd sets it for a service with "
-                       "LoadCredential=%s:...",
-                       k->pin_credential);
-    CLEANUP(freep) char *path = k->pin_credential[0] ? path_join(folder, k->pin_credential) : mem_text(k->pin_file);
+        return err_set(
+            e, ERR_NOT_FOUND,
+            "keys.pin_credential: CREDENTIALS_DIRECTORY is not set; systemd sets it for a service with "
+            "LoadCredential=%s:...",
+            k->pin_credential);
+    CLEANUP(freep)
+    char *path = k->pin_credential[0] ? path_join(folder, k->pin_credential) : mem_text(k->pin_file);
     if (secret_from_file(path, out, e))
         return err_wrap(e, "PIN of the HSM's token");
     return OK;

@@ -203,7 +203,8 @@ static const struct {
     { "ServiceUnavailable", ERR_RETRY },
     { "InternalError", ERR_RETRY },
     { "OperationAborted", ERR_RETRY }, /* somebody changes the same bucket at the same time */
-    { "NoSuchUpload", ERR_RETRY },     /* aborted, or completed by a try whose answer was lost: put again, whole */
+    { "NoSuchUpload",
+      ERR_RETRY }, /* aborted, or completed by a try whose answer was lost: put again, whole */
     { "NoSuchKey", ERR_NOT_FOUND },
     { "NoSuchBucket", ERR_NOT_FOUND },
     { "NoSuchVersion", ERR_NOT_FOUND },
@@ -246,8 +247,10 @@ static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const
     struct err ignored = ERR_INIT;
     char date[64];
     int64_t theirs = 0;
-    bool told = strcmp(said->code, "RequestTimeTooSkewed") == 0, silent = !said->code[0] && r->status == FORBIDDEN;
-    if (!(told || silent) || !http_header(r, "date", date, sizeof(date)) || s3_parse_date(date, &theirs, &ignored))
+    bool told = strcmp(said->code, "RequestTimeTooSkewed") == 0,
+         silent = !said->code[0] && r->status == FORBIDDEN;
+    if (!(told || silent) || !http_header(r, "date", date, sizeof(date)) ||
+        s3_parse_date(date, &theirs, &ignored))
         return false;
     int64_t skew_ms = theirs - s->options.clock->wall_ms(s->options.clock);
     if (silent && llabs(skew_ms - s->skew_ms) < FAR_MS)

@@ -16,7 +16,6 @@ static const struct store_backend *const backends[] = {
     [STORE_MEM] = &store_mem_backend,
 };
 
-
 /* NULL, with the reason, where the place cannot be one. */
 static const struct store_backend *backend_of(const struct store_place *place, struct err *e)
 {

@@ -75,8 +75,8 @@ typedef void store_wait_fn(void *context, const struct store_wait *w);
 /* Each pause is told to `fn`; of a store that store_open() gave. `context` is borrowed. */
 void store_on_wait(struct store *s, store_wait_fn *fn, void *context);
 
-/* From now on no call, its retries included, lasts beyond this moment of clock_mono_ms(): ERR_RETRY. 0: as long as
- * it takes. */
+/* From now on no call, its retries included, lasts beyond this moment of clock_mono_ms(): ERR_RETRY. 0: as
+ * long as it takes. */
 void store_until(struct store *s, int64_t mono_ms);
 
 /* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem:
@@ -179,12 +179,13 @@ enum err_code store_uri_parse(const char *uri, char out_bucket[STORE_BUCKET_BYTE
  * before. */
 struct store *store_fault_new(struct store *inner);
 void store_fault_at(struct store *fault, int64_t nth_call, enum err_code code, bool torn);
-/* Retries ERR_RETRY around `inner` (taken over), with full jitter from base_ms doubling to max_ms: at most `tries`
- * calls; or, with patience_ms > 0, as many as begin within it, counted from the first failure. */
+/* Retries ERR_RETRY around `inner` (taken over), with full jitter from base_ms doubling to max_ms: at most
+ * `tries` calls; or, with patience_ms > 0, as many as begin within it, counted from the first failure. */
 struct store_retry_rule {
     int tries;
     int64_t patience_ms, base_ms, max_ms;
 };
-struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule, const struct clock *clock);
+struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule,
+                              const struct clock *clock);
 
 #endif

@@ -48,8 +48,8 @@ static enum err_code give_up(const struct patience *p, int64_t waited_ms, bool l
 {
     char waited[NUM_TEXT_BYTES];
     if (late)
-        return err_wrap(e, "its deadline came after %d %s in %s", p->failures, p->failures == 1 ? "try" : "tries",
-                        format_duration(waited_ms, waited));
+        return err_wrap(e, "its deadline came after %d %s in %s", p->failures,
+                        p->failures == 1 ? "try" : "tries", format_duration(waited_ms, waited));
     if (p->failures == 1)
         return e->code;
     return err_wrap(e, "gave up after %d tries in %s", p->failures, format_duration(waited_ms, waited));
@@ -219,9 +219,11 @@ static const struct store_ops store_retry_ops = {
     .close = retry_close,
 };
 
-struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule, const struct clock *clock)
+struct store *store_retry_new(struct store *inner, const struct store_retry_rule *rule,
+                              const struct clock *clock)
 {
-    invariant(rule->tries >= 1 && rule->patience_ms >= 0 && rule->base_ms >= 0 && rule->max_ms >= rule->base_ms);
+    invariant(rule->tries >= 1 && rule->patience_ms >= 0 && rule->base_ms >= 0 &&
+              rule->max_ms >= rule->base_ms);
     struct store_retry *r = mem_new(sizeof(*r));
     r->base.ops = &store_retry_ops;
     memcpy(r->base.name, inner->name, sizeof(r->base.name));

@@ -194,8 +194,8 @@ static enum err_code put_whole(struct store_s3 *s, const char *key, const void *
 }
 
 /* HEAD of a version that was just put. A store that does not see it yet is behind itself: that passes. */
-static enum err_code head_of_new(struct store_s3 *s, const char *key, const char *version, struct store_info *out,
-                                 struct err *e)
+static enum err_code head_of_new(struct store_s3 *s, const char *key, const char *version,
+                                 struct store_info *out, struct err *e)
 {
     enum err_code code = head(s, key, version, true, out, e);
     if (code != ERR_NOT_FOUND)

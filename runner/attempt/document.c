@@ -44,7 +44,8 @@ static enum err_code open_place(const struct cluster *c, const char *uri, struct
     return OK;
 }
 
-/* Not with the ranks' patience: while the supervisor waits for a store it cannot renew the lease. It comes back. */
+/* Not with the ranks' patience: while the supervisor waits for a store it cannot renew the lease. It comes
+ * back. */
 static enum err_code open_models(const struct cluster *c, const struct attempt_doc *d, struct store **out,
                                  struct err *e)
 {

@@ -496,9 +496,10 @@ static bool still_wanted(struct supervisor *s)
            standing_look(&s->standing, &state, &ignored) == OK && state != JOB_STOPPING;
 }
 
-/* What the document needs may be away: the store that has the earlier checkpoints, or the key service. Waited for as a
- * rank would, under a lease that is renewed. */
-static enum err_code make_document(struct supervisor *s, struct buf *out, struct document_facts *facts, struct err *e)
+/* What the document needs may be away: the store that has the earlier checkpoints, or the key service. Waited
+ * for as a rank would, under a lease that is renewed. */
+static enum err_code make_document(struct supervisor *s, struct buf *out, struct document_facts *facts,
+                                   struct err *e)
 {
     const struct attempt *a = &s->standing.record;
     int64_t until_ms = clock_mono_ms() + document_patience_ms(s), wait_ms = BACKOFF_MS_MIN;

@@ -64,8 +64,12 @@ static enum err_code do_facts(struct store *s, struct err *e)
     return store_facts(s, &facts, e);
 }
 
-/* The answer to a part. Parts come over several connections, and the server takes one at a time: so it closes each. */
-#define PART(n) { HTTP_FAKE_CLOSE, HEAD_OF(0, "ETag: \"" n "\"\r\n") }
+/* The answer to a part. Parts come over several connections, and the server takes one at a time: so it closes
+ * each. */
+#define PART(n)                                                                                              \
+    {                                                                                                        \
+        HTTP_FAKE_CLOSE, HEAD_OF(0, "ETag: \"" n "\"\r\n")                                                   \
+    }
 
 enum { REPLIES_MAX = 8 };
 
@@ -302,7 +306,8 @@ static const struct row {
       "HTTP 403" },
     { "by one whose clock is far from ours it is about the time: signed anew, once",
       do_head,
-      { SAY("HTTP/1.1 403 No\r\nDate: Sun, 22 Nov 2026 22:12:30 GMT\r\nContent-Length: 0\r\n\r\n"), SAY(HEAD_OF(5, "")) },
+      { SAY("HTTP/1.1 403 No\r\nDate: Sun, 22 Nov 2026 22:12:30 GMT\r\nContent-Length: 0\r\n\r\n"),
+        SAY(HEAD_OF(5, "")) },
       OK,
       "" },
     { "and stays one where that did not help",
@@ -320,29 +325,29 @@ static const struct row {
     { "a failure inside the success of the last step is one",
       put_ten_locked,
       { CUT("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"),
-        PART("1"), PART("2"),
-        PART("3"), CUT(ERROR_OF("AccessDenied", "")), SAY(EMPTY) },
+        PART("1"), PART("2"), PART("3"), CUT(ERROR_OF("AccessDenied", "")), SAY(EMPTY) },
       ERR_DENIED,
       "complete the upload" },
     { "one that passes is tried again, and the upload completed",
       put_ten_locked,
       { CUT("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"),
-        PART("1"), PART("2"),
-        PART("3"), CUT(ERROR_OF("InternalError", "")),
+        PART("1"), PART("2"), PART("3"), CUT(ERROR_OF("InternalError", "")),
         CUT("<CompleteMultipartUploadResult><Key>a</Key></CompleteMultipartUploadResult>"),
         SAY(HEAD_OF(10, LOCKED("2100-01-01T00:00:00Z"))) },
       OK,
       "" },
     { "an upload that is gone is to be put again, whole",
       put_ten_locked,
-      { CUT("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"), PART("1"),
-        PART("2"), PART("3"), FAIL("404 No", ERROR_OF("NoSuchUpload", "")) },
+      { CUT("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"),
+        PART("1"), PART("2"), PART("3"), FAIL("404 No", ERROR_OF("NoSuchUpload", "")) },
       ERR_RETRY,
       "NoSuchUpload" },
     { "a part without its ETag fails the put",
       put_ten_locked,
       { CUT("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"),
-        { HTTP_FAKE_CLOSE, EMPTY }, { HTTP_FAKE_CLOSE, EMPTY }, { HTTP_FAKE_CLOSE, EMPTY } },
+        { HTTP_FAKE_CLOSE, EMPTY },
+        { HTTP_FAKE_CLOSE, EMPTY },
+        { HTTP_FAKE_CLOSE, EMPTY } },
       ERR_CORRUPT,
       "the answer has no ETag" },
     { "an upload without an id is not begun",
