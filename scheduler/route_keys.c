@@ -14,6 +14,7 @@
 #include "scheduler/text_json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -142,7 +143,10 @@ enum err_code route_key_create(struct api *a, struct state *s, const struct requ
     json_t *data = json_pack("{s:s,s:s,s:I}", "provider", keys_provider_names[a->cluster->keys.provider],
                              "key", q->id, "version", (json_int_t)newest + 1);
     if (code || record(a, s, q->user, "key.create", data, e) || keys_create(keys, q->id, e) ||
-        keys_newest(keys, q->id, &newest, e) || record(a, s, q->user, "key.created", data, e))
+        keys_newest(keys, q->id, &newest, e))
+        return e->code;
+    json_object_set_new(data, "version", json_integer(newest)); /* somebody else may have made one, too */
+    if (record(a, s, q->user, "key.created", data, e))
         return e->code;
     r->status = STATUS_CREATED;
     r->json = json_pack("{s:s,s:I}", "name", q->id, "version", (json_int_t)newest);
@@ -195,16 +199,17 @@ static void rewrap_one(struct portion *p, const char *manifest)
     struct err e = ERR_INIT;
     struct keys_facts facts;
     bool done = false;
-    if (artifact_load(p->store, manifest, &p->trust, &a, &e) == OK &&
+    enum err_code code = artifact_load(p->store, manifest, &p->trust, &a, &e);
+    if (code == ERR_NOT_FOUND) /* removed meanwhile */
+        return;
+    if (code == OK &&
         artifact_rewrap(p->store, p->keys, &p->signer, &p->trust, &a, p->name, &done, &e) == OK) {
         p->found += keys_describe(a.wrapped_key, &facts, &e) == OK && strcmp(facts.key, p->name) == 0;
         p->rewrapped += done;
         return;
     }
-    if (e.code != ERR_NOT_FOUND ||
-        strstr(e.text, "no key")) /* an artifact that was removed meanwhile is none */
-        json_array_append_new(p->failed, json_pack("{s:o,s:o}", "manifest", text_json(manifest), "why",
-                                                   text_json(e.text)));
+    json_array_append_new(p->failed,
+                          json_pack("{s:o,s:o}", "manifest", text_json(manifest), "why", text_json(e.text)));
 }
 
 static enum err_code portion_open(struct api *a, const struct request *q, const json_t *body,
@@ -284,6 +289,39 @@ static enum err_code add_victim(void *context, const char *name, int64_t version
     return OK;
 }
 
+/* Who would lose what he is about to write: attempts under way wrap nothing again by themselves. */
+struct users {
+    const char *key;
+    struct state *state;
+    char job[JOB_ID_BYTES]; /* the first one; "": nobody */
+};
+
+static enum err_code find_user(void *context, const char *member, double score, struct err *e)
+{
+    struct users *u = context;
+    CLEANUP(job_done) struct job j = { .result = NULL };
+    struct err ignored = ERR_INIT;
+    (void)score, (void)e;
+    if (!u->job[0] && strlen(member) < JOB_ID_BYTES &&
+        moves_read(u->state, member, &j, NULL, &ignored) == OK && strcmp(j.spec.checkpoint.key, u->key) == 0)
+        snprintf(u->job, sizeof(u->job), "%s", j.id);
+    return OK;
+}
+
+static enum err_code check_unused(struct state *s, const char *key, struct err *e)
+{
+    struct users u = { .key = key, .state = s };
+    if (state_range(s, JOB_SET_ACTIVE, -INFINITY, INFINITY, true, 0, STATE_PAGE_MAX, find_user, &u, e))
+        return e->code;
+    if (u.job[0])
+        return err_set(e, ERR_CONFLICT,
+                       "job %s runs under key '%s', and what it writes from now on would be lost: let it end "
+                       "or cancel it, "
+                       "then `sovrun key rotate %s --no-new`, then destroy the old version",
+                       u.job, key, key);
+    return OK;
+}
+
 static enum err_code destroy_all(struct api *a, struct state *s, const char *user, struct keys *keys,
                                  const struct victims *v, json_t *out_versions, struct err *e)
 {
@@ -314,7 +352,8 @@ enum err_code route_key_destroy(struct api *a, struct state *s, const struct req
                        "'confirm' must be the key's name once more: what it sealed is lost for good");
     if (v.only < 0)
         return err_set(e, ERR_USAGE, "'version' must be at least 1, or 0 for all of them");
-    if (cluster_open_keys(a->cluster, &keys, e) || keys_list(keys, add_victim, &v, e))
+    if (check_unused(s, q->id, e) || cluster_open_keys(a->cluster, &keys, e) ||
+        keys_list(keys, add_victim, &v, e))
         return e->code;
     if (v.count == 0)
         return err_set(e, ERR_NOT_FOUND, "there is no key '%s'%s", q->id, v.only ? " of that version" : "");

@@ -8,6 +8,7 @@
 #ifndef TESTS_SUPERVISED_H
 #define TESTS_SUPERVISED_H
 
+#include "tests/home.h"
 #include "tests/test.h"
 
 #include "base/clock.h"
@@ -185,6 +186,8 @@ static inline void open_state(struct fixture *f)
     struct err e = ERR_INIT;
     assert_ok(cluster_load(f->home, NULL, &c, &e));
     assert_ok(cluster_open_state(c, &f->state, &e));
+    char digest[65];
+    assert_ok(home_stage(c, "german", digest, &e)); /* what put_job()'s job trains on */
     clear_state(f->state);
 }
 

@@ -6,6 +6,7 @@
 #include "core/artifact/rewrap.h"
 #include "trainer/tree.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
@@ -345,10 +346,22 @@ void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, i
         remove_checkpoint(p, keys[i + (size_t)keep + saved]);
 }
 
+/* An attempt before this one may have been killed amid an upload in parts. */
+static void abort_uploads(const struct checkpoint_place *p)
+{
+    struct err ignored = ERR_INIT;
+    char under[STORE_KEY_BYTES];
+    size_t aborted;
+    if (snprintf(under, sizeof(under), "%s%s%s/", p->prefix, p->prefix[0] ? "/" : "", p->doc->job) <
+        (int)sizeof(under))
+        IGNORE(store_abort_uploads(p->store, under, clock_wall_ms(), &aborted, &ignored));
+}
+
 size_t checkpoint_sweep(const struct checkpoint_place *p)
 {
     size_t removed, sum = 0;
 
+    abort_uploads(p);
     for (enum artifact_kind kind = ARTIFACT_CHECKPOINT; kind <= ARTIFACT_MODEL; kind++) {
         struct err ignored = ERR_INIT;
         if (artifact_sweep(p->store, p->prefix, p->doc->job, kind, p->doc->token, SWEEP_MAX, &removed,

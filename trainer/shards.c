@@ -19,6 +19,10 @@ struct shards {
     const struct encoding *encoding;
     uint64_t bytes_max, bytes, uses;
     struct kept *kept; /* one for each shard */
+    size_t *expected;  /* owned: what is read next, in this order */
+    size_t expected_count;
+    struct buf ahead[SHARDS_AHEAD]; /* fetched and not read yet */
+    size_t ahead_shard[SHARDS_AHEAD], ahead_count;
 };
 
 struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec,
@@ -31,6 +35,13 @@ struct shards *shards_new(struct store *store, const struct dataset *dataset, co
     s->bytes_max = bytes_max;
     s->kept = mem_array(dataset->shard_count, sizeof(*s->kept));
     return s;
+}
+
+static void drop_ahead(struct shards *s)
+{
+    for (size_t i = 0; i < s->ahead_count; i++)
+        buf_done(&s->ahead[i]);
+    s->ahead_count = 0;
 }
 
 static void forget_rows(struct shards *s)
@@ -48,6 +59,8 @@ void shards_free(struct shards *s)
     if (!s)
         return;
     forget_rows(s);
+    drop_ahead(s);
+    free(s->expected);
     free(s->kept);
     free(s);
 }
@@ -60,11 +73,77 @@ void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 
 /* ---- from the store to text ---- */
 
+void shards_expect(struct shards *s, const size_t *order, size_t count)
+{
+    drop_ahead(s);
+    free(s->expected);
+    s->expected = mem_array(MAX(count, (size_t)1), sizeof(*s->expected));
+    memcpy(s->expected, order, count * sizeof(*s->expected));
+    s->expected_count = count;
+}
+
+static enum err_code keep_ahead(void *context, size_t index, struct buf *body, struct err *e)
+{
+    struct shards *s = context;
+    (void)e;
+    buf_move(&s->ahead[index], body);
+    return OK;
+}
+
+/* `shard` and what is expected behind it, at once. A failure is nobody's yet: whoever reads that shard meets
+ * it. */
+static void fetch_ahead(struct shards *s, size_t shard)
+{
+    struct store_read reads[SHARDS_AHEAD];
+    struct err ignored = ERR_INIT;
+    uint64_t bytes = 0;
+    size_t at = 0, count = 0;
+
+    while (at < s->expected_count && s->expected[at] != shard)
+        at++;
+    for (; at < s->expected_count && count < SHARDS_AHEAD; at++) {
+        const struct dataset_shard *want = &s->dataset->shards[s->expected[at]];
+        if ((count > 0 && bytes + want->bytes > SHARDS_AHEAD_BYTES) || want->bytes > STORE_OBJECT_BYTES_MAX)
+            break;
+        bytes += want->bytes;
+        reads[count] = (struct store_read){ want->key, want->version, 0, want->bytes };
+        s->ahead[count] = (struct buf)BUF_INIT(want->bytes);
+        s->ahead_shard[count++] = s->expected[at];
+    }
+    s->ahead_count = count;
+    if (count > 1 && store_get_many(s->store, reads, count, keep_ahead, s, &ignored))
+        drop_ahead(s);
+}
+
+/* True, and its bytes, where it was fetched before. */
+static bool take_ahead(struct shards *s, size_t shard, struct buf *out)
+{
+    for (size_t i = 0; i < s->ahead_count; i++)
+        if (s->ahead_shard[i] == shard && s->ahead[i].data) {
+            size_t max = out->max;
+            buf_move(out, &s->ahead[i]);
+            out->max = max;
+            s->ahead[i] = (struct buf)BUF_INIT(0);
+            return true;
+        }
+    return false;
+}
+
+static bool was_fetched(struct shards *s, size_t shard, struct buf *out)
+{
+    if (take_ahead(s, shard, out))
+        return true;
+    drop_ahead(s);
+    fetch_ahead(s, shard);
+    return take_ahead(s, shard, out);
+}
+
 static enum err_code fetch_once(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
     const struct dataset_shard *want = &s->dataset->shards[shard];
 
-    if (store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
+    if (!was_fetched(s, shard, out) &&
+        store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
         if (e->code == ERR_NOT_FOUND)
             e->code = ERR_CORRUPT; /* the manifest names it */
         if (e->code == ERR_LIMIT)

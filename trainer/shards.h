@@ -20,6 +20,11 @@ struct shards *shards_new(struct store *store, const struct dataset *dataset, co
 void shards_free(struct shards *s);
 DEFINE_CLEANUP_PTR(struct shards, shards_free)
 
+/* These shards will be read next, in this order (copied): they are fetched several at once and kept, as they
+ * lie in the store, until they are read; at most SHARDS_AHEAD of them, or SHARDS_AHEAD_BYTES. */
+enum { SHARDS_AHEAD = 8, SHARDS_AHEAD_BYTES = 128 << 20 };
+void shards_expect(struct shards *s, const size_t *order, size_t count);
+
 /* Before the encoding is known: the shard as text, for encode_survey(). */
 enum err_code shards_read(struct shards *s, size_t shard, struct table *out, struct err *e);
 /* From here on rows can be had. Borrowed. */

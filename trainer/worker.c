@@ -179,8 +179,18 @@ static enum err_code check_stop(struct err *e)
     return stop_asked() ? err_set(e, ERR_CANCELED, "asked to stop before the first step") : OK;
 }
 
+static void expect_own_shards(struct worker *w)
+{
+    CLEANUP(freep) size_t *own = mem_array(MAX(w->dataset.shard_count, (size_t)1), sizeof(*own));
+    size_t count = 0;
+    for (size_t i = (size_t)w->comm->rank; i < w->dataset.shard_count; i += (size_t)w->comm->size)
+        own[count++] = i;
+    shards_expect(w->shards, own, count);
+}
+
 static enum err_code survey_own_shards(struct worker *w, struct buf *out, struct err *e)
 {
+    expect_own_shards(w);
     for (size_t i = (size_t)w->comm->rank; i < w->dataset.shard_count; i += (size_t)w->comm->size) {
         CLEANUP(table_done) struct table t = { 0 };
         if (check_stop(e) || shards_read(w->shards, i, &t, e))

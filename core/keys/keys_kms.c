@@ -107,10 +107,9 @@ static bool parse_alias(const struct keys_kms *k, const char *alias, char out_na
     return keys_label_parse(label, out_name, out_version);
 }
 
-/* The key behind an alias or an ARN: allowed, and usable. A key that is disabled or waits to be deleted
- * counts as destroyed, whatever the service would still do with it. */
+/* The key behind an alias or an ARN: allowed, and whether it may be used. */
 static enum err_code describe(const struct keys_kms *k, const char *id, char out[KEYS_ARN_BYTES],
-                              struct err *e)
+                              char out_state[40], struct err *e)
 {
     CLEANUP(json_donep) json_t *answer = NULL;
     json_t *metadata;
@@ -119,9 +118,20 @@ static enum err_code describe(const struct keys_kms *k, const char *id, char out
         json_get_object(answer, what, "KeyMetadata", &metadata, e) ||
         arn_of_answer(k, metadata, "Arn", out, e))
         return err_wrap(e, "%s", id);
-    const char *state = json_text_or(metadata, "KeyState", "");
+    snprintf(out_state, 40, "%s", json_text_or(metadata, "KeyState", "of no state"));
+    return OK;
+}
+
+/* A key that is disabled or waits to be deleted counts as destroyed, whatever the service would still do with
+ * it. */
+static enum err_code find_usable(const struct keys_kms *k, const char *id, char out[KEYS_ARN_BYTES],
+                                 struct err *e)
+{
+    char state[40];
+    if (describe(k, id, out, state, e))
+        return e->code;
     if (strcmp(state, "Enabled") != 0)
-        return err_set(e, ERR_NOT_FOUND, "%s: key %s is %.40s", id, out, state);
+        return err_set(e, ERR_NOT_FOUND, "%s: key %s is %s", id, out, state);
     return OK;
 }
 
@@ -129,7 +139,7 @@ static enum err_code find_arn(const struct keys_kms *k, const char *name, int64_
                               char out[KEYS_ARN_BYTES], struct err *e)
 {
     char alias[ALIAS_BYTES];
-    return describe(k, alias_of(k, name, version, alias), out, e);
+    return find_usable(k, alias_of(k, name, version, alias), out, e);
 }
 
 /* ---- list, create, destroy ---- */
@@ -191,21 +201,22 @@ static enum err_code kms_create(struct keys *base, const char *name, struct err 
 }
 
 /* Disabled at once; gone for good after the shortest time that the service allows. The alias goes last: while
- * it is there the call can be made again. */
+ * it is there, what was interrupted can be done again, from wherever it stopped. */
 static enum err_code kms_destroy(struct keys *base, const char *name, int64_t version, struct err *e)
 {
     struct keys_kms *k = of(base);
-    char arn[KEYS_ARN_BYTES], alias[ALIAS_BYTES];
-    if (find_arn(k, name, version, arn, e))
+    char arn[KEYS_ARN_BYTES], alias[ALIAS_BYTES], state[40];
+    if (describe(k, alias_of(k, name, version, alias), arn, state, e))
         return e->code;
     /* By the id alone: not every service takes the whole ARN here. */
     const char *id = strrchr(arn, '/') ? strrchr(arn, '/') + 1 : arn;
     CLEANUP(json_donep) json_t *key = json_pack("{s:s}", "KeyId", id);
     CLEANUP(json_donep)
     json_t *schedule = json_pack("{s:s,s:i}", "KeyId", id, "PendingWindowInDays", WINDOW_DAYS_MIN);
-    CLEANUP(json_donep) json_t *unname = json_pack("{s:s}", "AliasName", alias_of(k, name, version, alias));
-    if (kms_call(k->kms, "DisableKey", key, NULL, e) ||
-        kms_call(k->kms, "ScheduleKeyDeletion", schedule, NULL, e) ||
+    CLEANUP(json_donep) json_t *unname = json_pack("{s:s}", "AliasName", alias);
+    bool pending = strcmp(state, "PendingDeletion") == 0;
+    if ((strcmp(state, "Enabled") == 0 && kms_call(k->kms, "DisableKey", key, NULL, e)) ||
+        (!pending && kms_call(k->kms, "ScheduleKeyDeletion", schedule, NULL, e)) ||
         kms_call(k->kms, "DeleteAlias", unname, NULL, e))
         return err_wrap(e, "%s", arn);
     return OK;
@@ -316,7 +327,7 @@ static enum err_code kms_unwrap(struct keys *base, const struct keys_use *use, c
     char arn[KEYS_ARN_BYTES], used[KEYS_ARN_BYTES];
     CLEANUP(json_donep) json_t *bound = NULL;
     if (context_json(use, &bound, e) || take_wrapped(k, wrapped, n, arn, &base64, e) ||
-        describe(k, arn, used, e))
+        find_usable(k, arn, used, e))
         return e->code;
     CLEANUP(json_donep)
     json_t *request = json_pack("{s:s,s:s,s:O}", "KeyId", arn, "CiphertextBlob", buf_text(&base64),
@@ -339,7 +350,7 @@ static enum err_code kms_rewrap(struct keys *base, const struct keys_use *from, 
     CLEANUP(json_donep) json_t *bound_from = NULL;
     CLEANUP(json_donep) json_t *bound_to = NULL;
     if (context_json(from, &bound_from, e) || context_json(to, &bound_to, e) ||
-        take_wrapped(k, wrapped, n, source, &base64, e) || describe(k, source, used, e) ||
+        take_wrapped(k, wrapped, n, source, &base64, e) || find_usable(k, source, used, e) ||
         find_arn(k, to->name, to->version, target, e))
         return e->code;
     CLEANUP(json_donep)

@@ -398,7 +398,7 @@ static enum err_code wrap(struct keys *k, const struct keys_use *use, const stru
                           struct buf *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf bound = BUF_INIT(KEYS_BOUND_BYTES_MAX);
-    CK_OBJECT_HANDLE key;
+    CK_OBJECT_HANDLE key = 0;
     if (prepare(k, use, &key, &bound, e))
         return e->code;
     return (of(k)->with == WITH_GCM ? gcm_wrap : pad_wrap)(of(k), key, &bound, data_key, out, e);
@@ -419,7 +419,7 @@ static enum err_code pkcs11_unwrap(struct keys *k, const struct keys_use *use, c
 {
     CLEANUP(buf_done) struct buf bound = BUF_INIT(KEYS_BOUND_BYTES_MAX);
     const uint8_t *raw = wrapped;
-    CK_OBJECT_HANDLE key;
+    CK_OBJECT_HANDLE key = 0;
     if (n < 1 || (raw[0] != WITH_GCM && raw[0] != WITH_WRAP))
         return err_set(e, ERR_CORRUPT, "a wrapped key of no mechanism that is known");
     if (prepare(k, use, &key, &bound, e))

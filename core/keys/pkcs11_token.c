@@ -159,7 +159,7 @@ enum err_code token_open(const char *module, const char *label, const struct sec
     if (!label[0] || strlen(label) > LABEL_BYTES)
         return err_set(e, ERR_USAGE, "keys.token: an HSM token's label has 1 to %d bytes", LABEL_BYTES);
     if (!pin)
-        return err_set(e, ERR_USAGE, "an HSM token needs its PIN: keys.pin_file, pin_credential or pin_fd");
+        return err_set(e, ERR_USAGE, "an HSM token needs its PIN: keys.pin_file or keys.pin_credential");
     t = mem_new(sizeof(*t));
     snprintf(t->label, sizeof(t->label), "%s", label);
     t->pin = secret_copy(pin);

@@ -125,7 +125,9 @@ static bool environment_fits(const struct ruling *r, const struct question *q)
     if (!HAS_TEXT(env->keys, env->key_count, spec->checkpoint.key))
         return deny(r, "queue '%.60s' is in environment '%s', which may not use key '%.60s'", spec->queue,
                     env->name, spec->checkpoint.key);
-    if (q->q->dataset && !has_int(env->classes, env->class_count, (int)q->q->dataset->data_class))
+    if (!q->q->dataset)
+        return ruling_not_asked(r, "queue, buckets and key fit; the dataset has not been read");
+    if (!has_int(env->classes, env->class_count, (int)q->q->dataset->data_class))
         return deny(r, "queue '%.60s' is in environment '%s', which may not train on %s data", spec->queue,
                     env->name, data_class_names[q->q->dataset->data_class]);
     return true;

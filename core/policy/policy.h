@@ -14,16 +14,26 @@
  * gives the decision its name.
  *
  *     data_staged   data.train is in the store, not a file of the submitting machine
+ *
  *     bucket        the buckets of data.train and checkpoint.to are the cluster's, and the policy's
+ *
  *     purpose       data comes from a bucket for data; checkpoints go to one for models
+ *
  *     region        each bucket's store is at an endpoint of the bucket's region, and says that region
+ *
  *     data_bucket   a dataset's shards lie in the bucket that the job names
+ *
  *     data_class    that bucket may hold data of that class
- *     environment   the job's queue belongs to an environment that may use these buckets, this class and this
- * key key           the provider and the name of the key that wraps data keys lock          checkpoints are
- * locked at least so, in a mode that the region's provider has retain        for at least so long, and no
- * longer than the cap (a lock cannot be taken back) tls           the stores are reached by TLS, by a named
- * authority, with a client certificate
+ *
+ *     environment   the queue's environment may use these buckets, this class and this key
+ *
+ *     key           the provider and the name of the key that wraps data keys
+ *
+ *     lock          checkpoints are locked at least so, in a mode that the region's provider has
+ *
+ *     retain        for at least so long, and no longer than the cap (a lock cannot be taken back)
+ *
+ *     tls           the stores are reached by TLS, by a named authority, with a client certificate
  *
  * A new rule is a function and a row in policy.c's table.
  */

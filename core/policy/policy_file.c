@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { V4_MAPPED_BITS = 96 };
 #define DAY_MS 86400000.0
 #define RETAIN_MS_MAX (36500 * DAY_MS) // a hundred years
 
@@ -23,6 +24,9 @@ static enum err_code parse_range(const char *text, void *member, struct err *e)
     struct err why = ERR_INIT;
     if (http_range_parse(text, member, &why))
         return err_set(e, ERR_USAGE, "must be an address range: %s", why.text);
+    const struct http_range *range = member;
+    if (range->bits == 0 || (range->bits == V4_MAPPED_BITS && text_ends(text, "/0")))
+        return err_set(e, ERR_USAGE, "must not be every address there is: that guards nothing");
     return OK;
 }
 
@@ -34,9 +38,9 @@ static void print_range(const void *member, struct buf *out)
 
 /* clang-format off */
 #define NAMES(bytes, help_) \
-    { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = help_ }
+    { .name = "name", .kind = CONF_KIND_TEXT, .size = (bytes), .min = 1, .max = (bytes) - 1, .help = (help_) }
 #define CHOICES(names_, help_) \
-    { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = names_, .help = help_ }
+    { .name = "choice", .kind = CONF_KIND_CHOICE, .size = sizeof(int), .choices = (names_), .help = (help_) }
 static const struct conf_field name_element = NAMES(POLICY_NAME_BYTES, "a name");
 static const struct conf_field bucket_element = NAMES(STORE_BUCKET_BYTES, "a bucket's name");
 static const struct conf_field key_element = NAMES(KEYS_NAME_BYTES, "a key's name");

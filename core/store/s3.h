@@ -112,6 +112,8 @@ struct s3_flow {
 };
 enum err_code s3_flow_run(struct store_s3 *s, const struct s3_flow *f, struct err *e);
 
+enum err_code s3_abort_uploads(struct store *base, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                               struct err *e);
 enum err_code s3_get_many(struct store *base, const struct store_read *reads, size_t count,
                           store_read_fn *each, void *context, struct err *e);
 

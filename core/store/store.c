@@ -216,6 +216,24 @@ enum err_code store_delete(struct store *s, const char *key, const char *version
     return OK;
 }
 
+enum err_code store_no_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                               struct err *e)
+{
+    (void)s, (void)prefix, (void)before_ms, (void)e;
+    *out_aborted = 0;
+    return OK;
+}
+
+enum err_code store_abort_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                                  struct err *e)
+{
+    size_t aborted = 0;
+    if (store_check_prefix(prefix, e) || s->ops->abort_uploads(s, prefix, before_ms, &aborted, e))
+        return err_wrap(e, "give up uploads below %s/%s", s->name, prefix);
+    *out_aborted = aborted;
+    return OK;
+}
+
 enum err_code store_set_lock(struct store *s, const char *key, const char *version,
                              const struct store_lock *lock, struct err *e)
 {

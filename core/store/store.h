@@ -158,6 +158,11 @@ enum err_code store_list_versions(struct store *s, const char *prefix, store_eac
  * if it is not there. */
 enum err_code store_delete(struct store *s, const char *key, const char *version, struct err *e);
 
+/* Give up uploads in parts below `prefix` that were begun before that wall time and never completed: what a
+ * killed process leaves, at most a thousand a call. Fine where a backend knows no such thing. */
+enum err_code store_abort_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                                  struct err *e);
+
 /* Set or extend the lock of one version; read back before it returns. */
 enum err_code store_set_lock(struct store *s, const char *key, const char *version,
                              const struct store_lock *lock, struct err *e);

@@ -468,6 +468,7 @@ static const struct store_ops store_dir_ops = {
     .list = dir_list,
     .list_versions = dir_list_versions,
     .remove = dir_remove,
+    .abort_uploads = store_no_uploads,
     .set_lock = dir_set_lock,
     .facts = dir_facts,
     .close = dir_close,

@@ -121,6 +121,7 @@ static const struct store_ops store_fault_ops = {
     .list = fault_list,
     .list_versions = fault_list_versions,
     .remove = fault_remove,
+    .abort_uploads = store_no_uploads,
     .set_lock = fault_set_lock,
     .facts = fault_facts,
     .close = fault_close,

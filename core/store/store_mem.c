@@ -293,6 +293,7 @@ static const struct store_ops store_mem_ops = {
     .list = mem_list,
     .list_versions = mem_list_versions,
     .remove = mem_remove,
+    .abort_uploads = store_no_uploads,
     .set_lock = mem_set_lock,
     .facts = mem_facts,
     .close = mem_close,

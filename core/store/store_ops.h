@@ -36,6 +36,8 @@ struct store_ops {
                                    const char *after_version, store_each_fn *each, void *context,
                                    struct err *e);
     enum err_code (*remove)(struct store *s, const char *key, const char *version, struct err *e);
+    enum err_code (*abort_uploads)(struct store *s, const char *prefix, int64_t before_ms,
+                                   size_t *out_aborted, struct err *e);
     enum err_code (*set_lock)(struct store *s, const char *key, const char *version,
                               const struct store_lock *lock, struct err *e);
     enum err_code (*facts)(struct store *s, struct store_facts *out, struct err *e);
@@ -58,6 +60,10 @@ struct store_backend {
     enum err_code (*make_bucket)(const struct store_place *place, const struct store_credentials *credentials,
                                  bool object_lock, struct err *e);
 };
+/* For backends whose puts leave nothing behind. */
+enum err_code store_no_uploads(struct store *s, const char *prefix, int64_t before_ms, size_t *out_aborted,
+                               struct err *e);
+
 /* One read after the other, in order. */
 enum err_code store_get_each(struct store *s, const struct store_read *reads, size_t count,
                              store_read_fn *each, void *context, struct err *e);

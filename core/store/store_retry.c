@@ -186,6 +186,13 @@ static enum err_code retry_remove(struct store *s, const char *key, const char *
     RETRY(r, "delete", key, e, r->inner->ops->remove(r->inner, key, version, e));
 }
 
+static enum err_code retry_abort_uploads(struct store *s, const char *prefix, int64_t before_ms,
+                                         size_t *out_aborted, struct err *e)
+{
+    struct store *inner = ((struct store_retry *)s)->inner; /* which tries again by itself */
+    return inner->ops->abort_uploads(inner, prefix, before_ms, out_aborted, e);
+}
+
 static enum err_code retry_set_lock(struct store *s, const char *key, const char *version,
                                     const struct store_lock *lock, struct err *e)
 {
@@ -214,6 +221,7 @@ static const struct store_ops store_retry_ops = {
     .list = retry_list,
     .list_versions = retry_list_versions,
     .remove = retry_remove,
+    .abort_uploads = retry_abort_uploads,
     .set_lock = retry_set_lock,
     .facts = retry_facts,
     .close = retry_close,

@@ -474,6 +474,7 @@ const struct store_ops store_s3_ops = {
     .list = s3_list,
     .list_versions = s3_list_versions,
     .remove = s3_remove,
+    .abort_uploads = s3_abort_uploads,
     .set_lock = s3_set_lock,
     .facts = s3_bucket_facts,
     .close = s3_close,

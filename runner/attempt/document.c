@@ -8,10 +8,19 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* As the policy is now, and with the dataset: what it allowed when the job was submitted may be over. */
 static enum err_code ask_policy(const struct cluster *c, const struct job *job, struct err *e)
 {
+    CLEANUP(store_closep) struct store *store = NULL;
+    CLEANUP(dataset_done) struct dataset dataset = { .columns = NULL };
     struct policy_decision decision;
-    cluster_admit(c, &job->spec, NULL, &decision);
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[65];
+    cluster_admit(c, &job->spec, NULL,
+                  &decision); /* first without: a bucket that is not ours is not even asked */
+    if (policy_verdict(&decision, e) || store_uri_parse(job->spec.data.train, bucket, prefix, e) ||
+        cluster_open_store(c, bucket, &store, e) || dataset_load(store, prefix, &dataset, digest, e))
+        return e->code;
+    cluster_admit(c, &job->spec, &dataset, &decision);
     return policy_verdict(&decision, e);
 }
 

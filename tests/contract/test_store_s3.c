@@ -236,6 +236,30 @@ static void the_content_type_and_an_empty_object_are_put(void **state)
     assert_string_equal(world_text(&w, "x", NULL), "");
 }
 
+/* One that was begun and then forgotten, as a kill leaves it. */
+static void an_upload_that_nobody_completed_is_given_up(void **state)
+{
+    (void)state;
+    skip_without_s3();
+    struct err e = ERR_INIT;
+    struct store *bare = NULL;
+    size_t aborted = 77;
+    CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(S3_ANSWER_BYTES_MAX);
+    struct s3_call begin = { .method = "POST", .key = world_key(&w, "left") };
+    s3_param(&begin, "uploads", "");
+    assert_ok(s3_open(&w.place, &w.credentials, &s3_options_default, &bare, &e));
+    assert_ok(s3_do((struct store_s3 *)bare, &begin, &r, NULL, &e));
+    store_close(bare);
+    assert_ok(store_abort_uploads(w.store, world_key(&w, "other"), clock_wall_ms() + 60000, &aborted, &e));
+    assert_int_equal(aborted, 0);
+    assert_ok(store_abort_uploads(w.store, world_key(&w, "left"), clock_wall_ms() - 3600000, &aborted, &e));
+    assert_int_equal(aborted, 0); /* it is younger than that */
+    assert_ok(store_abort_uploads(w.store, world_key(&w, "left"), clock_wall_ms() + 60000, &aborted, &e));
+    assert_int_equal(aborted, 1);
+    assert_ok(store_abort_uploads(w.store, world_key(&w, "left"), clock_wall_ms() + 60000, &aborted, &e));
+    assert_int_equal(aborted, 0);
+}
+
 #define ROW(f) cmocka_unit_test_setup_teardown(f, row_begins, row_ends)
 
 int main(void)
@@ -248,6 +272,7 @@ int main(void)
         ROW(a_wrong_key_is_denied_and_not_told),
         ROW(the_bucket_may_stand_in_the_host_name),
         ROW(over_tls_only_the_given_authority_is_believed),
+        ROW(an_upload_that_nobody_completed_is_given_up),
         ROW(the_content_type_and_an_empty_object_are_put),
     };
     return cmocka_run_group_tests_name("store s3", tests, open_world, close_world);

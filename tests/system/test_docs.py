@@ -100,6 +100,7 @@ EMITTERS = [
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
     rf"\btell\(\w+,\s*{EVENT}",                              # trainer
+    rf"\brecord\(a, s, q?(?:->)?user, {EVENT}",               # scheduler/route_keys.c
     rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c
     rf"\.event = {EVENT}",                                   # what stands in for a malformed one
     rf"#define EGRESS_EVENT {EVENT}",                        # core/cluster/egress.c

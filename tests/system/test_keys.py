@@ -85,6 +85,8 @@ def life_of_a_key(c, name):
     again = c.run("key", "rotate", "bank", "--no-new", "--json")
     check(f"{name}: wrapping again twice changes little", again.returncode == 0
           and json.loads(again.stdout)["rewrapped"] <= 2, again.stdout + again.stderr)
+    early = c.run("key", "destroy", "bank", "--version", "1", "--confirm", "bank")
+    check(f"{name}: a key under which a job runs is not destroyed", early.returncode != 0 and long_job in early.stderr, early.stderr)
     kill(*c.ranks(long_job))
     shown = c.wait_over(long_job)
     check(f"{name}: a job that is killed goes on from a checkpoint whose key was wrapped again",
@@ -209,7 +211,7 @@ def key_service():
 
 
 def independent_client():
-    """The AWS command line opens what our provider wrapped, and the other way round."""
+    """The AWS command line opens what our provider wrapped."""
     endpoint = os.environ.get("SOVRUN_TEST_KMS_ENDPOINT")
     if not endpoint:
         return

@@ -134,7 +134,7 @@ static void no_request_passes_the_guard(void **state)
 static void a_pool_has_a_size(void **state)
 {
     struct http_fake *server = http_fake_start(&fine, 1, NULL);
-    CLEANUP(http_pool_closep) struct http_pool *p = open_pool(http_fake_origin(server), 1, NULL);
+    CLEANUP(http_pool_closep) struct http_pool *one = open_pool(http_fake_origin(server), 1, NULL);
     struct http_pool *none = NULL;
     const struct http_options o = { .origin = http_fake_origin(server) };
     struct err e = ERR_INIT;
@@ -142,6 +142,7 @@ static void a_pool_has_a_size(void **state)
     assert_int_equal(http_pool_open(&o, 0, &none, &e), ERR_USAGE);
     assert_int_equal(http_pool_open(&o, HTTP_POOL_MAX + 1, &none, &e), ERR_USAGE);
     assert_null(none);
+    assert_int_equal(http_pool_size(one), 1);
     http_fake_stop(server);
 }
 
