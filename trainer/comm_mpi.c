@@ -106,7 +106,7 @@ static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_mis
                   e))
             return e->code;
     for (int r = 1; r < c->size; r++) {
-        bool here;
+        bool here = false;
         if (wait_until(c, &m->arrivals[r], until_ms, &here, e))
             return e->code;
         if (!here) {

@@ -127,7 +127,8 @@ static enum err_code check_part_hash(const struct artifact_part *p, const struct
     return OK;
 }
 
-static enum err_code get_sealed(struct store *s, const struct artifact_part *p, struct buf *out, struct err *e)
+static enum err_code get_sealed(struct store *s, const struct artifact_part *p, struct buf *out,
+                                struct err *e)
 {
     buf_reset(out);
     if (store_get(s, p->key, p->version, 0, UINT64_MAX, out, NULL, e)) {

@@ -19,11 +19,11 @@
 enum s3_payload { S3_PAYLOAD_AUTO, S3_PAYLOAD_HASH, S3_PAYLOAD_UNSIGNED };
 
 struct s3_options {
-    size_t part_bytes;  /* larger puts go in parts of so much */
-    int page_keys;      /* entries a page of a list */
-    size_t connections; /* at once, where there is much to do */
+    size_t part_bytes;   /* larger puts go in parts of so much */
+    int page_keys;       /* entries a page of a list */
+    int64_t deadline_ms; /* of one transfer, beside what its bytes may take */
+    size_t connections;  /* at once, where there is much to do */
     enum s3_payload payload;
-    int64_t deadline_ms;       /* of one transfer, beside what its bytes may take */
     const struct clock *clock; /* for signatures and pauses */
 };
 extern const struct s3_options s3_options_default;
@@ -77,8 +77,8 @@ void s3_signed_done(struct s3_signed *c);
 /* One try of a call, ready for http_do() or a pool; `call` and `c` must outlive it. */
 enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
                       struct s3_signed *c, struct http_request *out, struct err *e);
-/* What an answer means, in words as s3_do() has them. *out_clock_was_off: the server's clock was taken over;
- * to send the call again is worth a try. */
+/* What the answer to `call` means, in words as s3_do() has them. *out_clock_was_off: the server's clock was
+ * taken over; to send the call again is worth a try. */
 enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
                        bool *out_clock_was_off, char out_code[64], struct err *e);
 

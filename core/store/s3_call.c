@@ -306,7 +306,7 @@ enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct
     enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };
     for (int failures = 1;; failures++) {
         enum err_code code = s3_do(s, call, r, out_code, e);
-        int64_t pause = store_backoff_ms(BASE_MS, MS_MAX, failures), left;
+        int64_t pause = store_backoff_ms(BASE_MS, MS_MAX, failures), left = 0;
         struct err late = ERR_INIT;
         if (code != ERR_RETRY || failures == TRIES || time_for(s, 0, &left, &late) || left <= pause)
             return code;

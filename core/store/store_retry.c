@@ -84,7 +84,7 @@ static bool again(const struct store_retry *r, struct patience *p, enum err_code
 #define RETRY(r, name, what, e, once)                                                                        \
     do {                                                                                                     \
         enum err_code code_;                                                                                 \
-        struct patience patience_ = { .call = name, .key = what };                                           \
+        struct patience patience_ = { .call = (name), .key = (what) };                                       \
         do {                                                                                                 \
             code_ = (once);                                                                                  \
         } while (again(r, &patience_, code_, e));                                                            \

@@ -13,8 +13,8 @@ enum { ERROR_ANSWER_BYTES = 64 * 1024, S3_CODE_BYTES = 64 };
 const struct s3_options s3_options_default = {
     .part_bytes = STORE_PART_BYTES,
     .page_keys = 1000,
-    .connections = 8,
     .deadline_ms = 30000,
+    .connections = 8,
     .clock = &clock_real,
 };
 

@@ -265,8 +265,8 @@ static void ranks_agree(struct comm *c)
     need(!comm_barrier(c, &e), e);
 }
 
-/* All come, however late within the time; then one does not, and rank 0 says which. The others know only that rank 0,
- * which in a trainer has ended them by then, did not answer. */
+/* All come, however late within the time; then one does not, and rank 0 says which. The others know only that
+ * rank 0, which in a trainer has ended them by then, did not answer. */
 static void ranks_meet(struct comm *c)
 {
     enum { TIME_MS = 5000, LATE_MS = 400 };
@@ -282,7 +282,9 @@ static void ranks_meet(struct comm *c)
     } else {
         char want[64];
         snprintf(want, sizeof(want), "rank %d missed the deadline", c->rank == 0 ? c->size - 1 : 0);
-        need(comm_meet(c, clock_mono_ms() + LATE_MS, &e) == ERR_RETRY && c->broken && strcmp(e.text, want) == 0, e);
+        need(comm_meet(c, clock_mono_ms() + LATE_MS, &e) == ERR_RETRY && c->broken &&
+                 strcmp(e.text, want) == 0,
+             e);
         c->broken = false; /* they can talk here, all the same: the last one only came too late */
     }
     need(!comm_barrier(c, &e), e);

@@ -42,7 +42,7 @@ def configure(c, endpoint=ENDPOINT, settings="", ledger="ledger"):
     config = re.sub(r"default_data_bucket: \S+", f"default_data_bucket: {BUCKETS['data']}", config)
     config = re.sub(r"ledger: .*", f"ledger: {{ bucket: {BUCKETS['evidence']}, prefix: {ledger}, lock: compliance, retain: 1d }}", config)
     (c.home / "sovrun.yaml").write_text(config)
-    c.allow(REGION, {}, {name: purpose for purpose, name in BUCKETS.items()}, ENDPOINT.split("//")[1])
+    c.allow(REGION, {}, {name: purpose for purpose, name in BUCKETS.items()}, endpoint.split("//")[1])
     for bucket in BUCKETS.values():
         aws("create-bucket", "--bucket", bucket, "--object-lock-enabled-for-bucket", "--create-bucket-configuration",
             f"LocationConstraint={REGION}")

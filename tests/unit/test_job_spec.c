@@ -183,6 +183,7 @@ static void full_spec_is_read(void **state)
     assert_int_equal(s.checkpoint.every_steps, 300);
     assert_int_equal(s.checkpoint.lock, STORE_LOCK_COMPLIANCE);
     assert_int_equal(s.checkpoint.retain_ms, 30ll * 24 * 60 * 60 * 1000);
+    assert_int_equal(s.checkpoint.deadline_ms, 10 * 60 * 1000);
     assert_int_equal(s.retry.backoff_ms, 15000);
 }
 
@@ -268,9 +269,8 @@ static void canonical_form_is_known(void **state)
     assert_ok(json_canonical(j, &text, &e));
     assert_string_equal(
         buf_text(&text),
-        "{\"checkpoint\":{"
-        "\"deadline\":\"10m\",\"every\":\"300 "
-        "steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
+        "{\"checkpoint\":{\"deadline\":\"10m\","
+        "\"every\":\"300 steps\",\"keep\":5,\"key\":\"demo\",\"lock\":\"compliance\",\"retain\":\"30d\","
         "\"to\":\"s3://bank-models/credit\"},"
         "\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
         "\"positive\":\"bad\",\"target\":\"class\",\"train\":\"s3://bank-data/german-credit/v3\"},"
