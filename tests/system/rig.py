@@ -32,6 +32,7 @@ def die_with_us():
 
 
 def free_port(first=32000):
+    """Below those that the kernel gives to outgoing connections."""
     for port in range(first + os.getpid() % 150, first + 300):
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) != 0:

@@ -58,7 +58,7 @@ class Fronts:
         for name, upstream, more in (("mtls", ENDPOINT, good), ("open", ENDPOINT, tls(*server)),
                                      ("plain", ENDPOINT, good + " error_page 497 =200 /plain;"), ("abroad", OTHER, good), ("expired", ENDPOINT, expired), ("renamed", ENDPOINT, renamed),
                                      ("stranger", ENDPOINT, stranger)):
-            self.ports[name] = free_port(33000 + 300 * len(self.ports))
+            self.ports[name] = free_port(28000 + 300 * len(self.ports))
             self.front.add(f"127.0.0.1:{self.ports[name]} ssl", upstream, more)
         self.front.start()
 
@@ -80,11 +80,13 @@ def configure(c):
     path.write_text(path.read_text().replace("region: local", f"region: {REGION}"))
 
 
-def use(c, store):
+def use(c, fronts, front, bucket):
+    """From now on `bucket` is behind that front, and the policy has it there."""
     path = c.home / "sovrun.yaml"
-    text = re.sub(r"stores:\n(  - .*\n)+", "stores:\n  - { kind: dir, root: store, buckets: [evidence, data] }\n" + store,
-                  path.read_text())
+    text = re.sub(r"stores:\n(  - .*\n)+", "stores:\n  - { kind: dir, root: store, buckets: [evidence, data] }\n"
+                  + fronts.store(front, bucket), path.read_text())
     path.write_text(text)
+    c.allow(REGION, {"evidence": "evidence", "data": "data"}, {bucket: "data, models"}, f"127.0.0.1:{fronts.ports[front]}")
 
 
 def selftest(c, bucket, *more):
@@ -109,7 +111,7 @@ EXPECTED = {
 
 
 def all_well(c, fronts):
-    use(c, fronts.store("mtls", LOCKED))
+    use(c, fronts, "mtls", LOCKED)
     c.up()
     done, said = selftest(c, LOCKED, "--foreign", f"{ABROAD}/secret")
     refused = rows(said, "refused")
@@ -155,21 +157,21 @@ def must_say(c, what, done, said, acts):
 
 def all_wrong(c, fronts):
     foreign = ("--foreign", f"{ABROAD}/secret")
-    use(c, fronts.store("mtls", UNLOCKED))
+    use(c, fronts, "mtls", UNLOCKED)
     done, said = selftest(c, UNLOCKED, *foreign)
     must_say(c, "a bucket without object lock", done, said,
              {"object without its lock", "delete a locked version", "lock on an upload in parts"})
     done, said = selftest(c, UNLOCKED, "--foreign", f"{UNLOCKED}/secret")
     must_say(c, "an object that can be copied", done, said, {"copy from another region"})
-    use(c, fronts.store("open", LOCKED))
+    use(c, fronts, "open", LOCKED)
     done, said = selftest(c, LOCKED, *foreign)
     allowed = must_say(c, "a server that looks at no client certificate", done, said,
                        {"no client certificate", "wrong client certificate"})
     check("and no other row does", len(allowed) == 2, sorted(allowed))
-    use(c, fronts.store("plain", LOCKED))
+    use(c, fronts, "plain", LOCKED)
     done, said = selftest(c, LOCKED, *foreign)
     must_say(c, "a server that answers plain HTTP", done, said, {"plain HTTP"})
-    use(c, fronts.store("abroad", ABROAD))
+    use(c, fronts, "abroad", ABROAD)
     done, said = selftest(c, ABROAD, *foreign)
     must_say(c, "a bucket that lies in another region", done, said, {"bucket in another region"})
 
@@ -177,7 +179,7 @@ def all_wrong(c, fronts):
 def bad_certificates(c, fronts):
     """The same on the way that jobs go, before a real server: denied, and in the ledger."""
     for name in ("expired", "renamed", "stranger"):
-        use(c, fronts.store(name, LOCKED))
+        use(c, fronts, name, LOCKED)
         done = c.run("data", "verify", f"s3://{LOCKED}/anything")
         limit = time.monotonic() + 10
         told = []
@@ -190,18 +192,18 @@ def bad_certificates(c, fronts):
 
 
 def away(c, fronts):
-    use(c, fronts.store("mtls", "nobody-made-this"))
+    use(c, fronts, "mtls", "nobody-made-this")
     done, said = selftest(c, "nobody-made-this")
     check("a bucket that is not there: nothing is tried, and nothing is claimed",
           done.returncode == 1 and "delete a locked version" in rows(said, "untried") and not rows(said, "allowed"), done.stderr)
-    fronts.ports["nobody"] = free_port(37000)
-    use(c, fronts.store("nobody", LOCKED))
+    fronts.ports["nobody"] = free_port(30700)
+    use(c, fronts, "nobody", LOCKED)
     done, said = selftest(c, LOCKED, "--allow-untried")
     check("a server that is away has refused nothing",
           done.returncode == 0 and {"plain HTTP", "no client certificate", "wrong client certificate", "certificate of another authority",
                                     "proxy in the environment", "delete a locked version"} <= set(rows(said, "untried")),
           sorted(rows(said, "refused")))
-    use(c, fronts.store("mtls", LOCKED))
+    use(c, fronts, "mtls", LOCKED)
     c.run("down")
     done, said = selftest(c, LOCKED, "--foreign", f"{ABROAD}/secret")
     check("without a state it is tried, says that the ledger does not know, and exits with 4",
