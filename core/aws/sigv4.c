@@ -44,9 +44,16 @@ enum err_code sigv4_query(const struct sigv4_param *params, size_t count, struct
 
 /* ---- canonical request ---- */
 
+struct sorted_header {
+    const struct http_header *header;
+};
+
+/* Names; and headers of one name in the order that they were given in. */
 static int header_order(const void *a, const void *b)
 {
-    return strcasecmp(((const struct http_header *)a)->name, ((const struct http_header *)b)->name);
+    const struct sorted_header *x = a, *y = b;
+    int order = strcasecmp(x->header->name, y->header->name);
+    return order ? order : (x->header > y->header) - (x->header < y->header);
 }
 
 static void add_lower(struct buf *out, const char *text)
@@ -66,24 +73,82 @@ static void add_folded(struct buf *out, const char *value)
     }
 }
 
-static void add_names(struct buf *out, const struct http_header *sorted, size_t count)
+static bool same_as_before(const struct sorted_header *sorted, size_t i)
+{
+    return i > 0 && strcasecmp(sorted[i].header->name, sorted[i - 1].header->name) == 0;
+}
+
+static void add_names(struct buf *out, const struct sorted_header *sorted, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        if (same_as_before(sorted, i))
+            continue;
         if (i)
             buf_add_byte(out, ';');
-        add_lower(out, sorted[i].name);
+        add_lower(out, sorted[i].header->name);
     }
 }
 
-static void canonical_request(const struct sigv4_request *q, const struct http_header *sorted, struct buf *out)
+static void add_headers(struct buf *out, const struct sorted_header *sorted, size_t count)
 {
-    buf_addf(out, "%s\n%s\n%s\n", q->method, q->path, q->query);
-    for (size_t i = 0; i < q->header_count; i++) {
-        add_lower(out, sorted[i].name);
-        buf_add_byte(out, ':');
-        add_folded(out, sorted[i].value);
-        buf_add_byte(out, '\n');
+    for (size_t i = 0; i < count; i++) {
+        bool again = same_as_before(sorted, i);
+        if (!again)
+            add_lower(out, sorted[i].header->name);
+        buf_add_byte(out, again ? ',' : ':');
+        add_folded(out, sorted[i].header->value);
+        if (i + 1 == count || !same_as_before(sorted, i + 1))
+            buf_add_byte(out, '\n');
     }
+}
+
+/* The last segment of out is taken back. */
+static void drop_segment(struct buf *out)
+{
+    while (out->len > 0 && out->data[--out->len] != '/')
+        continue;
+}
+
+static void normalise_path(const char *path, struct buf *out)
+{
+    bool ends_in_slash = true;
+    while (*path) {
+        path += strspn(path, "/");
+        size_t n = strcspn(path, "/");
+        bool here = n == 1 && path[0] == '.', up = n == 2 && strncmp(path, "..", 2) == 0;
+        ends_in_slash = here || up || n == 0 || path[n] == '/';
+        if (up)
+            drop_segment(out);
+        else if (n > 0 && !here) {
+            buf_add_byte(out, '/');
+            buf_add(out, path, n);
+        }
+        path += n;
+    }
+    if (ends_in_slash)
+        buf_add_byte(out, '/');
+}
+
+static void add_path(const struct sigv4_request *q, struct buf *out)
+{
+    CLEANUP(buf_done) struct buf path = BUF_INIT(CANONICAL_BYTES_MAX);
+    if (q->path_normalised)
+        normalise_path(q->path, &path);
+    else
+        buf_add_text(&path, q->path);
+    if (q->path_encoded_again)
+        http_encode(buf_text(&path), true, out);
+    else
+        buf_add_text(out, buf_text(&path));
+}
+
+static void canonical_request(const struct sigv4_request *q, const struct sorted_header *sorted,
+                              struct buf *out)
+{
+    buf_addf(out, "%s\n", q->method);
+    add_path(q, out);
+    buf_addf(out, "\n%s\n", q->query);
+    add_headers(out, sorted, q->header_count);
     buf_add_byte(out, '\n');
     add_names(out, sorted, q->header_count);
     buf_addf(out, "\n%s", q->payload_hash);
@@ -120,7 +185,7 @@ static void sign_text(const struct sigv4_request *q, const char *date, const str
 
 enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct err *e)
 {
-    struct http_header sorted[SIGV4_HEADERS_MAX];
+    struct sorted_header sorted[SIGV4_HEADERS_MAX];
     CLEANUP(buf_done) struct buf canonical = BUF_INIT(CANONICAL_BYTES_MAX);
     CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
     char time[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES], signature[SHA256_HEX_BYTES];
@@ -129,7 +194,8 @@ enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct 
                        SIGV4_HEADERS_MAX);
     if (secret_len(q->secret_key) > KEY_BYTES_MAX)
         return err_set(e, ERR_USAGE, "the secret key is longer than %d bytes", KEY_BYTES_MAX);
-    memcpy(sorted, q->headers, q->header_count * sizeof(sorted[0]));
+    for (size_t i = 0; i < q->header_count; i++)
+        sorted[i].header = &q->headers[i];
     qsort(sorted, q->header_count, sizeof(sorted[0]), header_order);
     clock_format_s3(q->time_ms, time);
     canonical_request(q, sorted, &canonical);

@@ -1,9 +1,10 @@
 /*
  * sigv4.h - AWS Signature Version 4 (AWS, "Authenticating Requests (AWS Signature Version 4)").
  *
- * The path and the query are signed as they are sent: encoded once, never normalised, the query sorted. So
- * the caller encodes the path, builds the query with sigv4_query() and sends those very bytes. libcurl's own signer is
- * not used: in the versions that Debian carries it sorts headers and queries wrongly.
+ * The query is signed as it is sent: the caller builds it with sigv4_query() and sends those very bytes. So
+ * is the path for S3, encoded once and never normalised. Other services have it signed in another form than
+ * it is sent in, which `path_normalised` and `path_encoded_again` ask for. libcurl's own signer is not used:
+ * in the versions that Debian carries it sorts headers and queries wrongly.
  *
  * Pure functions; secrets are read here and go no further than the HMAC.
  */
@@ -29,9 +30,11 @@ struct sigv4_request {
     const struct secret *access_key, *secret_key;
     const char *region, *service;
     int64_t time_ms;
-    const char *method, *path, *query; /* path and query encoded; query "" for none */
-    const struct http_header
-        *headers; /* all that are to be signed: host, x-amz-date and the rest, each name once */
+    const char *method, *path, *query; /* as they are sent; query "" for none */
+    bool path_normalised;    /* "." and ".." resolved, slashes that repeat dropped (RFC 3986, 5.2.4) */
+    bool path_encoded_again; /* all but "/" of what is sent */
+    const struct http_header *headers; /* all that are to be signed: host, x-amz-date and the rest; the values
+                                          of a name that comes twice are joined in their order */
     size_t header_count;
     const char *payload_hash; /* hex, or SIGV4_UNSIGNED_PAYLOAD */
 };

@@ -97,6 +97,8 @@ static enum err_code send_once(struct kms *k, const char *target, const struct b
         .time_ms = now_ms,
         .method = "POST",
         .path = "/",
+        .path_normalised = true,
+        .path_encoded_again = true,
         .query = "",
         .headers = headers,
         .header_count = count,
