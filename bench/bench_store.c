@@ -107,7 +107,7 @@ static enum err_code run(char **argv, struct err *e)
     snprintf(place.bucket, sizeof(place.bucket), "%s", argv[4]);
     CLEANUP(secret_freep) struct secret *access = secret_new(id ? id : "x", strlen(id ? id : "x"));
     CLEANUP(secret_freep) struct secret *secret = secret_new(key ? key : "x", strlen(key ? key : "x"));
-    const struct store_credentials credentials = { access, secret, NULL };
+    const struct store_credentials credentials = { .access_key = access, .secret_key = secret };
     options.connections = (size_t)connections;
     options.payload = S3_PAYLOAD_UNSIGNED;
     if (s3_open(&place, &credentials, &options, &b.store, e))

@@ -75,8 +75,8 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
     memset(d->spec_digest, 'a', 64);
     memset(d->dataset_digest, 'b', 64);
     memset(d->first_plan_digest, 'c', 64);
-    d->data.credentials.access_key = sample_secret("AKIAEXAMPLE");
-    d->data.credentials.secret_key = sample_secret(SAMPLE_SECRET_KEY);
+    d->data.session.access_key = sample_secret("AKIAEXAMPLE");
+    d->data.session.secret_key = sample_secret(SAMPLE_SECRET_KEY);
     d->state_password = sample_secret(SAMPLE_PASSWORD);
     d->data_key = sample_secret(SAMPLE_DATA_KEY);
     d->earlier[0].key = sample_secret(SAMPLE_EARLIER_KEY);

@@ -115,6 +115,10 @@ osd op num threads per shard = 1
 rgw data = $dir/rgw
 rgw num rados handles = 1
 rgw thread pool size = 32
+rgw sts key = 0123456789abcdef
+rgw s3 auth use sts = true
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = sse-test-1=YmluCmJvb3N0CmJvb3N0LWJ1aWxkCmNlcGguY29uZgo=
 rgw enable usage log = false
 rgw gc obj min wait = 5
 rgw gc processor period = 10
@@ -168,6 +172,9 @@ start_gateway() { # name, region, endpoint
     "${admin[@]}" period update --commit >/dev/null
     "${admin[@]}" "--rgw-zonegroup=$region" "--rgw-zone=$region-a" user create --uid=test --display-name=test \
         "--access-key=$access" "--secret-key=$secret" >/dev/null
+    # What the test user may assume: all that it may do itself, less what a session's own policy leaves out.
+    "${admin[@]}" "--rgw-zonegroup=$region" "--rgw-zone=$region-a" role create --role-name=ranks --path=/ --assume-role-policy-doc='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam:::user/test"]},"Action":["sts:AssumeRole"]}]}' >/dev/null
+    "${admin[@]}" "--rgw-zonegroup=$region" "--rgw-zone=$region-a" role-policy put --role-name=ranks --policy-name=all --policy-doc='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}]}' >/dev/null
     radosgw -n "client.$1" --conf "$CEPH_CONF" --pid-file "$dir/$1.pid"
     repeat 400 curl -sf -o /dev/null "$endpoint/"
 }
@@ -197,6 +204,8 @@ SOVRUN_TEST_S3_ACCESS_KEY=$access
 SOVRUN_TEST_S3_SECRET_KEY=$secret
 SOVRUN_TEST_S3_TLS_ENDPOINT=https://127.0.0.1:$tls_port
 SOVRUN_TEST_S3_CA_FILE=$dir/tls.pem
+SOVRUN_TEST_S3_ROLE=arn:aws:iam:::role/ranks
+SOVRUN_TEST_S3_SSE_KEY=sse-test-1
 SOVRUN_TEST_S3_ADMIN_SOCKET=$dir/run/client.rgw.asok
 END
     [ -z "$other_region" ] || echo "SOVRUN_TEST_S3_OTHER_ENDPOINT=http://127.0.0.1:$other_port" >>"$dir/env"

@@ -90,12 +90,11 @@ static enum err_code keep_ahead(void *context, size_t index, struct buf *body, s
     return OK;
 }
 
-/* `shard` and what is expected behind it, at once. A failure is nobody's yet: whoever reads that shard meets
- * it. */
-static void fetch_ahead(struct shards *s, size_t shard)
+/* `shard` and what is expected behind it, at once. What is wrong with one of them is nobody's yet: whoever
+ * reads that shard meets it. ERR_RETRY: the store stayed away for as long as it is waited for. */
+static enum err_code fetch_ahead(struct shards *s, size_t shard, struct err *e)
 {
     struct store_read reads[SHARDS_AHEAD];
-    struct err ignored = ERR_INIT;
     uint64_t bytes = 0;
     size_t at = 0, count = 0;
 
@@ -111,8 +110,12 @@ static void fetch_ahead(struct shards *s, size_t shard)
         s->ahead_shard[count++] = s->expected[at];
     }
     s->ahead_count = count;
-    if (count > 1 && store_get_many(s->store, reads, count, keep_ahead, s, &ignored))
-        drop_ahead(s);
+    if (count <= 1 || store_get_many(s->store, reads, count, keep_ahead, s, e) == OK)
+        return OK;
+    drop_ahead(s);
+    if (e->code != ERR_RETRY)
+        err_clear(e);
+    return e->code;
 }
 
 /* True, and its bytes, where it was fetched before. */
@@ -129,21 +132,25 @@ static bool take_ahead(struct shards *s, size_t shard, struct buf *out)
     return false;
 }
 
-static bool was_fetched(struct shards *s, size_t shard, struct buf *out)
+static enum err_code fetch_bytes(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
+    const struct dataset_shard *want = &s->dataset->shards[shard];
+
     if (take_ahead(s, shard, out))
-        return true;
+        return OK;
     drop_ahead(s);
-    fetch_ahead(s, shard);
-    return take_ahead(s, shard, out);
+    if (fetch_ahead(s, shard, e))
+        return e->code;
+    if (take_ahead(s, shard, out))
+        return OK;
+    return store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e);
 }
 
 static enum err_code fetch_once(struct shards *s, size_t shard, struct buf *out, struct err *e)
 {
     const struct dataset_shard *want = &s->dataset->shards[shard];
 
-    if (!was_fetched(s, shard, out) &&
-        store_get(s->store, want->key, want->version, 0, UINT64_MAX, out, NULL, e)) {
+    if (fetch_bytes(s, shard, out, e)) {
         if (e->code == ERR_NOT_FOUND)
             e->code = ERR_CORRUPT; /* the manifest names it */
         if (e->code == ERR_LIMIT)

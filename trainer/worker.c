@@ -10,6 +10,7 @@
 #include "trainer/holdout.h"
 #include "trainer/loader.h"
 #include "trainer/pulse.h"
+#include "trainer/renewal.h"
 #include "trainer/schedule.h"
 
 #include <inttypes.h>
@@ -31,6 +32,7 @@ struct worker {
     const struct attempt_doc *doc;
     struct comm *comm;
     struct store *data, *models;
+    struct renewal data_renewal, models_renewal;
     struct signer signer;
     struct dataset dataset;
     struct shards *shards;
@@ -119,12 +121,10 @@ static void waiting(void *context, const struct store_wait *wait)
 static enum err_code open_stores(struct worker *w, struct err *e)
 {
     const struct attempt_doc *d = w->doc;
-    const struct cluster_credentials *data = &d->data.credentials, *models = &d->models.credentials;
-    struct store_credentials for_data = { data->access_key, data->secret_key, data->session_token };
-    struct store_credentials for_models = { models->access_key, models->secret_key, models->session_token };
-
-    if (cluster_open_place(&d->data.place, &for_data, &w->data, e) ||
-        cluster_open_place(&d->models.place, &for_models, &w->models, e) ||
+    w->data_renewal = (struct renewal){ d, SESSION_DATA, state_open };
+    w->models_renewal = (struct renewal){ d, SESSION_MODELS, state_open };
+    if (renewal_open_store(&w->data_renewal, &w->data, e) ||
+        renewal_open_store(&w->models_renewal, &w->models, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;

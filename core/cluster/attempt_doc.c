@@ -11,9 +11,10 @@
 #include <string.h>
 
 enum {
-    DOC_VERSION = 2,
+    DOC_VERSION = 3,
     DOC_MEMBERS = 17,
-    STORE_MEMBERS = 15,
+    STORE_MEMBERS = 13,
+    SESSION_MEMBERS = 4,
     GUARD_MEMBERS = 3,
     STATE_MEMBERS = 5,
     EARLIER_MEMBERS = 3
@@ -22,7 +23,7 @@ static const char doc_name[] = "attempt document";
 
 static void store_done(struct attempt_store *s)
 {
-    cluster_credentials_done(&s->credentials);
+    store_session_done(&s->session);
 }
 
 void attempt_doc_done(struct attempt_doc *d)
@@ -58,17 +59,22 @@ static json_t *guard_to_json(const struct http_guard *g)
     return json_pack("{s:o, s:b, s:s}", "ranges", ranges, "tls_required", g->tls_required, "pin", g->pin);
 }
 
+json_t *attempt_doc_session_to_json(const struct store_session *s)
+{
+    return json_pack("{s:o, s:o, s:o, s:I}", "access_key", secret_to_json(s->access_key), "secret_key",
+                     secret_to_json(s->secret_key), "session_token", secret_to_json(s->session_token),
+                     "expires_ms", (json_int_t)s->expires_ms);
+}
+
 static json_t *store_to_json(const struct attempt_store *s)
 {
     const struct store_place *p = &s->place;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "kind",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:o, s:o}", "kind",
                      store_kind_names[p->kind], "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint,
                      "region", p->region, "ca_file", p->ca_file, "cert_file", p->cert_file, "key_file",
                      p->key_file, "path_style", p->path_style, "patience_ms", (json_int_t)p->patience_ms,
-                     "deadline_ms", (json_int_t)p->deadline_ms, "guard", guard_to_json(&p->guard),
-                     "access_key", secret_to_json(s->credentials.access_key), "secret_key",
-                     secret_to_json(s->credentials.secret_key), "session_token",
-                     secret_to_json(s->credentials.session_token));
+                     "deadline_ms", (json_int_t)p->deadline_ms, "guard", guard_to_json(&p->guard), "session",
+                     attempt_doc_session_to_json(&s->session));
 }
 
 static json_t *state_to_json(const struct attempt_doc *d)
@@ -198,6 +204,22 @@ static enum err_code enter(const struct part *p, const char *name, const char *w
     return OK;
 }
 
+enum err_code attempt_doc_session_from_json(const json_t *j, struct store_session *out, struct err *e)
+{
+    CLEANUP(store_session_done) struct store_session s = { .access_key = NULL };
+    const struct part p = { j, "attempt document's session", e };
+    if (json_object_size(j) > SESSION_MEMBERS)
+        return err_set(e, ERR_CORRUPT, "%s: holds a member that this version does not know", p.what);
+    if (read_secret(&p, "access_key", 0, true, &s.access_key) ||
+        read_secret(&p, "secret_key", 0, true, &s.secret_key) ||
+        read_secret(&p, "session_token", 0, true, &s.session_token) ||
+        read_i64(&p, "expires_ms", 0, &s.expires_ms))
+        return e->code;
+    *out = s;
+    s = (struct store_session){ .access_key = NULL };
+    return OK;
+}
+
 static enum err_code read_guard(const struct part *store, struct http_guard *out)
 {
     static const char what[] = "attempt document's guard";
@@ -225,7 +247,7 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
                                 struct attempt_store *out)
 {
     struct store_place *place = &out->place;
-    struct cluster_credentials *c = &out->credentials;
+    json_t *session;
     struct part p = *doc;
     if (enter(doc, name, what, STORE_MEMBERS, &p) ||
         read_choice(&p, "kind", store_kind_names, &place->kind) ||
@@ -240,11 +262,9 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
         json_get_bool(p.object, p.what, "path_style", &place->path_style, p.e) ||
         read_i64(&p, "patience_ms", 0, &place->patience_ms) ||
         read_i64(&p, "deadline_ms", 0, &place->deadline_ms) ||
-        read_secret(&p, "access_key", 0, true, &c->access_key) ||
-        read_secret(&p, "secret_key", 0, true, &c->secret_key) ||
-        read_secret(&p, "session_token", 0, true, &c->session_token))
+        json_get_object(p.object, p.what, "session", &session, p.e))
         return doc->e->code;
-    return OK;
+    return attempt_doc_session_from_json(session, &out->session, doc->e);
 }
 
 static enum err_code read_state(const struct part *doc, struct attempt_doc *d)

@@ -2,7 +2,7 @@
  * attempt_doc.h - all that the ranks of one attempt need, on rank 0's standard input.
  *
  * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments,
- * environment or on disk. JSON, version 1; secrets are base64 members of it and nowhere else. Both sides wipe
+ * environment or on disk. JSON, version 3; secrets are base64 members of it and nowhere else. Both sides wipe
  * the text when they have parsed it.
  */
 #ifndef CORE_CLUSTER_ATTEMPT_DOC_H
@@ -16,7 +16,7 @@ enum { ATTEMPT_DOC_BYTES_MAX = 16 << 20, ATTEMPT_KEYS_MAX = 64 };
 
 struct attempt_store {
     struct store_place place;
-    struct cluster_credentials credentials;
+    struct store_session session; /* what it begins with: session_doc.h */
 };
 /* The data key of an earlier attempt, whose checkpoints can so be opened: the supervisor asks the HSM or the
  * key service, once an attempt, and no rank does. */
@@ -48,5 +48,9 @@ const struct secret *attempt_doc_key(const struct attempt_doc *d, int64_t attemp
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out,
                                   struct err *e); /* wipe it: buf_wipe() */
 enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_doc *out, struct err *e);
+
+/* One session's part of it: its secrets in base64. */
+json_t *attempt_doc_session_to_json(const struct store_session *s);
+enum err_code attempt_doc_session_from_json(const json_t *j, struct store_session *out, struct err *e);
 
 #endif

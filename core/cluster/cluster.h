@@ -23,6 +23,7 @@
 #include "core/policy/policy.h"
 #include "core/state/state.h"
 #include "core/store/store.h"
+#include "core/store/sts.h"
 
 enum {
     CLUSTER_STORES_MAX = 32,
@@ -44,6 +45,9 @@ struct cluster_store {
         key_file[CLUSTER_PATH_BYTES], credentials_file[CLUSTER_PATH_BYTES]; /* s3 */
     bool path_style;
     int64_t patience_ms, deadline_ms; /* as in struct store_place */
+    char role[STS_ROLE_BYTES];        /* "": ranks use the credentials as they are in the file */
+    char sts_endpoint[256];           /* "": the endpoint */
+    int64_t session_ms;               /* how long a session of that role lasts */
 };
 struct cluster_queue {
     char name[64];
@@ -126,13 +130,15 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
 /* A place in the store that is the ledger's alone: an object of anybody else there would spoil the audit
  * trail. */
 bool cluster_is_ledgers(const struct cluster *c, const char *bucket, const char *key);
-/* The place's credentials (NULLs for dir). The caller frees the three. */
-struct cluster_credentials {
-    struct secret *access_key, *secret_key, *session_token;
-};
-void cluster_credentials_done(struct cluster_credentials *c);
-enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
-                                  struct cluster_credentials *out, struct err *e);
+/* The place's credentials as its file has them now (NULLs for dir). */
+enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct store_session *out,
+                                  struct err *e);
+
+/* Credentials for an attempt's ranks, for what lies below bucket/prefix/ alone: where the store has a role, a
+ * session of it that may do no more (session_policy.h), for `write` or reading; else what its file has now.
+ * `name` stands in the service's logs. One call of at most timeout_ms. */
+enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix, bool write,
+                              const char *name, int64_t timeout_ms, struct store_session *out, struct err *e);
 
 /* A bucket that is configured and not there is away, as a disk that is not mounted: ERR_RETRY. A store by its
  * bucket's name is not waited for with the place's patience, only tried a few times: whoever asks has a loop

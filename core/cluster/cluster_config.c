@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/cluster/cluster.h"
 #include "core/cluster/cluster_policy.h"
+#include "core/cluster/session_policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,8 +69,13 @@ static const struct conf_field store_fields[] = {
     CONF_TEXT(cluster_store, cert_file, "", "s3: PEM file of our client certificate; empty: none"),
     CONF_TEXT(cluster_store, key_file, "", "s3: PEM file (0600) with its key"),
     CONF_TEXT(cluster_store, credentials_file, "",
-              "s3: YAML file (0600): access_key, secret_key, session_token"),
+              "s3: YAML file (0600): access_key, secret_key, session_token, expires"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
+    CONF_TEXT(cluster_store, role, "",
+              "s3: ARN of a role; ranks get sessions of it, for their own prefixes alone; empty: the file's own"),
+    CONF_TEXT(cluster_store, sts_endpoint, "", "s3: https://HOST[:PORT] of the service that gives them; empty: endpoint"),
+    CONF_DURATION(cluster_store, session_ms, "session", "1h", STS_SESSION_MS_MIN, STS_SESSION_MS_MAX,
+                  "s3: how long one lasts; the next one comes when half of it is over"),
     CONF_DURATION(cluster_store, patience_ms, "patience", "2m", SECOND_MS, HOUR_MS,
                   "a rank waits so long for a store that is away, before its attempt ends"),
     CONF_DURATION(cluster_store, deadline_ms, "deadline", "30s", SECOND_MS, HOUR_MS,
@@ -343,7 +349,9 @@ static enum err_code check_buckets(const struct checker *k, const struct cluster
 
 static enum err_code check_store(const struct checker *k, const struct cluster *c, size_t i)
 {
+    CLEANUP(buf_done) struct buf policy = BUF_INIT(STS_POLICY_BYTES_MAX);
     const struct cluster_store *s = &c->stores[i];
+    struct err bad = ERR_INIT;
     char path[64];
     snprintf(path, sizeof(path), "stores[%zu]", i);
     if (s->kind == STORE_MEM)
@@ -354,6 +362,12 @@ static enum err_code check_store(const struct checker *k, const struct cluster *
         return refuse(k, path, "an s3 store needs 'endpoint'");
     if (s->kind == STORE_S3 && s->credentials_file[0] == '\0')
         return refuse(k, path, "an s3 store needs 'credentials_file'");
+    if (s->kind != STORE_S3 && s->role[0])
+        return refuse(k, path, "'role' is for kind s3: folders know no roles");
+    if (s->sts_endpoint[0] && !s->role[0])
+        return refuse(k, path, "'sts_endpoint' needs a 'role'");
+    if (s->role[0] && session_policy(s->role, "b", "p", false, &policy, &bad))
+        return refuse(k, path, "role: %s", bad.text);
     if (strcmp(s->region, c->region) != 0)
         return refuse(k, path, "region '%s' is not the cluster's ('%s')", s->region, c->region);
     return check_buckets(k, c, i);

@@ -1,5 +1,6 @@
 #include "core/cluster/cluster_paths.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -43,11 +44,13 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
 
 struct credentials_text {
     char access_key[CREDENTIAL_BYTES], secret_key[CREDENTIAL_BYTES], session_token[CREDENTIAL_BYTES];
+    char expires[CLOCK_TEXT_BYTES];
 };
 static const struct conf_field credentials_fields[] = {
     CONF_TEXT_REQUIRED(credentials_text, access_key, "access key id"),
     CONF_TEXT_REQUIRED(credentials_text, secret_key, "secret access key"),
     CONF_TEXT(credentials_text, session_token, "", "session token"),
+    CONF_TEXT(credentials_text, expires, "", "when they end, as 2026-11-22T10:15:00Z"),
     CONF_END,
 };
 
@@ -62,7 +65,7 @@ static struct secret *secret_of(const char *text)
 }
 
 /* A reader's error may quote what it read. Here that could be a key, so its text stays here. */
-static enum err_code read_credentials(const char *file, struct cluster_credentials *out, struct err *e)
+static enum err_code read_credentials(const char *file, struct store_session *out, struct err *e)
 {
     CLEANUP(buf_wipe) struct buf text = BUF_INIT(CREDENTIALS_FILE_BYTES_MAX);
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
@@ -71,38 +74,42 @@ static enum err_code read_credentials(const char *file, struct cluster_credentia
     if (file_read_private(file, &text, e))
         return err_wrap(e, "credentials");
     enum err_code code = conf_parse(file, text.data, text.len, &doc, &quiet);
+    int64_t expires_ms = 0;
     if (code == OK)
         code = conf_bind(doc, credentials_fields, &t, &quiet);
+    if (code == OK && t.expires[0])
+        code = clock_parse(t.expires, &expires_ms, &quiet);
     explicit_bzero(&quiet, sizeof(quiet));
     if (code)
-        return err_set(
-            e, ERR_USAGE,
-            "credentials '%s': must be YAML with access_key, secret_key and, if there is one, session_token",
-            file);
+        return err_set(e, ERR_USAGE,
+                       "credentials '%s': must be YAML with access_key, secret_key and, where there are "
+                       "such, session_token "
+                       "and expires (a UTC time)",
+                       file);
     out->access_key = secret_of(t.access_key);
     out->secret_key = secret_of(t.secret_key);
     out->session_token = secret_of(t.session_token);
+    out->expires_ms = expires_ms;
     return OK;
 }
 
-enum err_code cluster_credentials(const struct cluster *c, const char *bucket,
-                                  struct cluster_credentials *out, struct err *e)
+enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct store_session *out,
+                                  struct err *e)
 {
     const struct cluster_store *s = cluster_find_store(c, bucket);
     if (!s)
         return err_set(e, ERR_DENIED, "bucket '%s' belongs to none of the cluster's stores", bucket);
     if (s->kind == STORE_S3)
         return read_credentials(s->credentials_file, out, e);
-    *out = (struct cluster_credentials){ NULL, NULL, NULL };
+    *out = (struct store_session){ .access_key = NULL };
     return OK;
 }
 
-void cluster_credentials_done(struct cluster_credentials *c)
+/* Whoever rotates the credentials writes their file anew. */
+static enum err_code read_again(void *context, struct store_session *out, struct err *e)
 {
-    secret_free(c->access_key);
-    secret_free(c->secret_key);
-    secret_free(c->session_token);
-    *c = (struct cluster_credentials){ NULL, NULL, NULL };
+    const struct cluster_store *s = context;
+    return read_credentials(s->credentials_file, out, e);
 }
 
 enum err_code cluster_open_place(const struct store_place *place, const struct store_credentials *credentials,
@@ -118,12 +125,14 @@ enum err_code cluster_open_place(const struct store_place *place, const struct s
 enum err_code cluster_open_store(const struct cluster *c, const char *bucket, struct store **out,
                                  struct err *e)
 {
-    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session own = { .access_key = NULL };
     struct store_place place = { .kind = STORE_DIR };
     if (cluster_place(c, bucket, &place, e) || cluster_credentials(c, bucket, &own, e))
         return e->code;
     place.patience_ms = 0;
-    const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
+    struct store_credentials lent = store_lend(&own);
+    lent.renew = read_again;
+    lent.renew_context = (void *)cluster_find_store(c, bucket); /* only read */
     return cluster_open_place(&place, place.kind == STORE_S3 ? &lent : NULL, out, e);
 }
 
@@ -151,7 +160,7 @@ static enum err_code read_pin(const struct keys_config *k, struct secret **out, 
 enum err_code cluster_open_keys(const struct cluster *c, struct keys **out, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *pin = NULL;
-    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session own = { .access_key = NULL };
     if (read_pin(&c->keys, &pin, e) ||
         (c->keys.provider == KEYS_KMS && read_credentials(c->keys.credentials_file, &own, e)))
         return e->code;

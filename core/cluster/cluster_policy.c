@@ -16,6 +16,7 @@ static size_t fill_places(const struct cluster *c, struct policy_place *out)
                 .kind = s->kind,
                 .endpoint = s->endpoint,
                 .region = s->region,
+                .sts_endpoint = s->sts_endpoint,
                 .authority = s->ca_file[0] != '\0',
                 .client_certificate = s->cert_file[0] != '\0',
             };

@@ -134,6 +134,11 @@ const char *job_attempt_key(const char *id, int64_t n, char out[JOB_KEY_BYTES])
     return numbered_key("attempt", id, n, out);
 }
 
+const char *job_sessions_key(const char *id, int64_t n, char out[JOB_KEY_BYTES])
+{
+    return numbered_key("sessions", id, n, out);
+}
+
 const char *job_plan_key(const char *id, int64_t n, char out[JOB_KEY_BYTES])
 {
     return numbered_key("plan", id, n, out);

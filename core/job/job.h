@@ -89,7 +89,9 @@ const char *job_events_key(const char *id,
 const char *job_checkpoint_key(const char *id,
                                char out[JOB_KEY_BYTES]); /* checkpoint/ID: the newest manifest: a hint */
 const char *job_attempt_key(const char *id, int64_t n, char out[JOB_KEY_BYTES]); /* attempt/ID/N */
-const char *job_plan_key(const char *id, int64_t n, char out[JOB_KEY_BYTES]);    /* plan/ID/N */
+const char *job_sessions_key(const char *id, int64_t n,
+                             char out[JOB_KEY_BYTES]); /* sessions/ID/N: newer credentials, sealed */
+const char *job_plan_key(const char *id, int64_t n, char out[JOB_KEY_BYTES]); /* plan/ID/N */
 const char *job_lease_name(const char *id, char out[JOB_KEY_BYTES]); /* attempt/ID: one attempt at a time */
 const char *job_control_stream(const char *id,
                                char out[JOB_KEY_BYTES]); /* control/ID: wakes the supervisor */

@@ -192,6 +192,7 @@ struct policy_place {
     int kind;             /* enum store_kind */
     const char *endpoint; /* "https://host:port"; "" for a dir store */
     const char *region;
+    const char *sts_endpoint; /* where sessions come from, if not from the store's own endpoint; "" then */
     bool authority, client_certificate;
 };
 struct policy_question {

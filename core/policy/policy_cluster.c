@@ -25,25 +25,42 @@ static bool place_is_listed(const struct ruling *r, const struct policy_place *p
         place->bucket);
 }
 
-/* The key service is a host of one of the regions, as a store is. */
-static bool kms_fits(const struct ruling *r, const struct policy_cluster *c)
+/* A service is a host of one of the regions, as a store is. */
+static bool service_fits(const struct ruling *r, const char *what, const char *endpoint,
+                         const char *region_name)
 {
     struct endpoint e;
-    if (!rule_provider(r, c->provider))
-        return false;
-    if (c->provider != KEYS_KMS)
-        return true;
     for (size_t i = 0; i < r->p->region_count; i++) {
         const struct policy_region *region = &r->p->regions[i];
-        if (strcmp(region->region, c->kms_region) == 0 && endpoint_parse(c->kms_endpoint, &e) &&
+        if (strcmp(region->region, region_name) == 0 && endpoint_parse(endpoint, &e) &&
             region_has_endpoint(region, &e))
             return true;
     }
-    return deny(r,
-                "the key service is configured at '%.150s' in region '%.60s', which is no endpoint of any "
-                "region: have "
-                "it added to the region's endpoints",
-                c->kms_endpoint, c->kms_region);
+    return deny(
+        r,
+        "the %s is configured at '%.150s' in region '%.60s', which is no endpoint of any region: have it "
+        "added to the region's endpoints",
+        what, endpoint, region_name);
+}
+
+static bool kms_fits(const struct ruling *r, const struct policy_cluster *c)
+{
+    if (!rule_provider(r, c->provider))
+        return false;
+    return c->provider != KEYS_KMS || service_fits(r, "key service", c->kms_endpoint, c->kms_region);
+}
+
+static bool session_service_fits(const struct ruling *r, const struct policy_place *place)
+{
+    return !place->sts_endpoint[0] || service_fits(r, "session service", place->sts_endpoint, place->region);
+}
+
+static bool session_service_is_safe(const struct ruling *r, const struct policy_place *place)
+{
+    struct endpoint e;
+    if (place->sts_endpoint[0] && r->p->tls.required && (!endpoint_parse(place->sts_endpoint, &e) || !e.tls))
+        return deny(r, "the session service is reached without TLS: use https://");
+    return true;
 }
 
 static bool kms_is_safe(const struct ruling *r, const struct policy_cluster *c)
@@ -73,14 +90,13 @@ void policy_check_cluster(const struct policy *p, const struct policy_cluster *c
     (void)rule_purpose(&r, "ledger.bucket", c->ledger_bucket, PURPOSE_EVIDENCE);
     decision_add(out);
     r = ruling_begin(p, out, "region");
-    (void)all_places(&r, c, rule_region);
+    (void)(all_places(&r, c, rule_region) && all_places(&r, c, session_service_fits));
     decision_add(out);
     r = ruling_begin(p, out, "key");
     (void)kms_fits(&r, c);
     decision_add(out);
     r = ruling_begin(p, out, "tls");
-    if (all_places(&r, c, rule_tls))
-        (void)kms_is_safe(&r, c);
+    (void)(all_places(&r, c, rule_tls) && all_places(&r, c, session_service_is_safe) && kms_is_safe(&r, c));
     decision_add(out);
 }
 

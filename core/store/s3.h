@@ -34,9 +34,13 @@ struct store_s3 {
     struct http_pool *pool;           /* NULL until many calls are made at once */
     struct http_options pool_options; /* with copies of what they point to */
     char origin[400];
-    struct store_place place;                               /* files and guard, for the pool */
-    struct secret *access_key, *secret_key, *session_token; /* the last may be NULL */
-    char host[384];                                         /* as in the Host header */
+    struct store_place place;     /* files and guard, for the pool */
+    struct store_session session; /* what calls are signed with */
+    uint32_t session_number;      /* grows as it is renewed */
+    store_renew_fn *renew;        /* may be NULL */
+    void *renew_context;
+    int64_t renew_not_before_ms; /* monotonic */
+    char host[384];              /* as in the Host header */
     char bucket[STORE_BUCKET_BYTES], region[64];
     bool path_style, tls;
     int64_t skew_ms; /* the server's clock minus ours, once it has complained */
@@ -61,6 +65,7 @@ struct s3_call {
     size_t header_count;
     const void *body;
     size_t body_bytes;
+    uint32_t session; /* that it was signed with: filled by s3_sign() */
 };
 void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
 void s3_header(struct s3_call *call, const char *name, const char *value);
@@ -75,22 +80,32 @@ struct s3_signed {
 
 void s3_signed_done(struct s3_signed *c);
 /* One try of a call, ready for http_do() or a pool; `call` and `c` must outlive it. */
-enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
-                      struct s3_signed *c, struct http_request *out, struct err *e);
-/* What the answer to `call` means, in words as s3_do() has them. *out_clock_was_off: the server's clock was
- * taken over; to send the call again is worth a try. */
+enum err_code s3_sign(struct store_s3 *s, struct s3_call *call, size_t answer_bytes, struct s3_signed *c,
+                      struct http_request *out, struct err *e);
+/* What the answer to `call` means, in words as s3_do() has them. *out_again: the server's clock was taken
+ * over, or newer credentials; to send the call again at once is worth a try. */
 enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
-                       bool *out_clock_was_off, char out_code[64], struct err *e);
+                       bool *out_again, char out_code[64], struct err *e);
+enum { S3_AGAIN_TRIES = 3 }; /* for such reasons, of one call */
+
+/* s3_session.c. Before a call: newer credentials where the present ones end soon. */
+void s3_session_keep(struct store_s3 *s);
+/* After a refusal: are the credentials over, by S3's code or by their own end? */
+bool s3_session_is_over(const struct store_s3 *s, const char *code, int status);
+/* Newer ones than those that `call` was signed with; false: there are none yet. */
+bool s3_session_newer(struct store_s3 *s, const struct s3_call *call);
+int64_t
+s3_server_now_ms(const struct store_s3 *s); /* the wall clock as the server has it, as far as is known */
 
 /* Sends it; the answer is a 2xx, and no error inside one, or else there is an error whose text holds S3's own
  * code, message and request id. e->cause is the status; `out_code` (may be NULL) S3's code, "" where it gave
  * none. */
-enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
-                    char out_code[64], struct err *e);
+enum err_code s3_do(struct store_s3 *s, struct s3_call *call, struct http_response *r, char out_code[64],
+                    struct err *e);
 
 /* The same, tried a few times where that may help: for the steps of a put, which as a whole is costly to
  * repeat. */
-enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+enum err_code s3_do_again(struct store_s3 *s, struct s3_call *call, struct http_response *r,
                           char out_code[64], struct err *e);
 
 /* "Sun, 22 Nov 2026 14:12:30 GMT" -> ms. */
@@ -104,6 +119,7 @@ struct s3_flow_room { /* a try's own texts: live as long as it */
 struct s3_flow {
     size_t count; /* of tasks */
     void *context;
+    int64_t patience_ms; /* a task is tried so long, and waits are told; 0: S3_FLOW_TRIES times */
     enum err_code (*prepare)(void *context, size_t task, struct s3_call *call, struct s3_flow_room *room,
                              size_t *out_answer_bytes, struct err *e);
     enum err_code (*take)(void *context, size_t task, struct http_response *r,

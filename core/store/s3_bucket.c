@@ -124,11 +124,6 @@ static enum err_code check_place(const struct store_place *place, const struct s
     return OK;
 }
 
-static struct secret *copy_or_null(const struct secret *s)
-{
-    return s ? secret_copy(s) : NULL;
-}
-
 /* scheme://bucket.host, or as it is. */
 static void build_origin(const struct store_place *place, char *out, size_t out_bytes)
 {
@@ -177,9 +172,12 @@ static struct store_s3 *open_handle(const struct store_place *place,
     memcpy(s->bucket, place->bucket, sizeof(s->bucket));
     memcpy(s->region, place->region, sizeof(s->region));
     s->path_style = place->path_style;
-    s->access_key = secret_copy(credentials->access_key);
-    s->secret_key = secret_copy(credentials->secret_key);
-    s->session_token = copy_or_null(credentials->session_token);
+    s->session.access_key = secret_copy(credentials->access_key);
+    s->session.secret_key = secret_copy(credentials->secret_key);
+    s->session.session_token = credentials->session_token ? secret_copy(credentials->session_token) : NULL;
+    s->session.expires_ms = credentials->expires_ms;
+    s->renew = credentials->renew;
+    s->renew_context = credentials->renew_context;
     s->options = *options;
     if (place->deadline_ms > 0)
         s->options.deadline_ms = place->deadline_ms;

@@ -105,7 +105,7 @@ static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *
 static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c,
                                struct err *e)
 {
-    int64_t now_ms = s->options.clock->wall_ms(s->options.clock) + s->skew_ms;
+    int64_t now_ms = s3_server_now_ms(s);
     build_path(s, call, &c->path);
     if (sigv4_query(call->params, call->param_count, &c->query, e))
         return e->code;
@@ -116,11 +116,11 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     add(c, "host", s->host);
     add(c, "x-amz-date", c->date);
     add(c, "x-amz-content-sha256", c->payload_hash);
-    if (s->session_token)
-        add(c, "x-amz-security-token", secret_bytes(s->session_token));
+    if (s->session.session_token)
+        add(c, "x-amz-security-token", secret_bytes(s->session.session_token));
     struct sigv4_request signing = {
-        .access_key = s->access_key,
-        .secret_key = s->secret_key,
+        .access_key = s->session.access_key,
+        .secret_key = s->session.secret_key,
         .region = s->region,
         .service = "s3",
         .time_ms = now_ms,
@@ -152,10 +152,12 @@ static enum err_code time_for(const struct store_s3 *s, uint64_t bytes, int64_t 
     return OK;
 }
 
-enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size_t answer_bytes,
-                      struct s3_signed *c, struct http_request *out, struct err *e)
+enum err_code s3_sign(struct store_s3 *s, struct s3_call *call, size_t answer_bytes, struct s3_signed *c,
+                      struct http_request *out, struct err *e)
 {
     int64_t timeout_ms;
+    s3_session_keep(s);
+    call->session = s->session_number;
     *c = (struct s3_signed){
         .path = BUF_INIT(TARGET_BYTES_MAX),
         .query = BUF_INIT(TARGET_BYTES_MAX),
@@ -176,7 +178,7 @@ enum err_code s3_sign(const struct store_s3 *s, const struct s3_call *call, size
     return OK;
 }
 
-static enum err_code send_once(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+static enum err_code send_once(struct store_s3 *s, struct s3_call *call, struct http_response *r,
                                struct err *e)
 {
     CLEANUP(s3_signed_done) struct s3_signed c = { .count = 0 };
@@ -239,8 +241,9 @@ static enum err_code refuse(const struct store_s3 *s, const struct http_response
     return code;
 }
 
-/* The server's clock, where it says that ours is off by too much. The answer to a HEAD cannot say so: there a
- * refusal by a server whose clock is far from what was signed means it. */
+/* The server's clock, where it says that ours is off by too much. The answer to a HEAD cannot say so, and
+ * some services say no more than AccessDenied: there a refusal by a server whose clock is far from what was
+ * signed means it. */
 static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const struct s3_error *said)
 {
     enum { FORBIDDEN = 403, FAR_MS = 5 * 60 * 1000 };
@@ -248,7 +251,7 @@ static bool adopt_clock(struct store_s3 *s, const struct http_response *r, const
     char date[64];
     int64_t theirs = 0;
     bool told = strcmp(said->code, "RequestTimeTooSkewed") == 0,
-         silent = !said->code[0] && r->status == FORBIDDEN;
+         silent = r->status == FORBIDDEN && (!said->code[0] || strcmp(said->code, "AccessDenied") == 0);
     if (!(told || silent) || !http_header(r, "date", date, sizeof(date)) ||
         s3_parse_date(date, &theirs, &ignored))
         return false;
@@ -268,39 +271,51 @@ static bool is_fine(const struct s3_call *call, const struct http_response *r, s
     return !failed;
 }
 
+/* Credentials that are over are waited for like a store that is away, where others may come. */
+static enum err_code refuse_session(struct store_s3 *s, const struct s3_call *call, bool *out_again,
+                                    struct err *e)
+{
+    *out_again = s3_session_newer(s, call);
+    e->code = ERR_RETRY;
+    return err_wrap(e, "the credentials are over%s", *out_again ? "" : ", and there are no newer ones yet");
+}
+
 enum err_code s3_judge(struct store_s3 *s, const struct s3_call *call, const struct http_response *r,
-                       bool *out_clock_was_off, char out_code[64], struct err *e)
+                       bool *out_again, char out_code[64], struct err *e)
 {
     struct s3_error said = { .code = "" };
-    *out_clock_was_off = false;
+    *out_again = false;
     if (out_code)
         out_code[0] = '\0';
     if (is_fine(call, r, &said))
         return OK;
-    *out_clock_was_off = adopt_clock(s, r, &said);
+    *out_again = adopt_clock(s, r, &said);
     if (out_code)
         memcpy(out_code, said.code, sizeof(said.code));
-    return refuse(s, r, &said, e);
+    IGNORE(refuse(s, r, &said, e));
+    if (!*out_again && s->renew && s3_session_is_over(s, said.code, r->status))
+        return refuse_session(s, call, out_again, e);
+    return e->code;
 }
 
-enum err_code s3_do(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
-                    char out_code[64], struct err *e)
+enum err_code s3_do(struct store_s3 *s, struct s3_call *call, struct http_response *r, char out_code[64],
+                    struct err *e)
 {
     for (int tries = 0;; tries++) {
-        bool clock_was_off;
+        bool again;
         if (send_once(s, call, r, e)) {
             if (out_code)
                 out_code[0] = '\0';
             return e->code;
         }
-        enum err_code code = s3_judge(s, call, r, &clock_was_off, out_code, e);
-        if (code == OK || tries > 0 || !clock_was_off)
+        enum err_code code = s3_judge(s, call, r, &again, out_code, e);
+        if (code == OK || tries == S3_AGAIN_TRIES || !again)
             return code;
         err_clear(e);
     }
 }
 
-enum err_code s3_do_again(struct store_s3 *s, const struct s3_call *call, struct http_response *r,
+enum err_code s3_do_again(struct store_s3 *s, struct s3_call *call, struct http_response *r,
                           char out_code[64], struct err *e)
 {
     enum { TRIES = 4, BASE_MS = 100, MS_MAX = 2000 };

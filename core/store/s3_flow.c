@@ -8,9 +8,10 @@
 enum { PAUSE_MS = 100, PAUSE_MS_MAX = 5000, ERROR_ANSWER_BYTES = 64 * 1024 };
 
 struct task {
-    int failures;
+    struct store_patience patience;
     int64_t not_before_ms; /* monotonic */
-    bool waits, clock_tried;
+    int tried_again;       /* at once, since something of ours had changed */
+    bool waits;
 };
 /* What a client's place holds of its try. */
 struct room {
@@ -81,46 +82,66 @@ static enum http_next next_call(void *context, struct http_exchange *x, int64_t 
     return HTTP_NEXT_READY;
 }
 
-/* Once more, after a pause; or for good. */
-static enum err_code try_again(struct flow *fl, size_t task, bool at_once, struct err *e)
+static void to_wait(struct flow *fl, struct task *t, int64_t pause_ms, struct err *e)
 {
-    struct task *t = &fl->tasks[task];
-    t->failures += !at_once;
-    if (t->failures >= S3_FLOW_TRIES)
-        return err_wrap(e, "gave up after %d tries", t->failures);
-    t->not_before_ms =
-        clock_mono_ms() + (at_once ? 0 : store_backoff_ms(PAUSE_MS, PAUSE_MS_MAX, t->failures));
+    t->not_before_ms = clock_mono_ms() + pause_ms;
     t->waits = true;
     fl->waiting++;
     err_clear(e);
+}
+
+/* Once more, after a pause; or for good. */
+static enum err_code try_again(struct flow *fl, struct task *t, struct err *e)
+{
+    const struct store_retry_rule rule = {
+        .tries = S3_FLOW_TRIES, .patience_ms = fl->f->patience_ms, .base_ms = PAUSE_MS, .max_ms = PAUSE_MS_MAX
+    };
+    int64_t now_ms = clock_mono_ms(), pause_ms;
+    if (!store_patience_again(&t->patience, &rule, now_ms, fl->s->base.until_ms, &pause_ms, e))
+        return e->code;
+    if (fl->f->patience_ms > 0)
+        store_patience_tell(&t->patience, &fl->s->base, now_ms, e->text);
+    to_wait(fl, t, pause_ms, e);
     return OK;
 }
 
+/* No part of it will ever be taken: the whole is to be put again. */
+static bool upload_is_gone(const char *said)
+{
+    return strcmp(said, "NoSuchUpload") == 0;
+}
+
+static enum err_code take(struct flow *fl, struct http_exchange *x, struct task *t, struct err *e)
+{
+    enum err_code code = fl->f->take(fl->f->context, x->task, &x->r, e);
+    if (code == OK && t->patience.failures > 0 && fl->f->patience_ms > 0)
+        store_patience_tell(&t->patience, &fl->s->base, clock_mono_ms(), NULL);
+    return code == ERR_RETRY ? try_again(fl, t, e) : code;
+}
+
 /* An answer, or none: taken, tried again, or the end of it all. */
-static enum err_code settle(struct flow *fl, struct http_exchange *x, const struct err *failure,
-                            struct err *e)
+static enum err_code settle(struct flow *fl, struct http_exchange *x, const char *key,
+                            const struct err *failure, struct err *e)
 {
     struct task *t = &fl->tasks[x->task];
-    bool clock_was_off = false;
+    bool again = false;
     char said[64];
+    t->patience.call = "get"; /* nobody is told of parts that are put */
+    t->patience.key = key;
     if (failure->code) {
         *e = *failure;
-        if (e->code != ERR_RETRY)
-            return e->code;
-        if (fl->f->broke_off)
+        if (e->code == ERR_RETRY && fl->f->broke_off)
             fl->f->broke_off(fl->f->context, x->task, &x->r);
-        return try_again(fl, x->task, false, e);
+        return e->code == ERR_RETRY ? try_again(fl, t, e) : e->code;
     }
-    enum err_code code = s3_judge(fl->s, &fl->rooms[x->slot].call, &x->r, &clock_was_off, said, e);
+    enum err_code code = s3_judge(fl->s, &fl->rooms[x->slot].call, &x->r, &again, said, e);
     if (code == OK)
-        code = fl->f->take(fl->f->context, x->task, &x->r, e);
-    else if (clock_was_off && !t->clock_tried) {
-        t->clock_tried = true;
-        return try_again(fl, x->task, true, e);
+        return take(fl, x, t, e);
+    if (again && t->tried_again++ < S3_AGAIN_TRIES) {
+        to_wait(fl, t, 0, e);
+        return OK;
     }
-    bool gone = strcmp(said, "NoSuchUpload") ==
-                0; /* no part of it will ever be taken: the whole is to be put again */
-    return code == ERR_RETRY && !gone ? try_again(fl, x->task, false, e) : code;
+    return code == ERR_RETRY && !upload_is_gone(said) ? try_again(fl, t, e) : code;
 }
 
 static enum err_code call_done(void *context, struct http_exchange *x, const struct err *failure,
@@ -130,7 +151,7 @@ static enum err_code call_done(void *context, struct http_exchange *x, const str
     struct room *room = &fl->rooms[x->slot];
     const char *key = room->call.key;
     room_clear(room);
-    enum err_code code = settle(fl, x, failure, e);
+    enum err_code code = settle(fl, x, key, failure, e);
     if (code && key && code != ERR_CANCELED)
         return err_wrap(e, "%s", key);
     return code;

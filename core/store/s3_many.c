@@ -94,7 +94,12 @@ enum err_code s3_get_many(struct store *base, const struct store_read *reads, si
     CLEANUP(freep) struct piece *pieces = mem_array(MAX(count, (size_t)1), sizeof(*pieces));
     struct many m = { .reads = reads, .pieces = pieces, .each = each, .context = context };
     const struct s3_flow flow = {
-        .count = count, .context = &m, .prepare = prepare, .take = take, .broke_off = broke_off
+        .count = count,
+        .context = &m,
+        .patience_ms = ((struct store_s3 *)base)->place.patience_ms,
+        .prepare = prepare,
+        .take = take,
+        .broke_off = broke_off,
     };
     for (size_t i = 0; i < count; i++)
         pieces[i].body = (struct buf)BUF_INIT(reads[i].length);

@@ -65,7 +65,7 @@ static enum err_code take_answer(enum err_code code, const struct http_response 
     return OK;
 }
 
-static enum err_code ask(struct s3_probe *p, const struct s3_call *call, struct s3_said *out, struct err *e)
+static enum err_code ask(struct s3_probe *p, struct s3_call *call, struct s3_said *out, struct err *e)
 {
     CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ANSWER_BYTES);
     char s3_code[64] = "";

@@ -10,6 +10,46 @@
 
 const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
 
+/* ---- credentials ---- */
+
+void store_session_done(struct store_session *s)
+{
+    secret_free(s->access_key);
+    secret_free(s->secret_key);
+    secret_free(s->session_token);
+    *s = (struct store_session){ .access_key = NULL };
+}
+
+static bool same_secret(const struct secret *a, const struct secret *b)
+{
+    return a && b ? secret_equal(a, b) : a == b;
+}
+
+bool store_session_equal(const struct store_session *a, const struct store_session *b)
+{
+    return same_secret(a->access_key, b->access_key) && same_secret(a->secret_key, b->secret_key) &&
+           same_secret(a->session_token, b->session_token) && a->expires_ms == b->expires_ms;
+}
+
+static struct secret *copy_or_null(const struct secret *s)
+{
+    return s ? secret_copy(s) : NULL;
+}
+
+void store_session_copy(const struct store_session *from, struct store_session *out)
+{
+    *out = (struct store_session){ copy_or_null(from->access_key), copy_or_null(from->secret_key),
+                                   copy_or_null(from->session_token), from->expires_ms };
+}
+
+struct store_credentials store_lend(const struct store_session *s)
+{
+    return (struct store_credentials){ s->access_key, s->secret_key, s->session_token,
+                                       s->expires_ms, NULL,          NULL };
+}
+
+/* ---- opening ---- */
+
 static const struct store_backend *const backends[] = {
     [STORE_DIR] = &store_dir_backend,
     [STORE_S3] = &store_s3_backend,
@@ -42,8 +82,10 @@ enum err_code store_open(const struct store_place *place, const struct store_cre
 
 void store_on_wait(struct store *s, store_wait_fn *fn, void *context)
 {
-    s->on_wait = fn;
-    s->on_wait_context = context;
+    for (; s; s = s->below) {
+        s->on_wait = fn;
+        s->on_wait_context = context;
+    }
 }
 
 void store_until(struct store *s, int64_t mono_ms)

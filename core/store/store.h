@@ -57,10 +57,28 @@ struct store_place {
     int64_t deadline_ms; /* s3: of one transfer, and a second more for each MiB; 0: 30 s */
 };
 
+/* Credentials with an end, as whoever made them owns them. */
+struct store_session {
+    struct secret *access_key, *secret_key, *session_token; /* the last may be NULL */
+    int64_t expires_ms;                                     /* wall clock; 0: no end, or none that is known */
+};
+void store_session_done(struct store_session *s);
+bool store_session_equal(const struct store_session *a, const struct store_session *b);
+void store_session_copy(const struct store_session *from, struct store_session *out); /* `out`: none before */
+
+/* Credentials as they are now, which the store takes over: newer than the last, or the same, or ERR_RETRY
+ * where there are none yet. It is asked shortly before the present ones end, in the middle of a transfer too,
+ * and when the service says that they are over. */
+typedef enum err_code store_renew_fn(void *context, struct store_session *out, struct err *e);
+
 /* s3 only; NULL members elsewhere. Borrowed during store_open(), copied by it. */
 struct store_credentials {
     const struct secret *access_key, *secret_key, *session_token; /* the last may be NULL */
+    int64_t expires_ms;                                           /* as in struct store_session */
+    store_renew_fn *renew;                                        /* NULL: there will be no others */
+    void *renew_context;                                          /* borrowed as long as the store is open */
 };
+struct store_credentials store_lend(const struct store_session *s); /* without renewal */
 
 struct store;
 

@@ -91,6 +91,20 @@ struct store_lock store_lock_for_put(const struct store_lock *asked, const struc
  * each time up to max_ms, so that many ranks that failed together do not come back together. */
 int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures);
 
+/* One call of the caller's, through all of its tries. */
+struct store_patience {
+    const char *call, *key; /* for whoever is told */
+    int failures;
+    int64_t since_ms; /* of the first failure */
+};
+/* After a failure (monotonic `now_ms`): is there to be another try, after *out_pause_ms? Where not, `e` says
+ * how often it was tried. `until_ms` as in struct store. */
+bool store_patience_again(struct store_patience *p, const struct store_retry_rule *rule, int64_t now_ms,
+                          int64_t until_ms, int64_t *out_pause_ms, struct err *e);
+/* Tell store_on_wait()'s; `why` NULL: it has worked. */
+void store_patience_tell(const struct store_patience *p, const struct store *s, int64_t now_ms,
+                         const char *why);
+
 enum err_code store_lock_mode_parse(const char *text, enum store_lock_mode *out, struct err *e);
 
 #endif

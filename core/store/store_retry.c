@@ -13,13 +13,6 @@ struct store_retry {
     const struct clock *clock;
 };
 
-/* One call of the caller's, through all of its tries. */
-struct patience {
-    const char *call, *key;
-    int failures;
-    int64_t since_ms; /* of the first failure */
-};
-
 int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
 {
     int64_t longest = base_ms;
@@ -31,52 +24,53 @@ int64_t store_backoff_ms(int64_t base_ms, int64_t max_ms, int failures)
     return (int64_t)(random % (uint64_t)(longest + 1));
 }
 
-static void tell(const struct store_retry *r, const struct patience *p, const char *why)
+void store_patience_tell(const struct store_patience *p, const struct store *s, int64_t now_ms,
+                         const char *why)
 {
     const struct store_wait wait = {
-        .call = p->call,
-        .key = p->key,
-        .failures = p->failures,
-        .waited_ms = r->clock->mono_ms(r->clock) - p->since_ms,
-        .why = why,
+        .call = p->call, .key = p->key, .failures = p->failures, .waited_ms = now_ms - p->since_ms, .why = why
     };
-    if (r->base.on_wait)
-        r->base.on_wait(r->base.on_wait_context, &wait);
+    if (s->on_wait)
+        s->on_wait(s->on_wait_context, &wait);
 }
 
-static enum err_code give_up(const struct patience *p, int64_t waited_ms, bool late, struct err *e)
+static void give_up(const struct store_patience *p, int64_t waited_ms, bool late, struct err *e)
 {
     char waited[NUM_TEXT_BYTES];
+    format_duration(waited_ms, waited);
     if (late)
-        return err_wrap(e, "its deadline came after %d %s in %s", p->failures,
-                        p->failures == 1 ? "try" : "tries", format_duration(waited_ms, waited));
-    if (p->failures == 1)
-        return e->code;
-    return err_wrap(e, "gave up after %d tries in %s", p->failures, format_duration(waited_ms, waited));
+        IGNORE(err_wrap(e, "its deadline came after %d %s in %s", p->failures,
+                        p->failures == 1 ? "try" : "tries", waited));
+    else if (p->failures > 1)
+        IGNORE(err_wrap(e, "gave up after %d tries in %s", p->failures, waited));
 }
 
-/* Call again? Waits where it says yes; says in `e` how often was tried where it says no. */
-static bool again(const struct store_retry *r, struct patience *p, enum err_code code, struct err *e)
+bool store_patience_again(struct store_patience *p, const struct store_retry_rule *rule, int64_t now_ms,
+                          int64_t until_ms, int64_t *out_pause_ms, struct err *e)
 {
-    const struct store_retry_rule *rule = &r->rule;
-    int64_t now = r->clock->mono_ms(r->clock);
-    if (code != ERR_RETRY) {
-        if (code == OK && p->failures > 0)
-            tell(r, p, NULL);
-        return false;
-    }
     if (p->failures++ == 0)
-        p->since_ms = now;
-    int64_t waited = now - p->since_ms;
-    int64_t pause = store_backoff_ms(rule->base_ms, rule->max_ms, p->failures);
-    bool over = rule->patience_ms > 0 ? waited + pause >= rule->patience_ms : p->failures >= rule->tries;
-    bool late = r->base.until_ms != 0 && now + pause >= r->base.until_ms;
-    if (over || late) {
-        IGNORE(give_up(p, waited, late, e));
+        p->since_ms = now_ms;
+    int64_t waited_ms = now_ms - p->since_ms;
+    int64_t pause_ms = store_backoff_ms(rule->base_ms, rule->max_ms, p->failures);
+    bool over =
+        rule->patience_ms > 0 ? waited_ms + pause_ms >= rule->patience_ms : p->failures >= rule->tries;
+    bool late = until_ms != 0 && now_ms + pause_ms >= until_ms;
+    *out_pause_ms = pause_ms;
+    if (over || late)
+        give_up(p, waited_ms, late, e);
+    return !over && !late;
+}
+
+/* Call again? Waits where it says yes. */
+static bool again(const struct store_retry *r, struct store_patience *p, enum err_code code, struct err *e)
+{
+    int64_t now_ms = r->clock->mono_ms(r->clock), pause_ms;
+    if (code == OK && p->failures > 0)
+        store_patience_tell(p, &r->base, now_ms, NULL);
+    if (code != ERR_RETRY || !store_patience_again(p, &r->rule, now_ms, r->base.until_ms, &pause_ms, e))
         return false;
-    }
-    tell(r, p, e->text);
-    r->clock->sleep_ms(r->clock, pause);
+    store_patience_tell(p, &r->base, now_ms, e->text);
+    r->clock->sleep_ms(r->clock, pause_ms);
     err_clear(e);
     return true;
 }
@@ -84,7 +78,7 @@ static bool again(const struct store_retry *r, struct patience *p, enum err_code
 #define RETRY(r, name, what, e, once)                                                                        \
     do {                                                                                                     \
         enum err_code code_;                                                                                 \
-        struct patience patience_ = { .call = (name), .key = (what) };                                       \
+        struct store_patience patience_ = { .call = (name), .key = (what) };                                 \
         do {                                                                                                 \
             code_ = (once);                                                                                  \
         } while (again(r, &patience_, code_, e));                                                            \
@@ -155,7 +149,7 @@ static enum err_code retry_list(struct store *s, const char *prefix, const char 
 {
     const struct store_retry *r = (const struct store_retry *)s;
     struct progress p = { .each = each, .context = context };
-    struct patience patience = { .call = "list", .key = prefix };
+    struct store_patience patience = { .call = "list", .key = prefix };
     enum err_code code;
     snprintf(p.key, sizeof(p.key), "%s", after);
     do {
@@ -170,7 +164,7 @@ static enum err_code retry_list_versions(struct store *s, const char *prefix, co
 {
     const struct store_retry *r = (const struct store_retry *)s;
     struct progress p = { .each = each, .context = context };
-    struct patience patience = { .call = "list", .key = prefix };
+    struct store_patience patience = { .call = "list", .key = prefix };
     enum err_code code;
     snprintf(p.key, sizeof(p.key), "%s", after_key);
     snprintf(p.version, sizeof(p.version), "%s", after_version);

@@ -23,11 +23,6 @@ static struct store_s3 *of(struct store *s)
     return (struct store_s3 *)s;
 }
 
-static int64_t server_now_ms(const struct store_s3 *s)
-{
-    return s->options.clock->wall_ms(s->options.clock) + s->skew_ms;
-}
-
 /* ---- head ---- */
 
 static enum err_code read_lock(const struct http_response *r, struct store_lock *out, struct err *e)
@@ -157,7 +152,7 @@ static enum err_code s3_set_lock(struct store *base, const char *key, const char
     struct store_lock rounded = *lock; /* as it will be kept: to the same end again is no shortening */
     rounded.retain_until_ms = s3_round_up(lock->retain_until_ms);
     if (head(s, key, version, false, &info, e) ||
-        store_lock_may_change(&info.lock, &rounded, server_now_ms(s), e))
+        store_lock_may_change(&info.lock, &rounded, s3_server_now_ms(s), e))
         return e->code;
     if (lock->mode != STORE_LOCK_NONE && put_retention(s, key, info.version, lock, e))
         return e->code;
@@ -459,9 +454,7 @@ static void s3_close(struct store *base)
     struct store_s3 *s = of(base);
     http_close(s->http);
     http_pool_close(s->pool);
-    secret_free(s->access_key);
-    secret_free(s->secret_key);
-    secret_free(s->session_token);
+    store_session_done(&s->session);
     free(s);
 }
 

@@ -43,13 +43,12 @@ static enum err_code read_back(const struct cluster *c, const struct job *job, j
     return OK;
 }
 
-static enum err_code open_place(const struct cluster *c, const char *uri, struct attempt_store *out,
-                                struct err *e)
+static enum err_code open_place(const struct cluster *c, const struct sessions *sessions,
+                                enum session_use use, struct attempt_store *out, struct err *e)
 {
-    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
-    if (store_uri_parse(uri, bucket, key, e) || cluster_place(c, bucket, &out->place, e) ||
-        cluster_credentials(c, bucket, &out->credentials, e))
-        return err_wrap(e, "%s", uri);
+    if (cluster_place(c, sessions->sources[use].bucket, &out->place, e))
+        return e->code;
+    store_session_copy(&sessions->now[use], &out->session);
     return OK;
 }
 
@@ -58,8 +57,7 @@ static enum err_code open_place(const struct cluster *c, const char *uri, struct
 static enum err_code open_models(const struct cluster *c, const struct attempt_doc *d, struct store **out,
                                  struct err *e)
 {
-    const struct cluster_credentials *own = &d->models.credentials;
-    const struct store_credentials lent = { own->access_key, own->secret_key, own->session_token };
+    const struct store_credentials lent = store_lend(&d->models.session);
     struct store_place place = d->models.place;
     place.patience_ms = 1;
     place.deadline_ms = MIN(place.deadline_ms, c->timing.attempt_lease_ms / 4);
@@ -156,7 +154,8 @@ static enum err_code read_plan(struct state *s, const char *job, int64_t attempt
 }
 
 enum err_code document_make(const struct cluster *c, struct state *s, const struct job *job, int64_t attempt,
-                            int64_t token, struct buf *out, struct document_facts *facts, struct err *e)
+                            int64_t token, struct buf *out, struct sessions *sessions,
+                            struct document_facts *facts, struct err *e)
 {
     CLEANUP(attempt_doc_done)
     struct attempt_doc d = { .attempt = attempt, .token = token, .spec = job->spec };
@@ -168,9 +167,10 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     memcpy(d.spec_digest, job->spec_digest, sizeof(d.spec_digest));
     memcpy(d.dataset_digest, job->dataset_digest, sizeof(d.dataset_digest));
     cluster_state_config(c, &d.state);
-    if (open_place(c, job->spec.data.train, &d.data, e) ||
-        open_place(c, job->spec.checkpoint.to, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
+    if (sessions_begin(c, job, attempt, sessions, e) || open_place(c, sessions, SESSION_DATA, &d.data, e) ||
+        open_place(c, sessions, SESSION_MODELS, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
         add_secrets(c, job, &d, &facts->key, e))
         return e->code;
+    sessions->data_key = secret_copy(d.data_key);
     return attempt_doc_to_text(&d, out, e);
 }

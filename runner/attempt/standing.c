@@ -228,3 +228,17 @@ enum err_code standing_write(struct standing *s, bool first, const struct standi
             return e->code;
     return e->code;
 }
+
+enum err_code standing_put(struct standing *s, const char *key, const void *data, size_t n,
+                           const struct standing_event *event, struct err *e)
+{
+    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
+    state_tx_fence(tx, s->lease.name, s->lease.token);
+    if (data)
+        state_tx_put(tx, key, data, n);
+    else
+        state_tx_delete(tx, key);
+    if (event && add_events(s, tx, event, 1, e))
+        return e->code;
+    return state_commit(s->state, tx, e);
+}

@@ -40,6 +40,11 @@ struct standing_event {
 enum err_code standing_write(struct standing *s, bool first, const struct standing_event *events,
                              size_t count, struct err *e);
 
+/* A value beside the record, as it shall be from now on (NULL data: gone), and its event (may be NULL).
+ * Errors as standing_write()'s. */
+enum err_code standing_put(struct standing *s, const char *key, const void *data, size_t n,
+                           const struct standing_event *event, struct err *e);
+
 enum err_code standing_renew(struct standing *s, struct err *e); /* as lease_renew() */
 int64_t standing_left_ms(const struct standing *s);              /* of the lease; never more than is sure */
 int64_t standing_call_ms(const struct standing *s);              /* a call to the state may take so long */

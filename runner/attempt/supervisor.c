@@ -46,6 +46,7 @@ struct supervisor {
     struct egress *egress; /* refused connections: our own and the ranks' */
     struct launch launch;
     struct enclosure enclosure;
+    struct sessions sessions;
     char *dir, *scratch; /* owned */
     enum stop_cause cause;
     bool running_written, away;
@@ -59,6 +60,7 @@ static void supervisor_done(struct supervisor *s)
     egress_free(s->egress);
     launch_done(&s->launch);
     enclosure_done(&s->enclosure);
+    sessions_done(&s->sessions);
     scratch_remove(s->scratch);
     output_close(s->output);
     state_watch_close(s->control);
@@ -225,11 +227,19 @@ static bool may_call(const struct supervisor *s)
     return standing_left_ms(&s->standing) > standing_call_ms(&s->standing);
 }
 
+static bool may_keep_sessions(const struct supervisor *s)
+{
+    return !s->away &&
+           standing_left_ms(&s->standing) > standing_call_ms(&s->standing) + sessions_call_ms(&s->sessions);
+}
+
 static void run_timers(struct supervisor *s)
 {
     int64_t now = clock_mono_ms();
     if (now >= s->state_at && may_call(s))
         talk_to_state(s);
+    if (now >= sessions_due_at(&s->sessions) && may_keep_sessions(s))
+        sessions_keep(&s->sessions, &s->standing);
     if (standing_left_ms(&s->standing) == 0)
         stop(s, STOP_LEASE_OVER);
     if (now >= s->time_limit_at)
@@ -244,6 +254,8 @@ static int poll_timeout(const struct supervisor *s)
     int64_t next = now + standing_left_ms(&s->standing);
     if (may_call(s))
         next = MIN(next, s->state_at);
+    if (may_keep_sessions(s))
+        next = MIN(next, sessions_due_at(&s->sessions));
     next = MIN(next, s->kill_at);
     if (s->cause == STOP_NONE)
         next = MIN(next, s->time_limit_at);
@@ -375,6 +387,7 @@ static enum err_code finish(struct supervisor *s, struct err *e)
              a->number, attempt_outcome_names[a->outcome], a->exit_status, a->reason);
     write_end_file(s);
     tell_last_refusals(s);
+    sessions_drop(&s->sessions, &s->standing);
     if (write_patiently(s, false, &event, 1, e))
         return err_wrap(e, "the end of attempt %" PRId64 " of job '%s' stands in '%s/ended.json' only",
                         a->number, a->job, s->dir);
@@ -437,10 +450,11 @@ static enum err_code write_launching(struct supervisor *s, const struct document
     const struct attempt *a = &s->standing.record;
     CLEANUP(json_donep)
     json_t *started =
-        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:O?}", "attempt", (json_int_t)a->number, "token",
+        json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:O?, s:o}", "attempt", (json_int_t)a->number, "token",
                   (json_int_t)a->token, "node", a->node, "ranks", (json_int_t)a->ranks, "supervisor_pid",
                   (json_int_t)a->supervisor_pid, "fence", enclosure_json(&s->enclosure), "policy_sha256",
-                  s->cluster->policy.digest, "readback", facts->readback);
+                  s->cluster->policy.digest, "readback", facts->readback, "sessions",
+                  sessions_json(&s->sessions));
     CLEANUP(json_donep)
     json_t *generated = json_pack("{s:I, s:s, s:s, s:I}", "attempt", (json_int_t)a->number, "provider",
                                   key->provider, "key", key->key, "version", (json_int_t)key->version);
@@ -505,7 +519,7 @@ static enum err_code make_document(struct supervisor *s, struct buf *out, struct
     int64_t until_ms = clock_mono_ms() + document_patience_ms(s), wait_ms = BACKOFF_MS_MIN;
     for (bool first = true;; first = false, wait_ms = MIN(2 * wait_ms, BACKOFF_MS_MAX)) {
         enum err_code code = document_make(s->cluster, s->standing.state, &s->job, a->number,
-                                           s->standing.lease.token, out, facts, e);
+                                           s->standing.lease.token, out, &s->sessions, facts, e);
         if (code != ERR_RETRY || clock_mono_ms() >= until_ms)
             return code;
         if (first)
@@ -515,6 +529,7 @@ static enum err_code make_document(struct supervisor *s, struct buf *out, struct
             return code;
         buf_wipe(out);
         document_facts_done(facts);
+        sessions_done(&s->sessions);
         err_clear(e);
     }
 }
@@ -530,7 +545,8 @@ static enum attempt_outcome judge_document(struct supervisor *s, enum err_code c
 
 enum err_code supervise(const struct cluster *c, const char *job, int64_t number, struct err *e)
 {
-    CLEANUP(supervisor_done) struct supervisor s = { .cluster = c, .launch = LAUNCH_INIT };
+    CLEANUP(supervisor_done)
+    struct supervisor s = { .cluster = c, .launch = LAUNCH_INIT, .sessions = { .cluster = c } };
     CLEANUP(buf_wipe) struct buf document = BUF_INIT(ATTEMPT_DOC_BYTES_MAX);
     CLEANUP(document_facts_done) struct document_facts facts = { .readback = NULL };
     struct err refused = ERR_INIT;

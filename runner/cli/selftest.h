@@ -81,7 +81,7 @@ void selftest_bucket(struct selftest *t, const char *bucket);
 void selftest_endpoint(struct selftest *t, const char *bucket); /* of the store that holds the bucket */
 /* The same, its place and credentials (or why there are none) given. */
 void selftest_place(struct selftest *t, const struct store_place *place,
-                    const struct cluster_credentials *credentials, const struct err *problem);
+                    const struct store_session *credentials, const struct err *problem);
 void selftest_key_service(struct selftest *t); /* where keys come from one */
 void selftest_client(struct selftest *t);
 /* What this run left, and what others did more than ten minutes ago: removed where no lock holds it. */

@@ -61,13 +61,13 @@ static enum err_code put_object(struct scene *s, struct err *e)
 
 static enum err_code scene_open(struct selftest *t, const char *bucket, struct scene *s, struct err *e)
 {
-    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session own = { .access_key = NULL };
     if (cluster_is_ledgers(t->cluster, bucket, t->scratch))
         return err_set(e, ERR_DENIED, "the whole bucket is the ledger's, where nobody else writes");
     if (cluster_place(t->cluster, bucket, &s->place, e) || cluster_credentials(t->cluster, bucket, &own, e) ||
         cluster_open_store(t->cluster, bucket, &s->store, e))
         return e->code;
-    const struct store_credentials lent = { own.access_key, own.secret_key, own.session_token };
+    const struct store_credentials lent = store_lend(&own);
     if (s->place.kind == STORE_S3 && s3_probe_open(&s->place, &lent, &s->probe, e))
         return e->code;
     return put_object(s, e);

@@ -48,7 +48,7 @@ static bool was_refused(const struct selftest *t, enum http_refusal_kind kind)
 struct endpoint {
     struct selftest *t;
     struct store_place place;
-    const struct cluster_credentials *credentials;
+    const struct store_session *credentials;
     bool tls;
 };
 
@@ -56,8 +56,7 @@ static enum err_code ask_as(const struct endpoint *p, const struct store_place *
                             struct err *e)
 {
     CLEANUP(s3_probe_closep) struct s3_probe *probe = NULL;
-    const struct store_credentials lent = { p->credentials->access_key, p->credentials->secret_key,
-                                            p->credentials->session_token };
+    const struct store_credentials lent = store_lend(p->credentials);
     if (s3_probe_open(as, &lent, &probe, e))
         return e->code;
     return s3_probe_location(probe, out, e);
@@ -301,7 +300,7 @@ static void try_endpoint(const struct endpoint *p, bool store, const struct err 
 }
 
 void selftest_place(struct selftest *t, const struct store_place *place,
-                    const struct cluster_credentials *credentials, const struct err *problem)
+                    const struct store_session *credentials, const struct err *problem)
 {
     const struct endpoint p = {
         .t = t, .place = *place, .credentials = credentials, .tls = text_starts(place->endpoint, "https://")
@@ -311,7 +310,7 @@ void selftest_place(struct selftest *t, const struct store_place *place,
 
 void selftest_endpoint(struct selftest *t, const char *bucket)
 {
-    CLEANUP(cluster_credentials_done) struct cluster_credentials own = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session own = { .access_key = NULL };
     struct store_place place = { .kind = STORE_S3 };
     struct err problem = ERR_INIT;
     if (cluster_place(t->cluster, bucket, &place, &problem) == OK)
@@ -449,7 +448,7 @@ static void try_no_region(struct selftest *t, struct selftest_row *r)
     const struct store_place place = { .kind = STORE_S3,
                                        .bucket = "selftest",
                                        .endpoint = "http://127.0.0.1:9" };
-    const struct store_credentials lent = { key, key, NULL };
+    const struct store_credentials lent = { .access_key = key, .secret_key = key };
     struct err e = ERR_INIT;
     (void)t;
     if (s3_probe_open(&place, &lent, &probe, &e) == ERR_USAGE)

@@ -26,7 +26,7 @@ static int open_store(void **state)
         return 0;
     CLEANUP(secret_freep) struct secret *access = secret_new(id, strlen(id));
     CLEANUP(secret_freep) struct secret *secret = secret_new(key, strlen(key));
-    const struct store_credentials credentials = { access, secret, NULL };
+    const struct store_credentials credentials = { .access_key = access, .secret_key = secret };
     snprintf(place.endpoint, sizeof(place.endpoint), "%s", endpoint);
     snprintf(place.region, sizeof(place.region), "%s", region);
     snprintf(place.bucket, sizeof(place.bucket), "awkward-names");

@@ -56,8 +56,10 @@ REDIRECT = {"do": "error", "status": "301 Moved Permanently", "code": "Permanent
 # What does not pass: name, requests, fault, further settings, outcome, words of the reason
 SHARD, PART = rf"^/{DATA}/CASE/.*shard", rf"^/{MODELS}/CASE/.*/checkpoint/.*part-0003.sealed$"
 LASTING = [
-    ("an expired token at a shard", "GET", SHARD, EXPIRED, [], "denied", [f"s3://{DATA}/CASE/", "shard", "ExpiredToken", "127.0.0.1"]),
-    ("an expired token at a part", "PUT", PART, EXPIRED, [], "denied", ["step 20", "rank 0", "part-0003.sealed", "ExpiredToken"]),
+    ("a token that is over, and no newer one, at a shard", "GET", SHARD, EXPIRED, ["retry.max=0"], "store_away",
+     [f"s3://{DATA}/CASE/", "shard", "ExpiredToken", "no newer ones", "127.0.0.1"]),
+    ("a token that is over, and no newer one, at a part", "PUT", PART, EXPIRED, ["checkpoint.deadline=5s", "retry.max=0"], "store_away",
+     ["step 20", "rank 0", "part-0003.sealed", "ExpiredToken", "no newer ones"]),
     ("a redirect at a shard", "GET", SHARD, REDIRECT, [], "denied", ["shard", "redirect", "elsewhere.example"]),
     ("a redirect at a manifest", "PUT", rf"^/{MODELS}/CASE/.*/checkpoint/.*json$", REDIRECT, [], "denied",
      ["step 20", "/checkpoint/", ".json", "redirect", "elsewhere.example"]),
@@ -263,7 +265,8 @@ def staging(w, _):
     check("staging gets through 503, a lost answer and a flipped bit", done.returncode == 0, done.stderr)
     verified = w.c.run("data", "verify", f"s3://{DATA}/whole")
     check("what was staged is whole", verified.returncode == 0, verified.stderr)
-    for case, fault, code, words in [("refused", EXPIRED, 3, ["ExpiredToken", f"s3://{DATA}/refused/"]), ("away", AWAY, 4, ["SlowDown", f"s3://{DATA}/away/"])]:
+    for case, fault, code, words in [("refused", {"do": "error", "status": "403 Forbidden", "code": "AccessDenied"}, 3, ["AccessDenied", f"s3://{DATA}/refused/"]),
+                                      ("over", EXPIRED, 4, ["ExpiredToken", "no newer ones", f"s3://{DATA}/over/"]), ("away", AWAY, 4, ["SlowDown", f"s3://{DATA}/away/"])]:
         w.proxy.add(dict(fault, name=case, method="PUT", target=target.replace("CASE", case), count=-1))
         done = w.stage(case)
         check(f"staging that is {case}: exit {code}, and the cause is told", done.returncode == code and all(word in done.stderr for word in words),

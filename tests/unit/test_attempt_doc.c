@@ -99,9 +99,9 @@ static void assert_same_store(const struct attempt_store *a, const struct attemp
     assert_int_equal(a->place.path_style, b->place.path_style);
     assert_int_equal(a->place.patience_ms, b->place.patience_ms);
     assert_int_equal(a->place.deadline_ms, b->place.deadline_ms);
-    assert_same_secret(a->credentials.access_key, b->credentials.access_key);
-    assert_same_secret(a->credentials.secret_key, b->credentials.secret_key);
-    assert_same_secret(a->credentials.session_token, b->credentials.session_token);
+    assert_same_secret(a->session.access_key, b->session.access_key);
+    assert_same_secret(a->session.secret_key, b->session.secret_key);
+    assert_same_secret(a->session.session_token, b->session.session_token);
 }
 
 static void assert_same_doc(const struct attempt_doc *a, const struct attempt_doc *b)

@@ -519,7 +519,7 @@ static void a_place_says_all_that_a_rank_needs(void **state)
 static void credentials_come_from_their_file(void **state)
 {
     CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
     struct err e = ERR_INIT;
     write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: \"s/e+c\"\n", 0600);
     assert_ok(cluster_credentials(c, "data", &k, &e));
@@ -531,7 +531,7 @@ static void credentials_come_from_their_file(void **state)
 static void credentials_that_others_can_read_are_denied(void **state)
 {
     CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+    CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
     struct err e = ERR_INIT;
     write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: topsecret\n", 0644);
     assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_DENIED);
@@ -551,7 +551,7 @@ static void bad_credentials_are_refused_and_not_quoted(void **state)
     };
     CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        CLEANUP(cluster_credentials_done) struct cluster_credentials k = { NULL, NULL, NULL };
+        CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
         struct err e = ERR_INIT;
         write_text(*state, "s3.yaml", texts[i], 0600);
         assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_USAGE);

@@ -20,7 +20,7 @@ struct world {
     struct selftest t;
     struct http_fake *server;
     struct store_place place;
-    struct cluster_credentials credentials;
+    struct store_session credentials;
 };
 
 static int set_up(void **state)
@@ -45,7 +45,7 @@ static int tear_down(void **state)
     struct world *w = *state;
     selftest_done(&w->t);
     http_fake_stop(w->server);
-    cluster_credentials_done(&w->credentials);
+    store_session_done(&w->credentials);
     cluster_free(w->cluster);
     home_remove(w->home);
     return 0;

@@ -1,0 +1,22 @@
+/*
+ * session_policy.h - the least that an attempt's ranks need of a bucket, as an IAM policy for their session.
+ *
+ * Reading: the objects below one prefix, their versions, and the list of them. Writing: that, and to put,
+ * lock, and remove there; never to weaken a lock (no bypass), never to touch the bucket's own settings.
+ * Everything else in the bucket, and every other bucket, stays out of reach of a rank, whatever it runs.
+ * Pure.
+ */
+#ifndef CORE_CLUSTER_SESSION_POLICY_H
+#define CORE_CLUSTER_SESSION_POLICY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+/* Compact JSON for things below "arn:PARTITION:s3:::BUCKET/PREFIX/"; the partition is that of `role`'s ARN.
+ * ERR_USAGE: `role` is no ARN, or the prefix holds what a policy would take for a pattern ("*", "?", "$"). */
+enum err_code session_policy(const char *role, const char *bucket, const char *prefix, bool write,
+                             struct buf *out, struct err *e);
+
+#endif
