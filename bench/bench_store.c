@@ -109,7 +109,7 @@ static enum err_code run(char **argv, struct err *e)
     CLEANUP(secret_freep) struct secret *secret = secret_new(key ? key : "x", strlen(key ? key : "x"));
     const struct store_credentials credentials = { .access_key = access, .secret_key = secret };
     options.connections = (size_t)connections;
-    options.payload = S3_PAYLOAD_UNSIGNED;
+    place.payload = STORE_PAYLOAD_UNSIGNED;
     if (s3_open(&place, &credentials, &options, &b.store, e))
         return e->code;
     b.count = (size_t)count;

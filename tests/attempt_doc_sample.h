@@ -57,6 +57,10 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
                                         .tls_required = true,
                                         .pin = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" },
                              .path_style = true,
+                             .payload = STORE_PAYLOAD_CHUNKS,
+                             .sse = STORE_SSE_KMS,
+                             .sse_key = "arn:aws:kms:eu-1:1:key/k",
+                             .sse_context = "{\"project\":\"credit\"}",
                              .patience_ms = 120000,
                              .deadline_ms = 30000 } },
         .models = { .place = { .kind = STORE_DIR,
@@ -75,6 +79,7 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
     memset(d->spec_digest, 'a', 64);
     memset(d->dataset_digest, 'b', 64);
     memset(d->first_plan_digest, 'c', 64);
+    d->data.session.expires_ms = 1795356750000;
     d->data.session.access_key = sample_secret("AKIAEXAMPLE");
     d->data.session.secret_key = sample_secret(SAMPLE_SECRET_KEY);
     d->state_password = sample_secret(SAMPLE_PASSWORD);

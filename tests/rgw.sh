@@ -117,8 +117,9 @@ rgw num rados handles = 1
 rgw thread pool size = 32
 rgw sts key = 0123456789abcdef
 rgw s3 auth use sts = true
+rgw crypt require ssl = false
 rgw crypt s3 kms backend = testing
-rgw crypt s3 kms encryption keys = sse-test-1=YmluCmJvb3N0CmJvb3N0LWJ1aWxkCmNlcGguY29uZgo=
+rgw crypt s3 kms encryption keys = arn:aws:kms:eu-test-1:123456789012:key/sse-test-1=YmluCmJvb3N0CmJvb3N0LWJ1aWxkCmNlcGguY29uZgo=
 rgw enable usage log = false
 rgw gc obj min wait = 5
 rgw gc processor period = 10
@@ -205,7 +206,7 @@ SOVRUN_TEST_S3_SECRET_KEY=$secret
 SOVRUN_TEST_S3_TLS_ENDPOINT=https://127.0.0.1:$tls_port
 SOVRUN_TEST_S3_CA_FILE=$dir/tls.pem
 SOVRUN_TEST_S3_ROLE=arn:aws:iam:::role/ranks
-SOVRUN_TEST_S3_SSE_KEY=sse-test-1
+SOVRUN_TEST_S3_SSE_KEY=arn:aws:kms:eu-test-1:123456789012:key/sse-test-1
 SOVRUN_TEST_S3_ADMIN_SOCKET=$dir/run/client.rgw.asok
 END
     [ -z "$other_region" ] || echo "SOVRUN_TEST_S3_OTHER_ENDPOINT=http://127.0.0.1:$other_port" >>"$dir/env"

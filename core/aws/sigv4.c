@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "core/crypto/crypto.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,13 +174,10 @@ static void signing_key(const struct sigv4_request *q, const char *date, uint8_t
     }
 }
 
-static void sign_text(const struct sigv4_request *q, const char *date, const struct buf *text,
-                      char out[SHA256_HEX_BYTES])
+static void sign_text(const uint8_t key[SHA256_BYTES], const struct buf *text, char out[SHA256_HEX_BYTES])
 {
-    uint8_t key[SHA256_BYTES], mac[SHA256_BYTES];
-    signing_key(q, date, key);
-    hmac_sha256(key, sizeof(key), text->data, text->len, mac);
-    explicit_bzero(key, sizeof(key));
+    uint8_t mac[SHA256_BYTES];
+    hmac_sha256(key, SHA256_BYTES, text->data, text->len, mac);
     hex_encode(mac, sizeof(mac), out);
 }
 
@@ -189,6 +187,7 @@ enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct 
     CLEANUP(buf_done) struct buf canonical = BUF_INIT(CANONICAL_BYTES_MAX);
     CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
     char time[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES], signature[SHA256_HEX_BYTES];
+    uint8_t key[SHA256_BYTES];
     if (q->header_count > SIGV4_HEADERS_MAX)
         return err_set(e, ERR_LIMIT, "%zu headers to sign; %d are the most", q->header_count,
                        SIGV4_HEADERS_MAX);
@@ -204,11 +203,65 @@ enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct 
              hash);
     if (buf_check(&canonical, "the request to sign", e) || buf_check(&text, "the text to sign", e))
         return e->code;
-    sign_text(q, time, &text, signature);
+    signing_key(q, time, key);
+    sign_text(key, &text, signature);
+    explicit_bzero(key, sizeof(key));
     buf_addf(out, "%s Credential=%.*s/%.8s/%s/%s/aws4_request, SignedHeaders=", algorithm,
              (int)secret_len(q->access_key), (const char *)secret_bytes(q->access_key), time, q->region,
              q->service);
     add_names(out, sorted, q->header_count);
     buf_addf(out, ", Signature=%s", signature);
     return buf_check(out, "the signature", e);
+}
+
+/* ---- chunks ---- */
+
+enum { SIGNATURE_DIGITS = 64 };
+static const char chunk_mark[] = ";chunk-signature=";
+
+static size_t chunk_frame_bytes(size_t n)
+{
+    char size[24];
+    return (size_t)snprintf(size, sizeof(size), "%zx", n) + strlen(chunk_mark) + SIGNATURE_DIGITS + 4;
+}
+
+size_t sigv4_chunks_bytes(size_t n, size_t chunk_bytes)
+{
+    size_t whole = n / chunk_bytes, rest = n % chunk_bytes;
+    return n + whole * chunk_frame_bytes(chunk_bytes) + (rest ? chunk_frame_bytes(rest) : 0) +
+           chunk_frame_bytes(0);
+}
+
+/* `signature` is the one before, and then this one's. */
+static void add_chunk(const struct sigv4_request *q, const uint8_t key[SHA256_BYTES], const void *data,
+                      size_t n, char signature[SHA256_HEX_BYTES], struct buf *out)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
+    char time[CLOCK_TEXT_BYTES], none[SHA256_HEX_BYTES], hash[SHA256_HEX_BYTES];
+    clock_format_s3(q->time_ms, time);
+    sha256_hex("", 0, none);
+    sha256_hex(data, n, hash);
+    buf_addf(&text, "%s-PAYLOAD\n%s\n%.8s/%s/%s/aws4_request\n%s\n%s\n%s", algorithm, time, time, q->region,
+             q->service, signature, none, hash);
+    sign_text(key, &text, signature);
+    buf_addf(out, "%zx%s%s\r\n", n, chunk_mark, signature);
+    buf_add(out, data, n);
+    buf_add_text(out, "\r\n");
+}
+
+enum err_code sigv4_chunks(const struct sigv4_request *q, const char *authorization, const void *data,
+                           size_t n, size_t chunk_bytes, struct buf *out, struct err *e)
+{
+    static const char mark[] = "Signature=";
+    char time[CLOCK_TEXT_BYTES], signature[SHA256_HEX_BYTES];
+    uint8_t key[SHA256_BYTES];
+    const char *seed = strstr(authorization, mark);
+    invariant(seed && strlen(seed) == strlen(mark) + SIGNATURE_DIGITS);
+    memcpy(signature, seed + strlen(mark), sizeof(signature));
+    signing_key(q, clock_format_s3(q->time_ms, time), key);
+    for (size_t at = 0; at < n; at += chunk_bytes)
+        add_chunk(q, key, (const uint8_t *)data + at, MIN(chunk_bytes, n - at), signature, out);
+    add_chunk(q, key, "", 0, signature, out);
+    explicit_bzero(key, sizeof(key));
+    return buf_check(out, "a body in chunks", e);
 }

@@ -16,6 +16,7 @@
 #include "core/http/http.h"
 
 #define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
+#define SIGV4_CHUNKED_PAYLOAD "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
 enum { SIGV4_HEADERS_MAX = 24, SIGV4_PARAMS_MAX = 12 };
 
@@ -36,10 +37,20 @@ struct sigv4_request {
     const struct http_header *headers; /* all that are to be signed: host, x-amz-date and the rest; the values
                                           of a name that comes twice are joined in their order */
     size_t header_count;
-    const char *payload_hash; /* hex, or SIGV4_UNSIGNED_PAYLOAD */
+    const char *payload_hash; /* hex, or SIGV4_UNSIGNED_PAYLOAD, or SIGV4_CHUNKED_PAYLOAD */
 };
 
 /* The value of the Authorization header. */
 enum err_code sigv4_sign(const struct sigv4_request *q, struct buf *out, struct err *e);
+
+/*
+ * The body of a request whose payload hash is SIGV4_CHUNKED_PAYLOAD (AWS, "Signature Calculations for the
+ * Authorization Header: Transferring Payload in Multiple Chunks"): chunks of `chunk_bytes`, each with a
+ * signature that goes on from the one before, the first from the request's own; and an empty one last.
+ * `authorization` is what sigv4_sign() gave.
+ */
+enum err_code sigv4_chunks(const struct sigv4_request *q, const char *authorization, const void *data,
+                           size_t n, size_t chunk_bytes, struct buf *out, struct err *e);
+size_t sigv4_chunks_bytes(size_t n, size_t chunk_bytes); /* how long that will be */
 
 #endif

@@ -13,7 +13,7 @@
 enum {
     DOC_VERSION = 3,
     DOC_MEMBERS = 17,
-    STORE_MEMBERS = 13,
+    STORE_MEMBERS = 17,
     SESSION_MEMBERS = 4,
     GUARD_MEMBERS = 3,
     STATE_MEMBERS = 5,
@@ -69,11 +69,13 @@ json_t *attempt_doc_session_to_json(const struct store_session *s)
 static json_t *store_to_json(const struct attempt_store *s)
 {
     const struct store_place *p = &s->place;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:o, s:o}", "kind",
-                     store_kind_names[p->kind], "bucket", p->bucket, "root", p->root, "endpoint", p->endpoint,
-                     "region", p->region, "ca_file", p->ca_file, "cert_file", p->cert_file, "key_file",
-                     p->key_file, "path_style", p->path_style, "patience_ms", (json_int_t)p->patience_ms,
-                     "deadline_ms", (json_int_t)p->deadline_ms, "guard", guard_to_json(&p->guard), "session",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o}",
+                     "kind", store_kind_names[p->kind], "bucket", p->bucket, "root", p->root, "endpoint",
+                     p->endpoint, "region", p->region, "ca_file", p->ca_file, "cert_file", p->cert_file,
+                     "key_file", p->key_file, "path_style", p->path_style, "patience_ms",
+                     (json_int_t)p->patience_ms, "deadline_ms", (json_int_t)p->deadline_ms, "payload",
+                     store_payload_names[p->payload], "sse", store_sse_names[p->sse], "sse_key", p->sse_key,
+                     "sse_context", p->sse_context, "guard", guard_to_json(&p->guard), "session",
                      attempt_doc_session_to_json(&s->session));
 }
 
@@ -262,6 +264,10 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
         json_get_bool(p.object, p.what, "path_style", &place->path_style, p.e) ||
         read_i64(&p, "patience_ms", 0, &place->patience_ms) ||
         read_i64(&p, "deadline_ms", 0, &place->deadline_ms) ||
+        read_choice(&p, "payload", store_payload_names, &place->payload) ||
+        read_choice(&p, "sse", store_sse_names, &place->sse) ||
+        read_text(&p, "sse_key", place->sse_key, sizeof(place->sse_key)) ||
+        read_text(&p, "sse_context", place->sse_context, sizeof(place->sse_context)) ||
         json_get_object(p.object, p.what, "session", &session, p.e))
         return doc->e->code;
     return attempt_doc_session_from_json(session, &out->session, doc->e);

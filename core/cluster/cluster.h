@@ -33,7 +33,8 @@ enum {
     CLUSTER_FENCE_MAX = 16,
     CLUSTER_PATH_BYTES = 512,
     CLUSTER_USERS_MAX = 64,
-    CLUSTER_USER_BYTES = 64
+    CLUSTER_USER_BYTES = 64,
+    CLUSTER_CONTEXT_MAX = 8
 };
 
 struct cluster_store {
@@ -48,6 +49,10 @@ struct cluster_store {
     char role[STS_ROLE_BYTES];        /* "": ranks use the credentials as they are in the file */
     char sts_endpoint[256];           /* "": the endpoint */
     int64_t session_ms;               /* how long a session of that role lasts */
+    int payload, sse;                 /* enum store_payload, enum store_sse */
+    char sse_key[STORE_SSE_KEY_BYTES];
+    char sse_context[CLUSTER_CONTEXT_MAX][96]; /* "name=value" */
+    size_t sse_context_count;
 };
 struct cluster_queue {
     char name[64];

@@ -58,6 +58,11 @@ static const struct conf_field bucket_name = {
     .min = 1, .max = STORE_BUCKET_BYTES - 1, .help = "bucket name",
 };
 
+static const struct conf_field context_pair = {
+    .name = "pair", .kind = CONF_KIND_TEXT, .size = sizeof(((struct cluster_store *)0)->sse_context[0]), .required = true,
+    .min = 3, .max = sizeof(((struct cluster_store *)0)->sse_context[0]) - 1, .help = "NAME=VALUE",
+};
+
 static const struct conf_field store_fields[] = {
     CONF_LIST(cluster_store, buckets, bucket_count, CLUSTER_BUCKETS_MAX, NULL, &bucket_name,
               "the buckets it holds"),
@@ -70,6 +75,13 @@ static const struct conf_field store_fields[] = {
     CONF_TEXT(cluster_store, key_file, "", "s3: PEM file (0600) with its key"),
     CONF_TEXT(cluster_store, credentials_file, "",
               "s3: YAML file (0600): access_key, secret_key, session_token, expires"),
+    CONF_CHOICE(cluster_store, payload, "auto", store_payload_names,
+                "s3: what of the bytes is signed: auto: nothing over TLS, else hash; hash; chunks; unsigned"),
+    CONF_CHOICE(cluster_store, sse, "none", store_sse_names,
+                "s3: encryption by the store, beneath ours: s3: under its own keys; kms: under sse_key. It is read back"),
+    CONF_TEXT(cluster_store, sse_key, "", "s3: ARN of that key, as the store says it; the policy must allow it"),
+    CONF_LIST(cluster_store, sse_context, sse_context_count, CLUSTER_CONTEXT_MAX, NULL, &context_pair,
+              "s3: context of that key's use: no secret, as it stands in the key service's logs"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
     CONF_TEXT(cluster_store, role, "",
               "s3: ARN of a role; ranks get sessions of it, for their own prefixes alone; empty: the file's own"),
@@ -364,9 +376,18 @@ static enum err_code check_store(const struct checker *k, const struct cluster *
         return refuse(k, path, "an s3 store needs 'credentials_file'");
     if (s->kind != STORE_S3 && s->role[0])
         return refuse(k, path, "'role' is for kind s3: folders know no roles");
+    if (s->kind != STORE_S3 && (s->sse != STORE_SSE_NONE || s->payload != STORE_PAYLOAD_AUTO))
+        return refuse(k, path, "'sse' and 'payload' are for kind s3");
+    if ((s->sse == STORE_SSE_KMS) != (s->sse_key[0] != '\0'))
+        return refuse(k, path, "sse 'kms' needs 'sse_key', and no other takes one");
+    if (s->sse != STORE_SSE_KMS && s->sse_context_count > 0)
+        return refuse(k, path, "'sse_context' is for sse 'kms'");
+    for (size_t n = 0; n < s->sse_context_count; n++)
+        if (s->sse_context[n][0] == '=' || !strchr(s->sse_context[n], '='))
+            return refuse(k, path, "sse_context: '%s' is no NAME=VALUE", s->sse_context[n]);
     if (s->sts_endpoint[0] && !s->role[0])
         return refuse(k, path, "'sts_endpoint' needs a 'role'");
-    if (s->role[0] && session_policy(s->role, "b", "p", false, &policy, &bad))
+    if (s->role[0] && session_policy(s->role, "b", "p", "", false, &policy, &bad))
         return refuse(k, path, "role: %s", bad.text);
     if (strcmp(s->region, c->region) != 0)
         return refuse(k, path, "region '%s' is not the cluster's ('%s')", s->region, c->region);

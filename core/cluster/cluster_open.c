@@ -1,4 +1,5 @@
 #include "core/cluster/cluster_paths.h"
+#include "core/json/json.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -17,6 +18,23 @@ enum {
 
 /* ---- stores ---- */
 
+/* The pairs as the JSON object that the store's key service takes; checked when they were loaded. */
+static enum err_code sse_context_of(const struct cluster_store *s, char out[STORE_SSE_CONTEXT_BYTES],
+                                    struct err *e)
+{
+    CLEANUP(json_donep) json_t *context = json_object();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(STORE_SSE_CONTEXT_BYTES - 1);
+    out[0] = '\0';
+    for (size_t i = 0; i < s->sse_context_count; i++) {
+        const char *pair = s->sse_context[i], *value = strchr(pair, '=') + 1;
+        CLEANUP(freep) char *name = mem_printf("%.*s", (int)(value - pair - 1), pair);
+        json_object_set_new(context, name, json_string(value));
+    }
+    if (s->sse_context_count > 0 && json_canonical(context, &text, e))
+        return err_wrap(e, "store's sse_context");
+    return text_copy(out, STORE_SSE_CONTEXT_BYTES, buf_text(&text), "store's sse_context", e);
+}
+
 enum err_code cluster_place(const struct cluster *c, const char *bucket, struct store_place *out,
                             struct err *e)
 {
@@ -28,13 +46,17 @@ enum err_code cluster_place(const struct cluster *c, const char *bucket, struct 
     p.path_style = s->path_style;
     p.patience_ms = s->patience_ms;
     p.deadline_ms = s->deadline_ms;
+    p.payload = s->payload;
+    p.sse = s->sse;
     if (text_copy(p.bucket, sizeof(p.bucket), bucket, "bucket", e) ||
         text_copy(p.root, sizeof(p.root), s->root, "store's root", e) ||
         text_copy(p.endpoint, sizeof(p.endpoint), s->endpoint, "store's endpoint", e) ||
         text_copy(p.region, sizeof(p.region), s->region, "store's region", e) ||
         text_copy(p.ca_file, sizeof(p.ca_file), s->ca_file, "store's ca_file", e) ||
         text_copy(p.cert_file, sizeof(p.cert_file), s->cert_file, "store's cert_file", e) ||
-        text_copy(p.key_file, sizeof(p.key_file), s->key_file, "store's key_file", e))
+        text_copy(p.key_file, sizeof(p.key_file), s->key_file, "store's key_file", e) ||
+        text_copy(p.sse_key, sizeof(p.sse_key), s->sse_key, "store's sse_key", e) ||
+        sse_context_of(s, p.sse_context, e))
         return e->code;
     if (p.kind == STORE_S3)
         policy_guard(&c->policy, p.endpoint, p.region, &p.guard);

@@ -17,6 +17,7 @@ static size_t fill_places(const struct cluster *c, struct policy_place *out)
                 .endpoint = s->endpoint,
                 .region = s->region,
                 .sts_endpoint = s->sts_endpoint,
+                .sse_key = s->sse_key,
                 .authority = s->ca_file[0] != '\0',
                 .client_certificate = s->cert_file[0] != '\0',
             };

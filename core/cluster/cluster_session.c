@@ -29,7 +29,7 @@ enum err_code cluster_session(const struct cluster *c, const char *bucket, const
     const struct cluster_store *s = cluster_find_store(c, bucket);
     if (!s || !s->role[0])
         return cluster_credentials(c, bucket, out, e);
-    if (session_policy(s->role, bucket, prefix, write, &policy, e))
+    if (session_policy(s->role, bucket, prefix, s->sse_key, write, &policy, e))
         return err_wrap(e, "session for bucket '%s'", bucket);
     const struct sts_request q = {
         .role = s->role, .session_name = name, .policy = buf_text(&policy), .duration_ms = s->session_ms

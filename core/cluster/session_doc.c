@@ -33,8 +33,7 @@ enum err_code session_doc_seal(const struct session_owner *owner,
 {
     CLEANUP(json_donep) json_t *doc = json_object();
     CLEANUP(buf_wipe)
-    struct buf plain = BUF_INIT(SESSION_DOC_BYTES_MAX),
-               sealed = BUF_INIT(SESSION_DOC_BYTES_MAX);
+    struct buf plain = BUF_INIT(SESSION_DOC_BYTES_MAX), sealed = BUF_INIT(SESSION_DOC_BYTES_MAX);
     CLEANUP(buf_done) struct buf aad = BUF_INIT(AAD_BYTES_MAX);
     CLEANUP(aead_freep) struct aead *a = open_aead(owner);
     uint8_t iv[AEAD_IV_BYTES], tag[AEAD_TAG_BYTES];
@@ -74,8 +73,7 @@ enum err_code session_doc_open(const struct session_owner *owner, const char *te
 {
     static const char what[] = "renewed sessions";
     CLEANUP(buf_wipe)
-    struct buf sealed = BUF_INIT(SESSION_DOC_BYTES_MAX),
-               plain = BUF_INIT(SESSION_DOC_BYTES_MAX);
+    struct buf sealed = BUF_INIT(SESSION_DOC_BYTES_MAX), plain = BUF_INIT(SESSION_DOC_BYTES_MAX);
     CLEANUP(json_donep) json_t *doc = NULL;
     json_t *one;
     struct err quiet = ERR_INIT; /* a parser's error may quote what it read */

@@ -25,6 +25,8 @@ static const char *const write_actions[] = {
     NULL,
 };
 static const char *const list_actions[] = { "s3:ListBucket", "s3:ListBucketVersions", NULL };
+static const char *const key_read_actions[] = { "kms:Decrypt", NULL };
+static const char *const key_write_actions[] = { "kms:Decrypt", "kms:GenerateDataKey", NULL };
 /* Uploads that a killed rank left: the service knows no prefix for them. */
 static const char *const upload_actions[] = { "s3:ListBucketMultipartUploads", NULL };
 
@@ -57,8 +59,18 @@ static enum err_code partition_of(const char *role, char out[PARTITION_BYTES], s
     return OK;
 }
 
-enum err_code session_policy(const char *role, const char *bucket, const char *prefix, bool write,
-                             struct buf *out, struct err *e)
+/* "arn:aws:iam::123456789012:role/ranks": Ceph has a tenant's name there, or nothing. */
+static bool is_of_aws(const char *role)
+{
+    enum { ACCOUNT_DIGITS = 12 };
+    static const char before[] = ":iam::";
+    const char *account = strstr(role, before);
+    return account && strspn(account + strlen(before), "0123456789") == ACCOUNT_DIGITS &&
+           account[strlen(before) + ACCOUNT_DIGITS] == ':';
+}
+
+enum err_code session_policy(const char *role, const char *bucket, const char *prefix, const char *sse_key,
+                             bool write, struct buf *out, struct err *e)
 {
     char partition[PARTITION_BYTES];
     if (partition_of(role, partition, e))
@@ -75,6 +87,9 @@ enum err_code session_policy(const char *role, const char *bucket, const char *p
     CLEANUP(json_donep)
     json_t *policy = json_pack("{s:s, s:[o, o]}", "Version", "2012-10-17", "Statement",
                                allow(write ? write_actions : read_actions, objects), list);
+    if (sse_key[0] && is_of_aws(role))
+        json_array_append_new(json_object_get(policy, "Statement"),
+                              allow(write ? key_write_actions : key_read_actions, sse_key));
     if (write)
         json_array_append_new(json_object_get(policy, "Statement"), allow(upload_actions, the_bucket));
     if (!policy)

@@ -4,7 +4,9 @@
  * Reading: the objects below one prefix, their versions, and the list of them. Writing: that, and to put,
  * lock, and remove there; never to weaken a lock (no bypass), never to touch the bucket's own settings.
  * Everything else in the bucket, and every other bucket, stays out of reach of a rank, whatever it runs.
- * Pure.
+ * Where the store encrypts under a key of its key service (`sse_key`, an ARN; "": none), that key may be
+ * used, too. Only a session of AWS's is told so (its role's account has 12 digits): Ceph takes no policy that
+ * speaks of keys. Pure.
  */
 #ifndef CORE_CLUSTER_SESSION_POLICY_H
 #define CORE_CLUSTER_SESSION_POLICY_H
@@ -16,7 +18,7 @@
 
 /* Compact JSON for things below "arn:PARTITION:s3:::BUCKET/PREFIX/"; the partition is that of `role`'s ARN.
  * ERR_USAGE: `role` is no ARN, or the prefix holds what a policy would take for a pattern ("*", "?", "$"). */
-enum err_code session_policy(const char *role, const char *bucket, const char *prefix, bool write,
-                             struct buf *out, struct err *e);
+enum err_code session_policy(const char *role, const char *bucket, const char *prefix, const char *sse_key,
+                             bool write, struct buf *out, struct err *e);
 
 #endif

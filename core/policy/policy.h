@@ -193,6 +193,7 @@ struct policy_place {
     const char *endpoint; /* "https://host:port"; "" for a dir store */
     const char *region;
     const char *sts_endpoint; /* where sessions come from, if not from the store's own endpoint; "" then */
+    const char *sse_key; /* the key that the store itself encrypts under; "": none that is ours to choose */
     bool authority, client_certificate;
 };
 struct policy_question {

@@ -50,6 +50,19 @@ static bool kms_fits(const struct ruling *r, const struct policy_cluster *c)
     return c->provider != KEYS_KMS || service_fits(r, "key service", c->kms_endpoint, c->kms_region);
 }
 
+/* A key of the store's own encryption is as much a key as ours. */
+static bool sse_key_fits(const struct ruling *r, const struct policy_place *place)
+{
+    bool fits = place->sse_key[0] == '\0';
+    for (size_t i = 0; i < r->p->keys.arn_count; i++)
+        fits = fits || keys_arn_fits(r->p->keys.arns[i], place->sse_key);
+    if (fits)
+        return true;
+    return deny(
+        r, "bucket '%s' is to be encrypted by its store under key '%.200s', which keys.arns does not allow",
+        place->bucket, place->sse_key);
+}
+
 static bool session_service_fits(const struct ruling *r, const struct policy_place *place)
 {
     return !place->sts_endpoint[0] || service_fits(r, "session service", place->sts_endpoint, place->region);
@@ -93,7 +106,7 @@ void policy_check_cluster(const struct policy *p, const struct policy_cluster *c
     (void)(all_places(&r, c, rule_region) && all_places(&r, c, session_service_fits));
     decision_add(out);
     r = ruling_begin(p, out, "key");
-    (void)kms_fits(&r, c);
+    (void)(kms_fits(&r, c) && all_places(&r, c, sse_key_fits));
     decision_add(out);
     r = ruling_begin(p, out, "tls");
     (void)(all_places(&r, c, rule_tls) && all_places(&r, c, session_service_is_safe) && kms_is_safe(&r, c));

@@ -15,15 +15,11 @@
 #include "core/store/s3_xml.h"
 #include "core/store/store_ops.h"
 
-/* Is a hash of what is put part of the signature? AUTO: not over TLS, which guards the bytes by itself. */
-enum s3_payload { S3_PAYLOAD_AUTO, S3_PAYLOAD_HASH, S3_PAYLOAD_UNSIGNED };
-
 struct s3_options {
-    size_t part_bytes;   /* larger puts go in parts of so much */
-    int page_keys;       /* entries a page of a list */
-    int64_t deadline_ms; /* of one transfer, beside what its bytes may take */
-    size_t connections;  /* at once, where there is much to do */
-    enum s3_payload payload;
+    size_t part_bytes;         /* larger puts go in parts of so much */
+    int page_keys;             /* entries a page of a list */
+    int64_t deadline_ms;       /* of one transfer, beside what its bytes may take */
+    size_t connections;        /* at once, where there is much to do */
     const struct clock *clock; /* for signatures and pauses */
 };
 extern const struct s3_options s3_options_default;
@@ -34,10 +30,11 @@ struct store_s3 {
     struct http_pool *pool;           /* NULL until many calls are made at once */
     struct http_options pool_options; /* with copies of what they point to */
     char origin[400];
-    struct store_place place;     /* files and guard, for the pool */
-    struct store_session session; /* what calls are signed with */
-    uint32_t session_number;      /* grows as it is renewed */
-    store_renew_fn *renew;        /* may be NULL */
+    struct store_place place; /* files and guard, for the pool; payload and encryption */
+    char sse_context[4 * STORE_SSE_CONTEXT_BYTES / 3 + 4]; /* in base64 */
+    struct store_session session;                          /* what calls are signed with */
+    uint32_t session_number;                               /* grows as it is renewed */
+    store_renew_fn *renew;                                 /* may be NULL */
     void *renew_context;
     int64_t renew_not_before_ms; /* monotonic */
     char host[384];              /* as in the Host header */
@@ -65,6 +62,7 @@ struct s3_call {
     size_t header_count;
     const void *body;
     size_t body_bytes;
+    bool is_object;   /* the body is an object's, or a part of one */
     uint32_t session; /* that it was signed with: filled by s3_sign() */
 };
 void s3_param(struct s3_call *call, const char *name, const char *value); /* borrowed */
@@ -76,6 +74,8 @@ struct s3_signed {
     size_t count;
     char date[CLOCK_TEXT_BYTES], payload_hash[SHA256_HEX_BYTES];
     struct buf path, query, authorization, target;
+    struct buf chunks; /* the body as it is sent, where it is signed in chunks */
+    char plain_bytes[24];
 };
 
 void s3_signed_done(struct s3_signed *c);
@@ -142,6 +142,11 @@ struct s3_lock_texts {
     char until[CLOCK_TEXT_BYTES];
 };
 void s3_lock_headers(struct s3_call *call, const struct store_lock *lock, struct s3_lock_texts *texts);
+
+/* Adds the headers that ask for the place's encryption of a new object. */
+void s3_sse_headers(const struct store_s3 *s, struct s3_call *call);
+/* ERR_DENIED where the answer to a HEAD does not show it. */
+enum err_code s3_sse_was_kept(const struct store_s3 *s, const struct http_response *r, struct err *e);
 
 /* A put in parts; what was begun is aborted where it fails. The lock is set by the caller, afterwards: some
  * stores drop it here. */

@@ -117,6 +117,9 @@ static enum err_code check_place(const struct store_place *place, const struct s
         return err_set(e, ERR_USAGE, "an s3 store needs its region's name");
     if (!credentials || !credentials->access_key || !credentials->secret_key)
         return err_set(e, ERR_USAGE, "an s3 store needs an access key and a secret key");
+    if ((place->sse == STORE_SSE_KMS) != (place->sse_key[0] != '\0') ||
+        (place->sse_context[0] && place->sse != STORE_SSE_KMS))
+        return err_set(e, ERR_USAGE, "encryption by kms needs its key, and no other takes one, or a context");
     if (!place->path_style && strchr(place->bucket, '.') && text_starts(place->endpoint, "https://"))
         return err_set(e, ERR_USAGE,
                        "bucket '%s' has a dot in its name, so no certificate fits its host: use path_style",
@@ -178,6 +181,9 @@ static struct store_s3 *open_handle(const struct store_place *place,
     s->session.expires_ms = credentials->expires_ms;
     s->renew = credentials->renew;
     s->renew_context = credentials->renew_context;
+    CLEANUP(buf_done) struct buf context = BUF_INIT(sizeof(s->sse_context) - 1);
+    base64_encode(place->sse_context, strlen(place->sse_context), &context);
+    memcpy(s->sse_context, buf_text(&context), context.len + 1);
     s->options = *options;
     if (place->deadline_ms > 0)
         s->options.deadline_ms = place->deadline_ms;

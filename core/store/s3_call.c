@@ -12,8 +12,12 @@
 enum {
     TARGET_BYTES_MAX = 8 * 1024,
     AUTHORIZATION_BYTES_MAX = 2 * 1024,
+    CHUNK_BYTES = 64 * 1024,
     BYTES_A_MS_AT_LEAST = 1024 /* about 1 MiB/s: a store slower than that counts as hung */
 };
+
+static const char sse_header[] = "x-amz-server-side-encryption",
+                  sse_key_header[] = "x-amz-server-side-encryption-aws-kms-key-id";
 
 void s3_param(struct s3_call *call, const char *name, const char *value)
 {
@@ -66,6 +70,34 @@ enum err_code s3_version_of(const struct http_response *r, char out[STORE_VERSIO
     return text_copy(out, STORE_VERSION_BYTES, given ? given : "null", "the version id", e);
 }
 
+void s3_sse_headers(const struct store_s3 *s, struct s3_call *call)
+{
+    if (s->place.sse == STORE_SSE_NONE)
+        return;
+    s3_header(call, sse_header, s->place.sse == STORE_SSE_KMS ? "aws:kms" : "AES256");
+    if (s->place.sse_key[0])
+        s3_header(call, sse_key_header, s->place.sse_key);
+    if (s->sse_context[0])
+        s3_header(call, "x-amz-server-side-encryption-context", s->sse_context);
+}
+
+enum err_code s3_sse_was_kept(const struct store_s3 *s, const struct http_response *r, struct err *e)
+{
+    char how[32] = "", key[STORE_SSE_KEY_BYTES] = "";
+    const char *asked = s->place.sse == STORE_SSE_KMS ? "aws:kms" : "AES256";
+    if (s->place.sse == STORE_SSE_NONE)
+        return OK;
+    if (!http_header(r, sse_header, how, sizeof(how)) || strcmp(how, asked) != 0)
+        return err_set(e, ERR_DENIED, "the store was asked to encrypt by '%s' and says that it did by '%s'",
+                       asked, how[0] ? how : "nothing");
+    if (s->place.sse_key[0] &&
+        (!http_header(r, sse_key_header, key, sizeof(key)) || strcmp(key, s->place.sse_key) != 0))
+        return err_set(e, ERR_DENIED,
+                       "the store was asked to encrypt under key '%s' and says that it did under '%s'",
+                       s->place.sse_key, key);
+    return OK;
+}
+
 /* ---- signing ---- */
 
 void s3_signed_done(struct s3_signed *c)
@@ -74,6 +106,7 @@ void s3_signed_done(struct s3_signed *c)
     buf_done(&c->query);
     buf_done(&c->authorization);
     buf_done(&c->target);
+    buf_done(&c->chunks);
 }
 
 static void add(struct s3_signed *c, const char *name, const char *value)
@@ -96,10 +129,18 @@ static void build_path(const struct store_s3 *s, const struct s3_call *call, str
  */
 static void choose_payload_hash(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c)
 {
-    if (s->options.payload == S3_PAYLOAD_UNSIGNED || (s->tls && s->options.payload == S3_PAYLOAD_AUTO))
-        snprintf(c->payload_hash, sizeof(c->payload_hash), "%s", SIGV4_UNSIGNED_PAYLOAD);
+    int how = s->place.payload;
+    bool chunks = how == STORE_PAYLOAD_CHUNKS && call->is_object && call->body_bytes > 0;
+    if (how == STORE_PAYLOAD_UNSIGNED || (s->tls && how == STORE_PAYLOAD_AUTO) || chunks)
+        snprintf(c->payload_hash, sizeof(c->payload_hash), "%s",
+                 chunks ? SIGV4_CHUNKED_PAYLOAD : SIGV4_UNSIGNED_PAYLOAD);
     else
         sha256_hex(call->body_bytes ? call->body : "", call->body_bytes, c->payload_hash);
+    if (!chunks)
+        return;
+    snprintf(c->plain_bytes, sizeof(c->plain_bytes), "%zu", call->body_bytes);
+    add(c, "content-encoding", "aws-chunked");
+    add(c, "x-amz-decoded-content-length", c->plain_bytes);
 }
 
 static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *call, struct s3_signed *c,
@@ -133,6 +174,10 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
     };
     if (sigv4_sign(&signing, &c->authorization, e))
         return e->code;
+    if (strcmp(c->payload_hash, SIGV4_CHUNKED_PAYLOAD) == 0 &&
+        sigv4_chunks(&signing, buf_text(&c->authorization), call->body, call->body_bytes, CHUNK_BYTES,
+                     &c->chunks, e))
+        return e->code;
     add(c, "authorization", buf_text(&c->authorization));
     buf_addf(&c->target, "%s%s%s", buf_text(&c->path), c->query.len ? "?" : "", buf_text(&c->query));
     if (buf_check(&c->path, "the path", e))
@@ -163,6 +208,7 @@ enum err_code s3_sign(struct store_s3 *s, struct s3_call *call, size_t answer_by
         .query = BUF_INIT(TARGET_BYTES_MAX),
         .authorization = BUF_INIT(AUTHORIZATION_BYTES_MAX),
         .target = BUF_INIT(TARGET_BYTES_MAX),
+        .chunks = BUF_INIT(sigv4_chunks_bytes(call->body_bytes, CHUNK_BYTES)),
     };
     if (time_for(s, MAX(call->body_bytes, answer_bytes), &timeout_ms, e) || sign_call(s, call, c, e))
         return e->code;
@@ -171,8 +217,8 @@ enum err_code s3_sign(struct store_s3 *s, struct s3_call *call, size_t answer_by
         .target = buf_text(&c->target),
         .headers = c->headers,
         .header_count = c->count,
-        .body = call->body,
-        .body_bytes = call->body_bytes,
+        .body = c->chunks.len ? c->chunks.data : call->body,
+        .body_bytes = c->chunks.len ? c->chunks.len : call->body_bytes,
         .timeout_ms = timeout_ms,
     };
     return OK;

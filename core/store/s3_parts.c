@@ -43,6 +43,7 @@ static enum err_code begin(struct upload *u, const struct store_put_options *opt
               options->content_type ? options->content_type : "application/octet-stream");
     s3_header(&call, "x-amz-checksum-algorithm", "CRC32C");
     s3_lock_headers(&call, &options->lock, &texts);
+    s3_sse_headers(u->s, &call);
     if (s3_do_again(u->s, &call, &r, NULL, e) ||
         s3_xml_text(r.body.data, r.body.len, "InitiateMultipartUploadResult/UploadId", u->id, sizeof(u->id),
                     e))
@@ -72,6 +73,7 @@ static enum err_code prepare_part(void *context, size_t index, struct s3_call *c
     call->key = u->key;
     call->body = sending->data + from;
     call->body_bytes = n;
+    call->is_object = true;
     snprintf(room->number, sizeof(room->number), "%zu", index + 1);
     s3_param(call, "partNumber", room->number);
     s3_param(call, "uploadId", u->id);

@@ -9,6 +9,8 @@
 #include <string.h>
 
 const char *const store_kind_names[] = { "dir", "s3", "mem", NULL };
+const char *const store_payload_names[] = { "auto", "hash", "chunks", "unsigned", NULL };
+const char *const store_sse_names[] = { "none", "s3", "kms", NULL };
 
 /* ---- credentials ---- */
 

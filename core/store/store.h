@@ -12,7 +12,8 @@
  *  3. A version whose lock has not ended can be neither deleted nor overwritten, nor its retention be
  * shortened: ERR_DENIED. GOVERNANCE is treated like COMPLIANCE: nothing here bypasses it. Extending is
  * allowed.
- *  4. A lock asked for is read back before put returns; a store that dropped it fails the put (ERR_DENIED).
+ *  4. A lock or an encryption asked for is read back before put returns; a store that dropped it fails the
+ * put (ERR_DENIED).
  *  5. A failing list is an error, never an empty list. A store that is away is ERR_RETRY, never "not found".
  *
  * Keys are 1 to 1024 bytes of UTF-8 with no control characters; no empty, "." or ".." path segment, no
@@ -42,6 +43,17 @@ enum {
 enum store_kind { STORE_DIR, STORE_S3, STORE_MEM };
 extern const char *const store_kind_names[]; /* "dir", "s3", "mem", NULL: for configuration */
 
+/* What of a put's bytes is signed. auto: nothing over TLS, which guards them by itself, else a hash of them
+ * all. hash, chunks (64 KiB each, signed one after the other), unsigned: that. */
+enum store_payload { STORE_PAYLOAD_AUTO, STORE_PAYLOAD_HASH, STORE_PAYLOAD_CHUNKS, STORE_PAYLOAD_UNSIGNED };
+extern const char *const store_payload_names[];
+
+/* Encryption by the store itself, beneath ours: not asked for; under the store's own keys; under a key of its
+ * key service. What was asked for is read back, as a lock is. */
+enum store_sse { STORE_SSE_NONE, STORE_SSE_S3, STORE_SSE_KMS };
+extern const char *const store_sse_names[]; /* "none", "s3", "kms" */
+enum { STORE_SSE_KEY_BYTES = 512, STORE_SSE_CONTEXT_BYTES = 1024 };
+
 /* Where one bucket lives. Plain and self-contained: it travels to ranks by broadcast. */
 struct store_place {
     int kind; /* enum store_kind */
@@ -53,6 +65,9 @@ struct store_place {
     char cert_file[512], key_file[512]; /* s3: our client certificate and its key (0600), PEM; "": none */
     struct http_guard guard;            /* s3: where its host may be found; all zeros: loopback only */
     bool path_style;                    /* s3: endpoint/bucket/key rather than bucket.endpoint/key */
+    int payload, sse;                   /* s3: enum store_payload, enum store_sse */
+    char sse_key[STORE_SSE_KEY_BYTES];  /* kms: the key, as the store itself calls it */
+    char sse_context[STORE_SSE_CONTEXT_BYTES]; /* kms: JSON object of texts; "": none */
     int64_t patience_ms; /* a store that is away is waited for so long, call by call; 0: a few tries */
     int64_t deadline_ms; /* s3: of one transfer, and a second more for each MiB; 0: 30 s */
 };

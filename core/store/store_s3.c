@@ -70,7 +70,37 @@ static enum err_code not_there(enum err_code code, const char *version, struct e
     return code;
 }
 
-static enum err_code head(struct store_s3 *s, const char *key, const char *version, bool patiently,
+/* patiently: as a step of a put. of_new: of what has just been put. */
+enum head_how { HEAD_ONCE, HEAD_PATIENTLY, HEAD_OF_NEW };
+
+/* The answer to a HEAD has no words. Where it may mean that a session is over, a GET of one byte tells: it
+ * takes up newer credentials (true: ask again), or says that there are none yet. */
+static bool was_for_its_session(struct store_s3 *s, const struct s3_call *head, struct err *e)
+{
+    enum { BAD_REQUEST = 400, FORBIDDEN = 403 };
+    CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ERROR_ANSWER_BYTES);
+    struct s3_call get = *head;
+    struct err said = ERR_INIT;
+    if (!s->renew || !s->session.session_token || (e->cause != BAD_REQUEST && e->cause != FORBIDDEN))
+        return false;
+    get.method = "GET";
+    s3_header(&get, "range", "bytes=0-0");
+    if (s3_do(s, &get, &r, NULL, &said) == ERR_RETRY)
+        *e = said;
+    return head->session != s->session_number;
+}
+
+static enum err_code ask_head(struct store_s3 *s, struct s3_call *call, enum head_how how,
+                              struct http_response *r, struct err *e)
+{
+    enum err_code code = (how == HEAD_ONCE ? s3_do : s3_do_again)(s, call, r, NULL, e);
+    if (!code || !was_for_its_session(s, call, e))
+        return e->code;
+    err_clear(e);
+    return (how == HEAD_ONCE ? s3_do : s3_do_again)(s, call, r, NULL, e);
+}
+
+static enum err_code head(struct store_s3 *s, const char *key, const char *version, enum head_how how,
                           struct store_info *out, struct err *e)
 {
     CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ERROR_ANSWER_BYTES);
@@ -79,10 +109,10 @@ static enum err_code head(struct store_s3 *s, const char *key, const char *versi
     struct s3_call call = { .method = "HEAD", .key = key };
     if (version)
         s3_param(&call, "versionId", version);
-    enum err_code code = (patiently ? s3_do_again : s3_do)(s, &call, &r, NULL, e);
+    enum err_code code = ask_head(s, &call, how, &r, e);
     if (code)
         return not_there(code, version, e);
-    if (read_info(&r, key, &info, e))
+    if (read_info(&r, key, &info, e) || (how == HEAD_OF_NEW && s3_sse_was_kept(s, &r, e)))
         return e->code;
     if (!http_header(&r, "content-length", length, sizeof(length)) || parse_u64(length, &info.bytes, e))
         return err_set(e, ERR_CORRUPT, "the answer has no readable Content-Length");
@@ -94,7 +124,7 @@ static enum err_code head(struct store_s3 *s, const char *key, const char *versi
 static enum err_code s3_head(struct store *s, const char *key, const char *version, struct store_info *out,
                              struct err *e)
 {
-    return head(of(s), key, version, false, out, e);
+    return head(of(s), key, version, HEAD_ONCE, out, e);
 }
 
 /* ---- locks ---- */
@@ -151,7 +181,7 @@ static enum err_code s3_set_lock(struct store *base, const char *key, const char
     struct store_info info;
     struct store_lock rounded = *lock; /* as it will be kept: to the same end again is no shortening */
     rounded.retain_until_ms = s3_round_up(lock->retain_until_ms);
-    if (head(s, key, version, false, &info, e) ||
+    if (head(s, key, version, HEAD_ONCE, &info, e) ||
         store_lock_may_change(&info.lock, &rounded, s3_server_now_ms(s), e))
         return e->code;
     if (lock->mode != STORE_LOCK_NONE && put_retention(s, key, info.version, lock, e))
@@ -160,7 +190,7 @@ static enum err_code s3_set_lock(struct store *base, const char *key, const char
         return e->code;
     char at[STORE_VERSION_BYTES];
     memcpy(at, info.version, sizeof(at));
-    if (head(s, key, at, true, &info, e))
+    if (head(s, key, at, HEAD_PATIENTLY, &info, e))
         return e->code;
     if (!lock->legal_hold && info.lock.legal_hold)
         return err_set(e, ERR_DENIED, "the store did not lift the legal hold");
@@ -176,11 +206,12 @@ static enum err_code put_whole(struct store_s3 *s, const char *key, const void *
     CLEANUP(http_response_done) struct http_response r = HTTP_RESPONSE_INIT(ERROR_ANSWER_BYTES);
     struct s3_lock_texts texts;
     char crc[CRC32C_TEXT_BYTES], s3_code[S3_CODE_BYTES];
-    struct s3_call call = { .method = "PUT", .key = key, .body = data, .body_bytes = n };
+    struct s3_call call = { .method = "PUT", .key = key, .body = data, .body_bytes = n, .is_object = true };
     s3_header(&call, "content-type",
               options->content_type ? options->content_type : "application/octet-stream");
     s3_header(&call, "x-amz-checksum-crc32c", crc32c_text(data, n, crc));
     s3_lock_headers(&call, &options->lock, &texts);
+    s3_sse_headers(s, &call);
     bool locked = options->lock.mode != STORE_LOCK_NONE || options->lock.legal_hold;
     enum err_code code = s3_do(s, &call, &r, s3_code, e);
     if (code)
@@ -192,7 +223,7 @@ static enum err_code put_whole(struct store_s3 *s, const char *key, const void *
 static enum err_code head_of_new(struct store_s3 *s, const char *key, const char *version,
                                  struct store_info *out, struct err *e)
 {
-    enum err_code code = head(s, key, version, true, out, e);
+    enum err_code code = head(s, key, version, HEAD_OF_NEW, out, e);
     if (code != ERR_NOT_FOUND)
         return code;
     e->code = ERR_RETRY;
@@ -212,7 +243,7 @@ static enum err_code make_sure_of_lock(struct store_s3 *s, const char *key, cons
         return e->code;
     if (asked->legal_hold && put_legal_hold(s, key, version, true, e))
         return e->code;
-    if (head(s, key, version, true, info, e))
+    if (head(s, key, version, HEAD_PATIENTLY, info, e))
         return e->code;
     return store_lock_was_kept(asked, &info->lock, e);
 }
@@ -230,16 +261,17 @@ static enum err_code s3_put(struct store *base, const char *key, const void *dat
     if (in_parts ? s3_put_parts(s, key, data, n, options, version, e)
                  : put_whole(s, key, data, n, options, version, e))
         return e->code;
-    if (!out && !locked)
+    bool asked = locked || s->place.sse != STORE_SSE_NONE;
+    if (!out && !asked)
         return OK;
-    if (locked && make_sure_of_lock(s, key, version, &options->lock, &info, e)) {
-        /* Unlocked, it must not stay behind as if it were what was asked for. */
+    if (locked ? make_sure_of_lock(s, key, version, &options->lock, &info, e)
+               : head_of_new(s, key, version, &info, e)) {
+        /* Without its lock or encryption it must not stay behind as if it were what was asked for. */
         struct err ignored = ERR_INIT;
-        IGNORE(s3_remove(base, key, version, &ignored));
+        if (asked)
+            IGNORE(s3_remove(base, key, version, &ignored));
         return e->code;
     }
-    if (!locked && head_of_new(s, key, version, &info, e))
-        return e->code;
     if (info.bytes != n)
         return err_set(e, ERR_CORRUPT, "%zu bytes were put and the store says that there are %" PRIu64, n,
                        info.bytes);
@@ -350,7 +382,7 @@ static enum err_code s3_get(struct store *base, const char *key, const char *ver
         return e->code;
     err_clear(e);
     if (behind) /* no bytes there: what is left to tell is the size */
-        return head(of(base), key, version, false, out, e);
+        return head(of(base), key, version, HEAD_ONCE, out, e);
     out->is_latest = version == NULL;
     return OK;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { HOUR_MS = 3600 * 1000 };
-static const char *role;
+static const char *role, *sse_key;
 
 static enum err_code assume_with(struct world *w, const char *role_arn, const char *policy,
                                  struct store_session *out, struct err *e)
@@ -28,7 +28,7 @@ static struct store *open_as_rank(struct world *w, const char *below, bool write
     CLEANUP(buf_done) struct buf policy = BUF_INIT(STS_POLICY_BYTES_MAX);
     struct store *s = NULL;
     struct err e = ERR_INIT;
-    assert_ok(session_policy(role, w->place.bucket, world_key(w, below), write, &policy, &e));
+    assert_ok(session_policy(role, w->place.bucket, world_key(w, below), sse_key, write, &policy, &e));
     assert_ok(assume_with(w, role, buf_text(&policy), &session, &e));
     assert_non_null(session.session_token);
     assert_true(llabs(session.expires_ms - clock_wall_ms() - HOUR_MS) < 60 * 1000);
@@ -133,7 +133,7 @@ static enum err_code next_session(void *context, struct store_session *out, stru
     struct world *w = context;
     CLEANUP(buf_done) struct buf policy = BUF_INIT(STS_POLICY_BYTES_MAX);
     w->rows++;
-    if (session_policy(role, w->place.bucket, world_key(w, "own"), true, &policy, e))
+    if (session_policy(role, w->place.bucket, world_key(w, "own"), "", true, &policy, e))
         return e->code;
     return assume_with(w, role, buf_text(&policy), out, e);
 }
@@ -168,6 +168,9 @@ int main(void)
         { "a session that is refused is replaced", a_session_that_is_refused_is_replaced, WORLD_S3 },
     };
     role = getenv("SOVRUN_TEST_S3_ROLE");
+    sse_key = getenv("SOVRUN_TEST_S3_SSE_KEY"); /* may be used, too: a policy that says so is understood */
+    if (!sse_key)
+        sse_key = "";
     if (!role)
         role = "arn:aws:iam:::role/none";
     return world_run("sts", rows, ARRAY_LEN(rows));

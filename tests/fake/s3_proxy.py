@@ -5,6 +5,7 @@ A request is relayed byte for byte, the Host header and with it the signature to
 service. A rule is a dictionary:
 
     method, target   which requests: a method, and a regular expression searched for in the decoded path and query
+    head             and bytes, searched for in the request's head as it came
     skip, count      the first `skip` that match pass, the next `count` (1; -1: all) are spoiled
     do               what happens to them, a row of ACTIONS; what that needs is in the rule, too
 
@@ -141,6 +142,8 @@ def say_error(x, rule):
     """`status` ("503 Slow Down") with S3's `code`; nothing reaches the service."""
     body = error_document(rule["code"]) if rule.get("code") else b""
     x.send(answer(rule["status"], b"" if x.method == "HEAD" else body, rule.get("more", "")))
+    if rule.get("then"):
+        rule["then"]()
 
 
 def reset_before(x, rule):
@@ -320,6 +323,8 @@ class Proxy:
         with self.lock:
             for rule in self.rules:
                 if rule.get("method", x.method) != x.method or not re.search(rule.get("target", ""), x.target):
+                    continue
+                if not re.search(rule.get("head", b""), x.head):
                     continue
                 rule["seen"] += 1
                 n, count = rule["seen"] - rule.get("skip", 0), rule.get("count", 1)

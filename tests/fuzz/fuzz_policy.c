@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const struct policy_place places[] = {
-    { "bank-data", STORE_S3, "https://s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", "", true, true },
-    { "models", STORE_S3, "https://s3.house:7443", "berlin-1", "", true, false },
-    { "data", STORE_DIR, "", "local", "", false, false },
+    { "bank-data", STORE_S3, "https://s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", "", "", true, true },
+    { "models", STORE_S3, "https://s3.house:7443", "berlin-1", "", "", true, false },
+    { "data", STORE_DIR, "", "local", "", "", false, false },
 };
 static const struct {
     const char *endpoint, *region;

@@ -13,7 +13,7 @@ REGION = os.environ.get("SOVRUN_TEST_S3_REGION")
 BUCKETS = {"data": "sovrun-data", "models": "sovrun-models", "evidence": "sovrun-evidence"}
 
 
-def aws(*arguments):
+def aws(*arguments, service="s3api"):
     """The AWS command line: a client that is not ours."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -22,7 +22,7 @@ def aws(*arguments):
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return subprocess.run(["/usr/bin/aws", "--endpoint-url", ENDPOINT, "--output", "json", "s3api", *arguments],
+    return subprocess.run(["/usr/bin/aws", "--endpoint-url", ENDPOINT, "--output", "json", service, *arguments],
                           capture_output=True, text=True, env=environment, check=False)
 
 

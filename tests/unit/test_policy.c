@@ -27,12 +27,12 @@ static struct world *world_new(void)
     struct err e = ERR_INIT;
     assert_ok(policy_read("conf/policy.yaml", POLICY_SAMPLE, strlen(POLICY_SAMPLE), &w->policy, &e));
     const struct policy_place places[] = {
-        { "bank-data", STORE_S3, EUSC, "eusc-de-east-1", "", true, true },
-        { "models", STORE_S3, EUSC, "eusc-de-east-1", "", true, true },
-        { "paris-models", STORE_S3, "https://oos.eu-west-2.outscale.com", "eu-west-2", "", true, true },
-        { "dev-data", STORE_S3, "https://s3.house:7443", "berlin-1", "", true, true },
-        { "dev-models", STORE_S3, "https://s3.house:7443", "berlin-1", "", true, true },
-        { "unlisted", STORE_S3, EUSC, "eusc-de-east-1", "", true, true },
+        { "bank-data", STORE_S3, EUSC, "eusc-de-east-1", "", "", true, true },
+        { "models", STORE_S3, EUSC, "eusc-de-east-1", "", "", true, true },
+        { "paris-models", STORE_S3, "https://oos.eu-west-2.outscale.com", "eu-west-2", "", "", true, true },
+        { "dev-data", STORE_S3, "https://s3.house:7443", "berlin-1", "", "", true, true },
+        { "dev-models", STORE_S3, "https://s3.house:7443", "berlin-1", "", "", true, true },
+        { "unlisted", STORE_S3, EUSC, "eusc-de-east-1", "", "", true, true },
     };
     memcpy(w->places, places, sizeof(places));
     w->place_count = ARRAY_LEN(places);

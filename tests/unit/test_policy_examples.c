@@ -18,28 +18,28 @@
 /* ---- jobs ---- */
 
 static const struct policy_place here[] = {
-    { "data", STORE_DIR, "", "local", "", false, false },
-    { "models", STORE_DIR, "", "local", "", false, false },
+    { "data", STORE_DIR, "", "local", "", "", false, false },
+    { "models", STORE_DIR, "", "local", "", "", false, false },
 };
 static const struct policy_place halls[] = {
-    { "patients", STORE_S3, "https://s3.north.example:7443", "hall-north", "", true, true },
-    { "models-north", STORE_S3, "https://s3.north.example:7443", "hall-north", "", true, true },
-    { "open-data", STORE_S3, "https://s3.south.example:7443", "hall-south", "", true, true },
-    { "models-south", STORE_S3, "https://s3.south.example:7443", "hall-south", "", true, true },
+    { "patients", STORE_S3, "https://s3.north.example:7443", "hall-north", "", "", true, true },
+    { "models-north", STORE_S3, "https://s3.north.example:7443", "hall-north", "", "", true, true },
+    { "open-data", STORE_S3, "https://s3.south.example:7443", "hall-south", "", "", true, true },
+    { "models-south", STORE_S3, "https://s3.south.example:7443", "hall-south", "", "", true, true },
 };
 static const struct policy_place eusc[] = {
-    { "acme-train", STORE_S3, EUSC, "eusc-de-east-1", "", false, false },
-    { "acme-models", STORE_S3, EUSC, "eusc-de-east-1", "", false, false },
+    { "acme-train", STORE_S3, EUSC, "eusc-de-east-1", "", "", false, false },
+    { "acme-models", STORE_S3, EUSC, "eusc-de-east-1", "", "", false, false },
 };
 static const struct policy_place frankfurt[] = {
-    { "acme-train", STORE_S3, "https://s3.eu-central-1.amazonaws.com", "eu-central-1", "", false, false },
-    { "acme-models", STORE_S3, EUSC, "eusc-de-east-1", "", false, false },
+    { "acme-train", STORE_S3, "https://s3.eu-central-1.amazonaws.com", "eu-central-1", "", "", false, false },
+    { "acme-models", STORE_S3, EUSC, "eusc-de-east-1", "", "", false, false },
 };
 static const struct policy_place two[] = {
-    { "prod-data", STORE_S3, "https://s3.fr-par.scw.cloud", "fr-par", "", false, false },
-    { "prod-models", STORE_S3, "https://s3.fr-par.scw.cloud", "fr-par", "", false, false },
-    { "dev-data", STORE_S3, "https://s3.gra.io.cloud.ovh.net", "gra", "", false, false },
-    { "dev-models", STORE_S3, "https://s3.gra.io.cloud.ovh.net", "gra", "", false, false },
+    { "prod-data", STORE_S3, "https://s3.fr-par.scw.cloud", "fr-par", "", "", false, false },
+    { "prod-models", STORE_S3, "https://s3.fr-par.scw.cloud", "fr-par", "", "", false, false },
+    { "dev-data", STORE_S3, "https://s3.gra.io.cloud.ovh.net", "gra", "", "", false, false },
+    { "dev-models", STORE_S3, "https://s3.gra.io.cloud.ovh.net", "gra", "", "", false, false },
 };
 
 static const struct row {

@@ -163,6 +163,61 @@ static void a_denial_is_their_end_only_behind_it(void **state)
     scene_close(&scene);
 }
 
+/* A HEAD is refused without a word: a GET of one byte has it. */
+static void a_head_is_asked_again_with_words(void **state)
+{
+    static const struct http_fake_reply replies[] = {
+        FAIL("400 Bad Request", ""),
+        FAIL("400 Bad Request", ERROR_OF("ExpiredToken", "")),
+        { HTTP_FAKE_CLOSE,
+          "HTTP/1.1 206 Partial\r\n" DATE "Content-Range: bytes 0-0/3\r\nContent-Length: 1\r\n\r\na" },
+        SAY(HEAD_OF(3, "")),
+    };
+    (void)state;
+    struct source source = { .has_newer = true };
+    struct store_info info;
+    struct err e = ERR_INIT;
+    struct scene scene = scene_with(replies, ARRAY_LEN(replies), &source, 0);
+    use_clock(&scene, 100);
+    assert_ok(store_head(scene.s, "a", "v1", &info, &e));
+    assert_int_equal(info.bytes, 3);
+    assert_int_equal(http_fake_count(scene.server), 4);
+    assert_true(text_starts(http_fake_request(scene.server, 3), "HEAD /bucket/a?versionId=v1 "));
+    scene_close(&scene);
+}
+
+static void a_head_that_is_over_is_no_missing_version(void **state)
+{
+    static const struct http_fake_reply replies[] = { FAIL("400 Bad Request", ""),
+                                                      FAIL("400 Bad Request", ERROR_OF("ExpiredToken", "")) };
+    (void)state;
+    struct source source = { .has_newer = false };
+    struct store_info info;
+    struct err e = ERR_INIT;
+    struct scene scene = scene_with(replies, ARRAY_LEN(replies), &source, 0);
+    use_clock(&scene, 100);
+    assert_int_equal(store_head(scene.s, "a", "v1", &info, &e), ERR_RETRY);
+    assert_non_null(strstr(e.text, "the credentials are over"));
+    scene_close(&scene);
+}
+
+/* As it is without temporary credentials, too. */
+static void a_head_of_no_version_stays_that(void **state)
+{
+    static const struct http_fake_reply replies[] = {
+        FAIL("400 Bad Request", ""), FAIL("400 Bad Request", ERROR_OF("InvalidArgument", ""))
+    };
+    (void)state;
+    struct source source = { .has_newer = true };
+    struct store_info info;
+    struct err e = ERR_INIT;
+    struct scene scene = scene_with(replies, ARRAY_LEN(replies), &source, 0);
+    use_clock(&scene, 100);
+    assert_int_equal(store_head(scene.s, "a", "v1", &info, &e), ERR_NOT_FOUND);
+    assert_int_equal(source.asked, 0);
+    scene_close(&scene);
+}
+
 static void an_upload_in_parts_goes_on_under_newer_ones(void **state)
 {
     static const struct http_fake_reply replies[] = {
@@ -228,6 +283,9 @@ int main(void)
         cmocka_unit_test(they_are_renewed_ahead_of_their_end),
         cmocka_unit_test(their_end_is_by_the_servers_clock),
         cmocka_unit_test(a_denial_is_their_end_only_behind_it),
+        cmocka_unit_test(a_head_is_asked_again_with_words),
+        cmocka_unit_test(a_head_that_is_over_is_no_missing_version),
+        cmocka_unit_test(a_head_of_no_version_stays_that),
         cmocka_unit_test(an_upload_in_parts_goes_on_under_newer_ones),
         cmocka_unit_test(many_reads_go_on_under_newer_ones),
     };

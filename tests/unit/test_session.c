@@ -11,10 +11,9 @@ static void a_policy_says_what_is_needed_and_no_more(void **state)
 {
     (void)state;
     CLEANUP(buf_done)
-    struct buf read = BUF_INIT(STS_POLICY_BYTES_MAX),
-               write = BUF_INIT(STS_POLICY_BYTES_MAX);
+    struct buf read = BUF_INIT(STS_POLICY_BYTES_MAX), write = BUF_INIT(STS_POLICY_BYTES_MAX);
     struct err e = ERR_INIT;
-    assert_ok(session_policy("arn:aws-eusc:iam::123456789012:role/ranks", "bank-data", "credit/v3", false,
+    assert_ok(session_policy("arn:aws-eusc:iam::123456789012:role/ranks", "bank-data", "credit/v3", "", false,
                              &read, &e));
     assert_string_equal(
         buf_text(&read),
@@ -23,10 +22,13 @@ static void a_policy_says_what_is_needed_and_no_more(void **state)
         "{\"Action\":[\"s3:ListBucket\",\"s3:ListBucketVersions\"],"
         "\"Condition\":{\"StringLike\":{\"s3:prefix\":[\"credit/v3/*\"]}},\"Effect\":\"Allow\","
         "\"Resource\":[\"arn:aws-eusc:s3:::bank-data\"]}],\"Version\":\"2012-10-17\"}");
-    assert_ok(session_policy("arn:aws:iam:::role/ranks", "bank-models", "", true, &write, &e));
+    assert_ok(session_policy("arn:aws:iam::123456789012:role/ranks", "bank-models", "",
+                             "arn:aws:kms:eu-1:1:key/k", true, &write, &e));
     const char *text = buf_text(&write);
     assert_non_null(strstr(text, "\"arn:aws:s3:::bank-models/*\""));
     assert_non_null(strstr(text, "\"s3:PutObjectRetention\""));
+    assert_non_null(strstr(text, "{\"Action\":[\"kms:Decrypt\",\"kms:GenerateDataKey\"],\"Effect\":\"Allow\","
+                                 "\"Resource\":[\"arn:aws:kms:eu-1:1:key/k\"]}"));
     assert_null(strstr(text, "Bypass"));
     assert_null(strstr(text, "s3:*"));
     assert_null(strstr(text, "Bucket\",\"s3:Put")); /* nothing of the bucket's own is changed */
@@ -43,13 +45,28 @@ static void what_a_policy_would_take_for_more_is_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
         struct err e = ERR_INIT;
-        assert_int_equal(session_policy(roles[i], "b", "p", false, &out, &e), ERR_USAGE);
+        assert_int_equal(session_policy(roles[i], "b", "p", "", false, &out, &e), ERR_USAGE);
         assert_int_equal(out.len, 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
         struct err e = ERR_INIT;
-        assert_int_equal(session_policy("arn:aws:iam:::role/r", "b", prefixes[i], true, &out, &e), ERR_USAGE);
+        assert_int_equal(session_policy("arn:aws:iam:::role/r", "b", prefixes[i], "", true, &out, &e),
+                         ERR_USAGE);
+    }
+}
+
+/* Ceph refuses a policy that speaks of keys. */
+static void a_tenants_role_says_nothing_of_keys(void **state)
+{
+    static const char *const roles[] = { "arn:aws:iam:::role/ranks", "arn:aws:iam::tenant:role/ranks",
+                                         "arn:aws:iam::1234567890123:role/ranks" };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
+        struct err e = ERR_INIT;
+        assert_ok(session_policy(roles[i], "b", "p", "arn:aws:kms:eu-1:1:key/k", true, &out, &e));
+        assert_null(strstr(buf_text(&out), "kms:"));
     }
 }
 
@@ -157,6 +174,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_says_what_is_needed_and_no_more),
         cmocka_unit_test(what_a_policy_would_take_for_more_is_refused),
+        cmocka_unit_test(a_tenants_role_says_nothing_of_keys),
         cmocka_unit_test(a_rank_opens_what_was_sealed_for_it),
         cmocka_unit_test(nobody_else_does),
         cmocka_unit_test(a_changed_text_is_refused),

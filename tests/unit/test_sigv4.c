@@ -6,6 +6,7 @@
 #include "tests/test.h"
 #include "tests/unit/sigv4_suite.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -185,6 +186,42 @@ static void agrees_with_the_suite(void **state)
     assert_string_equal(signature_in(&out), c->signature);
 }
 
+/* The same document's example goes on: 65 KiB of "a", in chunks of 64 KiB. */
+static void chunks_agree_with_aws(void **state)
+{
+    static const char *const signatures[] = {
+        "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+        "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+        "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"
+    };
+    static const size_t sizes[] = { 65536, 1024, 0 };
+    static char data[66560];
+    (void)state;
+    CLEANUP(keys_done) struct keys k = keys_new();
+    CLEANUP(buf_done) struct buf authorization = BUF_INIT(2000), body = BUF_INIT(70000);
+    struct err e = ERR_INIT;
+    struct sigv4_request q = signing_of(&rows[ARRAY_LEN(rows) - 1], &k);
+    memset(data, 'a', sizeof(data));
+    assert_ok(sigv4_sign(&q, &authorization, &e));
+    assert_ok(sigv4_chunks(&q, buf_text(&authorization), data, sizeof(data), 65536, &body, &e));
+    assert_int_equal(body.len, 66824); /* the Content-Length that was signed */
+    assert_int_equal(sigv4_chunks_bytes(sizeof(data), 65536), body.len);
+    const char *from = buf_text(&body);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        char head[128];
+        int n = snprintf(head, sizeof(head), "%zx;chunk-signature=%s\r\n", sizes[i], signatures[i]);
+        assert_int_equal(strncmp(from, head, (size_t)n), 0);
+        from += (size_t)n + sizes[i];
+        assert_int_equal(strncmp(from, "\r\n", 2), 0);
+        from += 2;
+    }
+    for (size_t n = 0; n < 40; n++) {
+        CLEANUP(buf_done) struct buf small = BUF_INIT(10000);
+        assert_ok(sigv4_chunks(&q, buf_text(&authorization), data, n, 17, &small, &e));
+        assert_int_equal(sigv4_chunks_bytes(n, 17), small.len);
+    }
+}
+
 static void signature_of(const struct sigv4_request *q, char out[65])
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(4000);
@@ -354,7 +391,7 @@ static void crc32c_agrees_with_the_standard(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(suite) + 7];
+    static struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(suite) + 8];
     size_t n = 0;
     for (; n < ARRAY_LEN(rows); n++)
         tests[n] = (struct CMUnitTest){ rows[n].name, agrees_with_aws, NULL, NULL, (void *)&rows[n] };
@@ -362,9 +399,13 @@ int main(void)
         tests[n++] =
             (struct CMUnitTest){ suite[i].name, agrees_with_the_suite, NULL, NULL, (void *)&suite[i] };
     const struct CMUnitTest more[] = {
-        cmocka_unit_test(headers_are_sorted_by_name),    cmocka_unit_test(spaces_in_values_are_folded),
-        cmocka_unit_test(everything_is_signed),          cmocka_unit_test(too_much_is_refused),
-        cmocka_unit_test(a_query_is_sorted_and_encoded), cmocka_unit_test(crc32c_agrees_with_the_standard),
+        cmocka_unit_test(headers_are_sorted_by_name),
+        cmocka_unit_test(spaces_in_values_are_folded),
+        cmocka_unit_test(everything_is_signed),
+        cmocka_unit_test(too_much_is_refused),
+        cmocka_unit_test(chunks_agree_with_aws),
+        cmocka_unit_test(a_query_is_sorted_and_encoded),
+        cmocka_unit_test(crc32c_agrees_with_the_standard),
     };
     for (size_t i = 0; i < ARRAY_LEN(more); i++)
         tests[n++] = more[i];
