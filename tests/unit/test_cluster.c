@@ -1,46 +1,4 @@
-#include "core/cluster/cluster.h"
-
-#include "tests/test.h"
-
-#include "base/file.h"
-#include "base/mem.h"
-
-#include <ftw.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
-/* Each test gets an empty folder below build/ as its state. */
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st, (void)kind, (void)where;
-    return remove(path);
-}
-
-static int make_folder(void **state)
-{
-    struct err e = ERR_INIT;
-    char *folder = mem_text("build/test-cluster-XXXXXX");
-    if (dir_make("build", 0755, &e) || !mkdtemp(folder))
-        return -1;
-    *state = folder;
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    nftw(*state, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    free(*state);
-    return 0;
-}
-
-static void write_text(const char *home, const char *name, const char *text, mode_t mode)
-{
-    CLEANUP(freep) char *path = path_join(home, name);
-    struct err e = ERR_INIT;
-    assert_ok(file_write(path, text, strlen(text), mode, &e));
-}
+#include "tests/unit/cluster_scene.h"
 
 /* ---- an embedded home ---- */
 
@@ -290,27 +248,6 @@ static void a_home_that_is_none_says_how_to_make_one(void **state)
 
 /* ---- the configuration ---- */
 
-#define HEAD "name: c\nregion: eu-1\n"
-#define STORES "stores:\n  - { root: store, buckets: [data, evidence] }\n"
-#define NODES "nodes: [{ name: n1, slots: 4 }]\n"
-
-#define POLICY(region)                                                                                       \
-    "version: 1\nname: p\nregions: [" region "]\n"                                                           \
-    "buckets:\n  - { name: data, region: here, purposes: [data] }\n"                                         \
-    "  - { name: evidence, region: here, purposes: [evidence] }\n"
-#define LOCAL "{ name: here, provider: local, region: eu-1 }"
-#define REMOTE "{ name: here, provider: s3, region: eu-1, endpoints: [s3, kms], ranges: [10.1.0.0/16] }"
-
-/* The configuration, and a policy that it keeps to. */
-static void write_home(const char *home, const char *text)
-{
-    write_text(home, "sovrun.yaml", text, 0600);
-    write_text(home, "policy.yaml",
-               strstr(text, "kind: s3") ? POLICY(REMOTE) "keys: { providers: [file] }\n"
-                                        : POLICY(LOCAL) "keys: { providers: [file] }\n",
-               0600);
-}
-
 static const struct row {
     const char *name;
     const char *text;
@@ -344,6 +281,39 @@ static const struct row {
     { "s3 without credentials",
       HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", buckets: [data, evidence] }\n" NODES,
       "an s3 store needs 'credentials_file'" },
+    { "a role that is none",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], role: ranks }\n" NODES,
+      "stores[0]: role: 'ranks' is no ARN of a role" },
+    { "a service for sessions of no role",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], sts_endpoint: \"https://sts\" }\n" NODES,
+      "stores[0]: 'sts_endpoint' needs a 'role'" },
+    { "a session that is too short",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], role: \"arn:aws:iam:::role/r\", session: 5m }\n" NODES,
+      "session" },
+    { "encryption by kms without its key",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], sse: kms }\n" NODES,
+      "sse 'kms' needs 'sse_key'" },
+    { "a key for no encryption",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], sse_key: \"arn:aws:kms:eu-1:1:key/k\" }\n" NODES,
+      "sse 'kms' needs 'sse_key', and no other takes one" },
+    { "a context for no key",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], sse: s3, sse_context: [a=b] }\n" NODES,
+      "'sse_context' is for sse 'kms'" },
+    { "a context that is no pair",
+      HEAD "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, "
+           "evidence], sse: kms, sse_key: \"arn:aws:kms:eu-1:1:key/k\", sse_context: [abc] }\n" NODES,
+      "sse_context: 'abc' is no NAME=VALUE" },
+    { "a role for folders",
+      HEAD "stores:\n  - { role: \"arn:aws:iam:::role/r\", buckets: [data, evidence] }\n" NODES,
+      "'role' is for kind s3" },
+    { "encryption by a folder", HEAD "stores:\n  - { sse: s3, buckets: [data, evidence] }\n" NODES,
+      "'sse' and 'payload' are for kind s3" },
     { "a ledger in no bucket", HEAD STORES NODES "ledger: { bucket: audit }\n",
       ":6: ledger.bucket: bucket 'audit' belongs to none of the stores" },
     { "a lock without a time", HEAD STORES NODES "ledger: { lock: compliance }\n",
@@ -435,6 +405,18 @@ static const struct denied_row {
            "}]\n" NODES,
       POLICY(REMOTE) "keys: { providers: [file] }\ntls: { client_certificate: [s3] }\n",
       "without a certificate of ours" },
+    { "a session service at another host",
+      HEAD
+      "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence], role: "
+      "\"arn:aws:iam:::role/r\", sts_endpoint: \"https://sts.evil\" }]\n" NODES,
+      POLICY(REMOTE) "keys: { providers: [file] }\n",
+      "the session service is configured at 'https://sts.evil'" },
+    { "a store's own key that it does not allow",
+      HEAD "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence], "
+           "sse: kms, "
+           "sse_key: \"arn:aws:kms:us-1:1:key/k\" }]\n" NODES,
+      POLICY(REMOTE) "keys: { providers: [file], arns: [\"arn:aws:kms:eu-1:1:key/*\"] }\n",
+      "under key 'arn:aws:kms:us-1:1:key/k', which keys.arns does not allow" },
     { "a key service at another host",
       HEAD STORES NODES "keys: { provider: kms, endpoint: \"https://kms.evil\", credentials_file: c }\n",
       POLICY(LOCAL
@@ -459,109 +441,6 @@ static void a_configuration_beside_its_policy_is_denied(void **state)
         fail_msg("%s: '%s' lacks '%s'", err_name(code), e.text, r->says);
 }
 
-/* What the policy says of an endpoint travels with the place to every rank. */
-static void a_place_carries_its_guard(void **state)
-{
-    CLEANUP(cluster_freep) struct cluster *c = NULL;
-    struct store_place place;
-    struct err e = ERR_INIT;
-    write_home(
-        *state,
-        HEAD "stores: [{ kind: s3, endpoint: \"https://s3\", credentials_file: c, buckets: [data, evidence] "
-             "}]\n" NODES);
-    assert_ok(cluster_load(*state, NULL, &c, &e));
-    assert_ok(cluster_place(c, "data", &place, &e));
-    assert_int_equal(place.guard.range_count, 1);
-    assert_true(http_guard_allows_text(&place.guard, "10.1.2.3"));
-    assert_false(http_guard_allows_text(&place.guard, "10.2.0.1"));
-    assert_false(http_guard_allows_text(&place.guard, "127.0.0.1"));
-}
-
-/* ---- stores and credentials ---- */
-
-#define S3                                                                                                   \
-    "stores:\n  - { kind: s3, endpoint: \"https://s3\", credentials_file: s3.yaml, path_style: true, "       \
-    "buckets: [data, evidence] }\n"
-
-static struct cluster *load(const char *home, const char *text)
-{
-    struct cluster *c = NULL;
-    struct err e = ERR_INIT;
-    write_home(home, text);
-    assert_ok(cluster_load(home, NULL, &c, &e));
-    return c;
-}
-
-static void a_bucket_of_nobody_is_denied(void **state)
-{
-    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD STORES NODES);
-    CLEANUP(store_closep) struct store *s = NULL;
-    struct store_place place;
-    struct err e = ERR_INIT;
-    assert_int_equal(cluster_place(c, "other", &place, &e), ERR_DENIED);
-    assert_string_equal(e.text, "bucket 'other' belongs to none of the cluster's stores");
-    assert_int_equal(cluster_open_store(c, "other", &s, &e), ERR_DENIED);
-}
-
-static void a_place_says_all_that_a_rank_needs(void **state)
-{
-    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    struct store_place place;
-    struct err e = ERR_INIT;
-    assert_ok(cluster_place(c, "evidence", &place, &e));
-    assert_int_equal(place.kind, STORE_S3);
-    assert_string_equal(place.bucket, "evidence");
-    assert_string_equal(place.endpoint, "https://s3");
-    assert_string_equal(place.region, "eu-1");
-    assert_true(place.path_style);
-}
-
-static void credentials_come_from_their_file(void **state)
-{
-    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
-    struct err e = ERR_INIT;
-    write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: \"s/e+c\"\n", 0600);
-    assert_ok(cluster_credentials(c, "data", &k, &e));
-    assert_string_equal(secret_bytes(k.access_key), "AKIA");
-    assert_string_equal(secret_bytes(k.secret_key), "s/e+c");
-    assert_null(k.session_token);
-}
-
-static void credentials_that_others_can_read_are_denied(void **state)
-{
-    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
-    struct err e = ERR_INIT;
-    write_text(*state, "s3.yaml", "access_key: AKIA\nsecret_key: topsecret\n", 0644);
-    assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_DENIED);
-    assert_null(strstr(e.text, "topsecret"));
-}
-
-static void bad_credentials_are_refused_and_not_quoted(void **state)
-{
-    static const char *const texts[] = {
-        "topsecret",
-        "access_key: AKIA\nsecret_key: [topsecret]\n",
-        "access_key: AKIA\nsecret_key: {a: topsecret}\n",
-        "access_key: AKIA\ntopsecret: x\n",
-        "access_key: AKIA\nsecret_key: \"topsecret\n",
-        "access_key: AKIA\nsecret_key: *topsecret\n",
-        "access_key: topsecret\n",
-    };
-    CLEANUP(cluster_freep) struct cluster *c = load(*state, HEAD S3 NODES);
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        CLEANUP(store_session_done) struct store_session k = { .access_key = NULL };
-        struct err e = ERR_INIT;
-        write_text(*state, "s3.yaml", texts[i], 0600);
-        assert_int_equal(cluster_credentials(c, "data", &k, &e), ERR_USAGE);
-        assert_null(strstr(e.text, "topsecret"));
-        assert_non_null(strstr(e.text, "must be YAML with access_key, secret_key"));
-    }
-}
-
-#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
-
 int main(void)
 {
     static const struct CMUnitTest own[] = {
@@ -578,12 +457,6 @@ int main(void)
         WITH_FOLDER(the_longest_home_that_fits_is_taken),
         WITH_FOLDER(a_home_that_is_none_says_how_to_make_one),
         WITH_FOLDER(another_file_is_read_where_it_is_given),
-        WITH_FOLDER(a_place_carries_its_guard),
-        WITH_FOLDER(a_bucket_of_nobody_is_denied),
-        WITH_FOLDER(a_place_says_all_that_a_rank_needs),
-        WITH_FOLDER(credentials_come_from_their_file),
-        WITH_FOLDER(credentials_that_others_can_read_are_denied),
-        WITH_FOLDER(bad_credentials_are_refused_and_not_quoted),
     };
     static struct CMUnitTest tests[ARRAY_LEN(own) + ARRAY_LEN(rows) + ARRAY_LEN(denied_rows)];
     size_t denied_at = ARRAY_LEN(own) + ARRAY_LEN(rows);
@@ -595,5 +468,5 @@ int main(void)
         tests[denied_at + i] =
             (struct CMUnitTest){ denied_rows[i].name, a_configuration_beside_its_policy_is_denied, NULL, NULL,
                                  (void *)&denied_rows[i] };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
 }
