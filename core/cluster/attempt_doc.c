@@ -217,8 +217,7 @@ enum err_code attempt_doc_session_from_json(const json_t *j, struct store_sessio
         read_secret(&p, "session_token", 0, true, &s.session_token) ||
         read_i64(&p, "expires_ms", 0, &s.expires_ms))
         return e->code;
-    *out = s;
-    s = (struct store_session){ .access_key = NULL };
+    store_session_move(&s, out);
     return OK;
 }
 

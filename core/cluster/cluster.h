@@ -34,7 +34,8 @@ enum {
     CLUSTER_PATH_BYTES = 512,
     CLUSTER_USERS_MAX = 64,
     CLUSTER_USER_BYTES = 64,
-    CLUSTER_CONTEXT_MAX = 8
+    CLUSTER_CONTEXT_MAX = 8,
+    CLUSTER_PAIR_BYTES = 96
 };
 
 struct cluster_store {
@@ -51,7 +52,7 @@ struct cluster_store {
     int64_t session_ms;               /* how long a session of that role lasts */
     int payload, sse;                 /* enum store_payload, enum store_sse */
     char sse_key[STORE_SSE_KEY_BYTES];
-    char sse_context[CLUSTER_CONTEXT_MAX][96]; /* "name=value" */
+    char sse_context[CLUSTER_CONTEXT_MAX][CLUSTER_PAIR_BYTES]; /* "name=value" */
     size_t sse_context_count;
 };
 struct cluster_queue {

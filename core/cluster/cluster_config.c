@@ -59,8 +59,8 @@ static const struct conf_field bucket_name = {
 };
 
 static const struct conf_field context_pair = {
-    .name = "pair", .kind = CONF_KIND_TEXT, .size = sizeof(((struct cluster_store *)0)->sse_context[0]), .required = true,
-    .min = 3, .max = sizeof(((struct cluster_store *)0)->sse_context[0]) - 1, .help = "NAME=VALUE",
+    .name = "pair", .kind = CONF_KIND_TEXT, .size = CLUSTER_PAIR_BYTES, .required = true,
+    .min = 3, .max = CLUSTER_PAIR_BYTES - 1, .help = "NAME=VALUE",
 };
 
 static const struct conf_field store_fields[] = {
@@ -78,14 +78,15 @@ static const struct conf_field store_fields[] = {
     CONF_CHOICE(cluster_store, payload, "auto", store_payload_names,
                 "s3: what of the bytes is signed: auto: nothing over TLS, else hash; hash; chunks; unsigned"),
     CONF_CHOICE(cluster_store, sse, "none", store_sse_names,
-                "s3: encryption by the store, beneath ours: s3: under its own keys; kms: under sse_key. It is read back"),
+                "s3: encryption by the store, beneath ours: s3: by its own keys; kms: by sse_key. It is read back"),
     CONF_TEXT(cluster_store, sse_key, "", "s3: ARN of that key, as the store says it; the policy must allow it"),
     CONF_LIST(cluster_store, sse_context, sse_context_count, CLUSTER_CONTEXT_MAX, NULL, &context_pair,
               "s3: context of that key's use: no secret, as it stands in the key service's logs"),
     CONF_BOOL(cluster_store, path_style, "false", "s3: ENDPOINT/BUCKET/KEY rather than BUCKET.ENDPOINT/KEY"),
     CONF_TEXT(cluster_store, role, "",
               "s3: ARN of a role; ranks get sessions of it, for their own prefixes alone; empty: the file's own"),
-    CONF_TEXT(cluster_store, sts_endpoint, "", "s3: https://HOST[:PORT] of the service that gives them; empty: endpoint"),
+    CONF_TEXT(cluster_store, sts_endpoint, "",
+              "s3: https://HOST[:PORT] of the service that gives them; empty: endpoint"),
     CONF_DURATION(cluster_store, session_ms, "session", "1h", STS_SESSION_MS_MIN, STS_SESSION_MS_MAX,
                   "s3: how long one lasts; the next one comes when half of it is over"),
     CONF_DURATION(cluster_store, patience_ms, "patience", "2m", SECOND_MS, HOUR_MS,

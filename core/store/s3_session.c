@@ -22,9 +22,8 @@ static void renew(struct store_s3 *s)
     if (s->renew(s->renew_context, &fresh, &ignored) == OK && fresh.access_key && fresh.secret_key &&
         !store_session_equal(&fresh, &s->session)) {
         store_session_done(&s->session);
-        s->session = fresh;
+        store_session_move(&fresh, &s->session);
         s->session_number++;
-        fresh = (struct store_session){ .access_key = NULL };
     }
     store_session_done(&fresh);
 }

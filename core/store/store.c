@@ -33,6 +33,12 @@ bool store_session_equal(const struct store_session *a, const struct store_sessi
            same_secret(a->session_token, b->session_token) && a->expires_ms == b->expires_ms;
 }
 
+void store_session_move(struct store_session *from, struct store_session *out)
+{
+    *out = *from;
+    *from = (struct store_session){ .access_key = NULL };
+}
+
 static struct secret *copy_or_null(const struct secret *s)
 {
     return s ? secret_copy(s) : NULL;

@@ -79,6 +79,8 @@ struct store_session {
 };
 void store_session_done(struct store_session *s);
 bool store_session_equal(const struct store_session *a, const struct store_session *b);
+void store_session_move(struct store_session *from,
+                        struct store_session *out); /* `from` has none afterwards */
 void store_session_copy(const struct store_session *from, struct store_session *out); /* `out`: none before */
 
 /* Credentials as they are now, which the store takes over: newer than the last, or the same, or ERR_RETRY

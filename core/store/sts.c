@@ -222,8 +222,7 @@ static enum err_code read_session(const struct http_response *r, struct store_se
         return e->code;
     if (clock_parse(until, &s.expires_ms, e))
         return err_set(e, ERR_CORRUPT, "the answer has no readable Expiration");
-    *out = s;
-    s = (struct store_session){ .access_key = NULL };
+    store_session_move(&s, out);
     return OK;
 }
 

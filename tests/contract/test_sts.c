@@ -142,7 +142,7 @@ static void a_session_that_is_refused_is_replaced(struct world *w)
 {
     CLEANUP(secret_freep) struct secret *token = secret_new("bm90IGEgdG9rZW4gb2YgYW55Ym9keQ==", 32);
     struct err e = ERR_INIT;
-    struct store *s = NULL;
+    CLEANUP(store_closep) struct store *s = NULL;
     int rows = w->rows;
     struct store_credentials over = w->credentials;
     over.session_token = token;
@@ -150,7 +150,6 @@ static void a_session_that_is_refused_is_replaced(struct world *w)
     over.renew = next_session;
     over.renew_context = w;
     assert_ok(store_open(&w->place, &over, &s, &e));
-    CLEANUP(store_closep) struct store *closing = s;
     assert_ok(store_put(s, world_key(w, "own/a"), "x", 1, NULL, NULL, &e));
     assert_int_equal(get(s, world_key(w, "own/a"), NULL), OK);
     assert_int_equal(w->rows - rows, 1);
