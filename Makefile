@@ -30,7 +30,7 @@ FP      := -ffp-contract=off -fno-math-errno
 CFLAGS  += -std=gnu11 -g $(OPT_$(MODE)) $(FP) $(WARN) -D_GNU_SOURCE -fstack-protector-strong -fPIE -pthread -I.
 # Lazy, so that `make deps` works before they are there.
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) $(PKGS_H) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldnnl -lgomp -ldl -lm
 LDFLAGS += $(OPT_$(MODE)) -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 
 NVCC    := $(if $(filter 0,$(CUDA)),,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))

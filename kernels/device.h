@@ -7,7 +7,8 @@
  *
  * There is one device today, "cpu": its memory is host memory, and it has finished when a call returns.
  *
- * Threads: one device, one thread.
+ * Threads: one device, one thread. What a device does inside may take more of the host's
+ * (device_use_threads()).
  */
 #ifndef KERNELS_DEVICE_H
 #define KERNELS_DEVICE_H
@@ -29,6 +30,7 @@ struct device_ops {
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);
     void (*get)(struct device *d, void *to_host, const void *from, size_t bytes);
     void *(*host_view)(struct device *d, void *memory); /* NULL where the host cannot see it */
+    void (*use_threads)(struct device *d, size_t threads);
     enum err_code (*sync)(struct device *d, struct err *e);
     void (*close)(struct device *d);
 };
@@ -41,6 +43,8 @@ enum err_code device_open(const char *name, struct device **out, struct err *e);
 void device_close(struct device *d);
 DEFINE_CLEANUP_PTR(struct device, device_close)
 const char *device_name(const struct device *d);
+/* So many of the host's threads from now on, at least 1, as a new device has; no result depends on it. */
+void device_use_threads(struct device *d, size_t threads);
 
 /* Zeroed, 64-byte aligned, given back by device_free(). ERR_LIMIT with the size where there is no room. */
 enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e);

@@ -42,6 +42,11 @@ const char *device_name(const struct device *d)
     return d->ops->name;
 }
 
+void device_use_threads(struct device *d, size_t threads)
+{
+    d->ops->use_threads(d, MAX(threads, (size_t)1));
+}
+
 enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e)
 {
     size_t bytes;

@@ -1,10 +1,15 @@
 /*
  * kernels.h - the operations of training, each once, with shapes and formula.
  *
- * kernels/cpu is the specification: plain loops, every sum in a fixed order, no fused multiply-add, no
- * function of libm but sqrt (base/fixed.h has the others). So the CPU's bits depend on the inputs alone: not
- * on threads, ranks, compiler flags or the processor's model. Another device computes the same formulas, with
- * other rounding.
+ * The first part of the table is for small models. There kernels/cpu is the specification: plain loops, every
+ * sum in a fixed order, no fused multiply-add, no function of libm but sqrt (base/fixed.h has the others). So
+ * the CPU's bits depend on the inputs alone: not on threads, ranks, compiler flags or the processor's model.
+ *
+ * The second part is for large ones: matrix products are a library's, and all of a device's threads share the
+ * work. The bits depend on the inputs and on the kind of processor; still not on the number of threads, as
+ * what one thread computes is cut by the shape alone.
+ *
+ * Another device computes the same formulas, with other rounding.
  *
  * All pointers are memory of the device, matrices are row-major. Outputs may not overlap inputs unless the
  * line says "may be". Operations with B, n or both 0 do nothing but what the formula says of an empty sum.
@@ -25,6 +30,12 @@ struct adamw {
 /* Fills correct1 and correct2 for step t >= 1 from the other fields; powers by repeated squaring in double.
  * */
 void adamw_prepare(struct adamw *a, int64_t t);
+
+#define NORM_EPSILON 1e-5f
+enum { ATTENTION_T_MAX = 65536, CLASSIFY_ROWS = 256 /* at a time */ };
+struct attention_shape {
+    size_t B, T, heads, size; /* sequences, tokens of one, heads, floats of a head */
+};
 
 struct kernels {
     const char *device;
@@ -69,6 +80,56 @@ struct kernels {
     void (*add)(struct device *d, float *sum, const float *x, size_t n); /* sum[i] = sum[i] + x[i] */
     void (*scale)(struct device *d, float *x, size_t n, float factor);   /* x[i] = x[i] factor */
     void (*zero)(struct device *d, float *x, size_t n);
+
+    /* ---- large models ---- */
+
+    /* out[b,o] = bias[o] + sum over i of x[b,i] w[i,o]; bias NULL: none    out (B,O)  x (B,I)  w (I,O)  bias
+     * (O) */
+    void (*dense)(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+                  size_t I, size_t O);
+    /* dx[b,i] = sum over o of dout[b,o] w[i,o] */
+    void (*dense_backward_input)(struct device *d, float *dx, const float *dout, const float *w, size_t B,
+                                 size_t I, size_t O);
+    /* dw[i,o] = sum over b of x[b,i] dout[b,o]; dbias[o] = sum over b of dout[b,o], NULL: none */
+    void (*dense_backward_weight)(struct device *d, float *dw, float *dbias, const float *dout,
+                                  const float *x, size_t B, size_t I, size_t O);
+
+    /* out[n,:] = tokens[token[n],:] + positions[position[n],:]                            out (N,C) */
+    void (*embed)(struct device *d, float *out, const float *tokens, const float *positions,
+                  const int32_t *token, const int32_t *position, size_t N, size_t C);
+    /* Adds dout's rows to those of dtokens and dpositions, in the order of n. */
+    void (*embed_backward)(struct device *d, float *dtokens, float *dpositions, const float *dout,
+                           const int32_t *token, const int32_t *position, size_t N, size_t C);
+
+    /* out = (x - mean) rstd w + b by rows, rstd = 1 / sqrt(variance + NORM_EPSILON)       out, x (N,C)  w, b
+     * (C) (Ba et al. 2016). Keeps mean and rstd (N) for the backward pass. */
+    void (*layernorm)(struct device *d, float *out, float *mean, float *rstd, const float *x, const float *w,
+                      const float *b, size_t N, size_t C);
+    /* Adds to dx, as a residual's gradient is there already; writes dw and db. */
+    void (*layernorm_backward)(struct device *d, float *dx, float *dw, float *db, const float *dout,
+                               const float *x, const float *w, const float *mean, const float *rstd, size_t N,
+                               size_t C);
+
+    /* out = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 (Hendrycks and Gimpel 2016) */
+    void (*gelu)(struct device *d, float *out, const float *x, size_t n);
+    void (*gelu_backward)(struct device *d, float *dx, const float *dout, const float *x,
+                          size_t n); /* dx may be dout */
+
+    /* Each head by itself: out[t] = sum over s of softmax_s(q[t] . k[s] / sqrt(size)) v[s], s = starts[t] ..
+     * t qkv (B,T,3,heads,size)  out (B,T,heads,size)  lse (B,heads,T): ln of the softmax's sum, for the
+     * backward pass starts (B,T): where the document of each token begins, NULL: at 0. */
+    void (*attention)(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+                      const struct attention_shape *s);
+    void (*attention_backward)(struct device *d, float *dqkv, const float *dout, const float *qkv,
+                               const float *out, const float *lse, const int32_t *starts,
+                               const struct attention_shape *s);
+
+    /* loss[n] = -ln softmax(x[n,:] w^T)[labels[n]], 0 where the label is -1               x (N,C)  w (V,C)
+     * dx (N,C) and dw (V,C): of the sum of the losses; dx NULL: no gradients. `work`: classify_work(N, V)
+     * floats. */
+    void (*classify)(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
+                     const int32_t *labels, float *work, size_t N, size_t C, size_t V);
+    size_t (*classify_work)(size_t N, size_t V);
 };
 
 const struct kernels *kernels_for(const struct device *d);

@@ -7,6 +7,7 @@
 #ifndef KERNELS_CPU_CPU_H
 #define KERNELS_CPU_CPU_H
 
+#include "kernels/cpu/pool.h"
 #include "kernels/kernels.h"
 
 /* One source, compiled for each width of vector: the bits are the same, as no sum is split. A sanitizer's own
@@ -49,5 +50,34 @@ void cpu_sum_squares(struct device *d, double *out, const float *x, size_t n);
 void cpu_add(struct device *d, float *sum, const float *x, size_t n);
 void cpu_scale(struct device *d, float *x, size_t n, float factor);
 void cpu_zero(struct device *d, float *x, size_t n);
+
+/* Tasks by the device's threads: pool.h. */
+void cpu_run(struct device *d, size_t count, cpu_task_fn *task, void *context);
+
+void cpu_dense(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+               size_t I, size_t O);
+void cpu_dense_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B,
+                              size_t I, size_t O);
+void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const float *dout, const float *x,
+                               size_t B, size_t I, size_t O);
+void cpu_embed(struct device *d, float *out, const float *tokens, const float *positions,
+               const int32_t *token, const int32_t *position, size_t N, size_t C);
+void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const float *dout,
+                        const int32_t *token, const int32_t *position, size_t N, size_t C);
+void cpu_layernorm(struct device *d, float *out, float *mean, float *rstd, const float *x, const float *w,
+                   const float *b, size_t N, size_t C);
+void cpu_layernorm_backward(struct device *d, float *dx, float *dw, float *db, const float *dout,
+                            const float *x, const float *w, const float *mean, const float *rstd, size_t N,
+                            size_t C);
+void cpu_gelu(struct device *d, float *out, const float *x, size_t n);
+void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n);
+void cpu_attention(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+                   const struct attention_shape *s);
+void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
+                            const float *out, const float *lse, const int32_t *starts,
+                            const struct attention_shape *s);
+void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
+                  const int32_t *labels, float *work, size_t N, size_t C, size_t V);
+size_t cpu_classify_work(size_t N, size_t V);
 
 #endif

@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+struct cpu_device {
+    struct device base;
+    struct cpu_pool *pool;
+};
+
 static void *alloc_memory(struct device *d, size_t bytes)
 {
     (void)d;
@@ -42,9 +47,22 @@ static enum err_code sync_nothing(struct device *d, struct err *e)
     return OK;
 }
 
+static void use_threads(struct device *d, size_t threads)
+{
+    struct cpu_device *cpu = (struct cpu_device *)d;
+    cpu_pool_free(cpu->pool);
+    cpu->pool = cpu_pool_new(MIN(threads, (size_t)CPU_POOL_THREADS_MAX));
+}
+
 static void close_device(struct device *d)
 {
+    cpu_pool_free(((struct cpu_device *)d)->pool);
     free(d);
+}
+
+void cpu_run(struct device *d, size_t count, cpu_task_fn *task, void *context)
+{
+    cpu_pool_run(((struct cpu_device *)d)->pool, count, task, context);
 }
 
 static const struct device_ops cpu_device_ops = {
@@ -54,6 +72,7 @@ static const struct device_ops cpu_device_ops = {
     .put = put,
     .get = get,
     .host_view = host_view,
+    .use_threads = use_threads,
     .sync = sync_nothing,
     .close = close_device,
 };
@@ -61,9 +80,10 @@ static const struct device_ops cpu_device_ops = {
 enum err_code cpu_open(struct device **out, struct err *e)
 {
     (void)e;
-    struct device *d = mem_new(sizeof(*d));
-    d->ops = &cpu_device_ops;
-    *out = d;
+    struct cpu_device *d = mem_new(sizeof(*d));
+    d->base.ops = &cpu_device_ops;
+    d->pool = cpu_pool_new(1);
+    *out = &d->base;
     return OK;
 }
 
@@ -83,4 +103,17 @@ const struct kernels cpu_kernels = {
     .add = cpu_add,
     .scale = cpu_scale,
     .zero = cpu_zero,
+    .dense = cpu_dense,
+    .dense_backward_input = cpu_dense_backward_input,
+    .dense_backward_weight = cpu_dense_backward_weight,
+    .embed = cpu_embed,
+    .embed_backward = cpu_embed_backward,
+    .layernorm = cpu_layernorm,
+    .layernorm_backward = cpu_layernorm_backward,
+    .gelu = cpu_gelu,
+    .gelu_backward = cpu_gelu_backward,
+    .attention = cpu_attention,
+    .attention_backward = cpu_attention_backward,
+    .classify = cpu_classify,
+    .classify_work = cpu_classify_work,
 };

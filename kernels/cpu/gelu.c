@@ -1,0 +1,55 @@
+/* GELU in its tanh form (Hendrycks and Gimpel 2016, section 2; the one that GPT-2 was trained with). */
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fast_math.h"
+
+enum { BLOCK = 16384 };
+static const float inner = 0.7978845608f, cubic = 0.044715f; /* sqrt(2 / pi) */
+
+struct gelu {
+    float *out;
+    const float *x, *dout;
+    size_t n;
+};
+
+VECTOR_CLONES static void forward_block(float *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = 0.5f * x[i] * (1.0f + fast_tanh(inner * (x[i] + cubic * x[i] * x[i] * x[i])));
+}
+
+VECTOR_CLONES static void backward_block(float *dx, const float *dout, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float t = fast_tanh(inner * (x[i] + cubic * x[i] * x[i] * x[i]));
+        float slope = inner * (1.0f + 3.0f * cubic * x[i] * x[i]);
+        dx[i] = dout[i] * (0.5f * (1.0f + t) + 0.5f * x[i] * (1.0f - t * t) * slope);
+    }
+}
+
+static void forward_task(void *context, size_t task, void *scratch)
+{
+    const struct gelu *g = context;
+    size_t first = task * BLOCK;
+    (void)scratch;
+    forward_block(g->out + first, g->x + first, MIN((size_t)BLOCK, g->n - first));
+}
+
+static void backward_task(void *context, size_t task, void *scratch)
+{
+    const struct gelu *g = context;
+    size_t first = task * BLOCK;
+    (void)scratch;
+    backward_block(g->out + first, g->dout + first, g->x + first, MIN((size_t)BLOCK, g->n - first));
+}
+
+void cpu_gelu(struct device *d, float *out, const float *x, size_t n)
+{
+    struct gelu g = { .out = out, .x = x, .n = n };
+    cpu_run(d, (n + BLOCK - 1) / BLOCK, forward_task, &g);
+}
+
+void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n)
+{
+    struct gelu g = { .out = dx, .dout = dout, .x = x, .n = n };
+    cpu_run(d, (n + BLOCK - 1) / BLOCK, backward_task, &g);
+}
