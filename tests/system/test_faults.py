@@ -57,7 +57,7 @@ REDIRECT = {"do": "error", "status": "301 Moved Permanently", "code": "Permanent
 SHARD, PART = rf"^/{DATA}/CASE/.*shard", rf"^/{MODELS}/CASE/.*/checkpoint/.*part-0003.sealed$"
 LASTING = [
     ("a token that is over, and no newer one, at a shard", "GET", SHARD, EXPIRED, ["retry.max=0"], "store_away",
-     [f"s3://{DATA}/CASE/", "shard", "ExpiredToken", "no newer ones", "127.0.0.1"]),
+     [f"s3://{DATA}", "CASE/shards/", "ExpiredToken", "no newer ones", "127.0.0.1"]),
     ("a token that is over, and no newer one, at a part", "PUT", PART, EXPIRED, ["checkpoint.deadline=5s", "retry.max=0"], "store_away",
      ["step 20", "rank 0", "part-0003.sealed", "ExpiredToken", "no newer ones"]),
     ("a redirect at a shard", "GET", SHARD, REDIRECT, [], "denied", ["shard", "redirect", "elsewhere.example"]),
