@@ -18,20 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STATUS_CREATED = 201, PORTION_MAX = 32, LOOKED_AT_MAX = 20000, ACTOR_BYTES = JOB_USER_BYTES + 8 };
+enum { STATUS_CREATED = 201, PORTION_MAX = 32, LOOKED_AT_MAX = 20000 };
 
 /* ---- shared ---- */
 
 static enum err_code record(struct api *a, struct state *s, const char *user, const char *event, json_t *data,
                             struct err *e)
 {
-    const struct moves m = { .state = s, .cluster = a->cluster, .clock = a->clock, .lead = a->lead };
-    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
-    char actor[ACTOR_BYTES];
-    snprintf(actor, sizeof(actor), "user:%s", user);
-    if (moves_fence(&m, tx, e) || moves_event(&m, tx, actor, event, "", data, e) || state_commit(s, tx, e))
-        return err_wrap(e, "record %s in the ledger", event);
-    return OK;
+    return routes_record(a, s, user, event, "", data, e);
 }
 
 /* A refusal is recorded as well; where that fails, it is still a refusal. */
@@ -46,30 +40,6 @@ static enum err_code require_admin(struct api *a, struct state *s, const struct 
                              role_names[role_of(a->cluster, q->user)]);
     IGNORE(record(a, s, q->user, "key.refused", data, &ignored));
     return e->code;
-}
-
-/* A body that is an object of members among `names` (NULL-terminated); no body is an empty one. */
-static enum err_code read_body(const struct request *q, const char *const *names, json_t **out, struct err *e)
-{
-    CLEANUP(json_donep) json_t *body = NULL;
-    const char *name;
-    json_t *value;
-    if (q->body_bytes == 0)
-        body = json_object();
-    else if (json_parse(q->body, q->body_bytes, "request", &body, e))
-        return e->code = ERR_USAGE;
-    if (!json_is_object(body))
-        return err_set(e, ERR_USAGE, "request: must be an object");
-    json_object_foreach(body, name, value)
-    {
-        bool known = false;
-        for (size_t i = 0; names[i]; i++)
-            known = known || strcmp(names[i], name) == 0;
-        if (!known)
-            return err_set(e, ERR_USAGE, "request: there is no member '%.40s'", name);
-    }
-    *out = TAKE(body);
-    return OK;
 }
 
 /* ---- list ---- */
@@ -128,7 +98,7 @@ enum err_code route_key_create(struct api *a, struct state *s, const struct requ
     CLEANUP(json_donep) json_t *body = NULL;
     int64_t newest = 0;
 
-    if (require_admin(a, s, q, "create", e) || read_body(q, members, &body, e) ||
+    if (require_admin(a, s, q, "create", e) || request_body(q, members, &body, e) ||
         cluster_open_keys(a->cluster, &keys, e))
         return e->code;
     bool next = json_is_true(json_object_get(body, "next"));
@@ -247,7 +217,7 @@ enum err_code route_key_rewrap(struct api *a, struct state *s, const struct requ
     CLEANUP(freep) struct portion *p = mem_new(sizeof(*p));
     int64_t version = 0;
 
-    if (require_admin(a, s, q, "rewrap", e) || read_body(q, members, &body, e))
+    if (require_admin(a, s, q, "rewrap", e) || request_body(q, members, &body, e))
         return e->code;
     enum err_code code = portion_open(a, q, body, p, e);
     if (code == OK)
@@ -344,7 +314,7 @@ enum err_code route_key_destroy(struct api *a, struct state *s, const struct req
     CLEANUP(keys_closep) struct keys *keys = NULL;
     CLEANUP(json_donep) json_t *body = NULL;
 
-    if (require_admin(a, s, q, "destroy", e) || read_body(q, members, &body, e))
+    if (require_admin(a, s, q, "destroy", e) || request_body(q, members, &body, e))
         return e->code;
     struct victims v = { .name = q->id, .only = json_i64_or(body, "version", 0) };
     if (strcmp(json_text_or(body, "confirm", ""), q->id) != 0)

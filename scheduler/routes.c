@@ -1,6 +1,7 @@
 #include "scheduler/routes.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/num.h"
 
 #include <inttypes.h>
@@ -21,10 +22,11 @@ static const struct route routes[] = {
     { "POST", "/v1/keys/{id}/create", route_key_create, false },
     { "POST", "/v1/keys/{id}/rewrap", route_key_rewrap, false },
     { "POST", "/v1/keys/{id}/destroy", route_key_destroy, false },
+    { "POST", "/v1/exports", route_export, false },
     { "GET", "/v1/metrics", route_metrics, true },
 };
 
-enum { STATUS_NOT_FOUND = 404, STATUS_NO_METHOD = 405 };
+enum { STATUS_NOT_FOUND = 404, STATUS_NO_METHOD = 405, ACTOR_BYTES = JOB_USER_BYTES + 8 };
 
 void reply_done(struct reply *r)
 {
@@ -96,6 +98,41 @@ enum err_code request_i64(const struct request *q, const char *name, int64_t min
         return err_set(e, ERR_USAGE, "%s must be a number from %" PRId64 " to %" PRId64 ", not '%.40s'", name,
                        min, max, text);
     *out = v;
+    return OK;
+}
+
+enum err_code request_body(const struct request *q, const char *const *names, json_t **out, struct err *e)
+{
+    CLEANUP(json_donep) json_t *body = NULL;
+    const char *name;
+    json_t *value;
+    if (q->body_bytes == 0)
+        body = json_object();
+    else if (json_parse(q->body, q->body_bytes, "request", &body, e))
+        return e->code = ERR_USAGE;
+    if (!json_is_object(body))
+        return err_set(e, ERR_USAGE, "request: must be an object");
+    json_object_foreach(body, name, value)
+    {
+        bool known = false;
+        for (size_t i = 0; names[i]; i++)
+            known = known || strcmp(names[i], name) == 0;
+        if (!known)
+            return err_set(e, ERR_USAGE, "request: there is no member '%.40s'", name);
+    }
+    *out = TAKE(body);
+    return OK;
+}
+
+enum err_code routes_record(const struct api *a, struct state *s, const char *user, const char *event,
+                            const char *job, json_t *data, struct err *e)
+{
+    const struct moves m = { .state = s, .cluster = a->cluster, .clock = a->clock, .lead = a->lead };
+    CLEANUP(state_tx_freep) struct state_tx *tx = state_tx_new();
+    char actor[ACTOR_BYTES];
+    snprintf(actor, sizeof(actor), "user:%s", user);
+    if (moves_fence(&m, tx, e) || moves_event(&m, tx, actor, event, job, data, e) || state_commit(s, tx, e))
+        return err_wrap(e, "record %s in the ledger", event);
     return OK;
 }
 

@@ -81,9 +81,16 @@ enum err_code request_i64(const struct request *q, const char *name, int64_t min
                           int64_t otherwise, int64_t *out, struct err *e);
 const char *request_text(const struct request *q, const char *name, const char *otherwise);
 
+/* A body that is an object of members among `names` (NULL-terminated); no body is an empty one. */
+enum err_code request_body(const struct request *q, const char *const *names, json_t **out, struct err *e);
+
+/* An event of this user's into the ledger's outbox, on disk before it returns. `job` "": of none. */
+enum err_code routes_record(const struct api *a, struct state *s, const char *user, const char *event,
+                            const char *job, json_t *data, struct err *e);
+
 /* The handlers: route_*.c. */
 route_fn route_submit, route_list, route_show, route_watch, route_cancel, route_why, route_logs, route_health,
     route_queues, route_nodes, route_metrics, route_keys, route_key_create, route_key_rewrap,
-    route_key_destroy;
+    route_key_destroy, route_export;
 
 #endif

@@ -3,13 +3,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "core/artifact/rewrap.h"
 #include "trainer/tree.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, PRUNE_MAX = 64, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
+enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
 enum { LATE_MS = 3000, TIDY_MS = 5000 };
 
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e)
@@ -314,36 +313,13 @@ enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *
 
 /* ---- keeping few ---- */
 
-static void remove_checkpoint(const struct checkpoint_place *p, const char *manifest_key)
-{
-    struct artifact_trust trust;
-    struct err ignored = ERR_INIT;
-    CLEANUP(artifact_done) struct artifact a = { 0 };
-
-    trust_signer(p->signer, &trust);
-    if (artifact_load(p->store, manifest_key, &trust, &a, &ignored))
-        return;
-    /* The manifest first: without it the parts are nothing. What is locked stays, and may be tried again
-     * later. */
-    if (store_delete(p->store, a.manifest_key, a.manifest_version, &ignored))
-        return;
-    remove_parts(p, a.parts, a.part_count);
-    artifact_remove_notes(p->store, &a);
-}
-
 void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep)
 {
-    CLEANUP(freep) char(*keys)[STORE_KEY_BYTES] = NULL;
-    struct err ignored = ERR_INIT;
-    size_t count, saved = 0;
+    struct artifact_trust trust;
+    struct err ignored = ERR_INIT; /* what stays now goes another time */
 
-    if (artifact_list(p->store, p->prefix, p->doc->job, ARTIFACT_CHECKPOINT, CHECKPOINTS_MAX, &keys, &count,
-                      &ignored))
-        return;
-    while (saved < count && strcmp(keys[saved], saved_key) != 0)
-        saved++;
-    for (size_t i = 0; i < PRUNE_MAX && i + (size_t)keep + saved < count; i++)
-        remove_checkpoint(p, keys[i + (size_t)keep + saved]);
+    trust_signer(p->signer, &trust);
+    IGNORE(artifact_prune(p->store, saved_key, (size_t)keep, &trust, &ignored));
 }
 
 /* An attempt before this one may have been killed amid an upload in parts. */

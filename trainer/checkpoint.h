@@ -51,9 +51,10 @@ enum err_code checkpoint_find(const struct checkpoint_place *p, struct comm *com
 enum err_code checkpoint_restore(const struct checkpoint_place *p, struct comm *comm,
                                  const struct artifact *a, struct step *step, struct err *e);
 
-/* Rank 0, after a save: keep the checkpoint at `saved_key` and the keep - 1 before it, remove the versions of
- * those that are older as far as their locks allow, best effort. What stands behind it (checkpoints that were
- * passed over, or another attempt's) is not counted and not touched. */
+/* Rank 0, after a save: keep the checkpoint at `saved_key` and the keep - 1 before it, remove every version
+ * of those that are older, and of those kept the versions of parts that no manifest names (artifact_prune()),
+ * as far as their locks allow, best effort. What stands behind it (checkpoints that were passed over, or
+ * another attempt's) is not counted and not touched. */
 void checkpoint_prune(const struct checkpoint_place *p, const char *saved_key, int64_t keep);
 
 /* Rank 0: remove the parts that earlier attempts of this job put and no manifest names, as far as their locks

@@ -15,6 +15,8 @@
  *                                    x-sovrun-over: true at the end
  *     GET  /v1/health                {"cluster","region","leader","since_ms","version","egress_refused"}
  *     GET  /v1/metrics               text, as Prometheus reads it
+ *     POST /v1/exports               {"manifest"}                        {"job","export"}: recorded, and
+ *                                    allowed by the policy; asked before a model is opened for a file
  *     GET  /v1/queues  /v1/nodes     {"queues":[...]} {"nodes":[...]}
  *
  * Errors are {"error":{"code","text"}} with `code` an err_name(); HTTP status by api_status_of(). On the

@@ -86,6 +86,16 @@ enum err_code artifact_list(struct store *s, const char *prefix, const char *job
 enum err_code artifact_sweep(struct store *s, const char *prefix, const char *job, enum artifact_kind kind,
                              int64_t token, size_t max, size_t *out_removed, struct err *e);
 
+/* Keep the artifact whose manifest is at `saved_key` and the keep - 1 before it. Of those before them, the
+ * oldest first and at most 64 a call, remove every version of manifest, notes and parts. Of those kept,
+ * remove the versions of parts that their manifests do not name: a put whose answer was lost and that was
+ * tried again leaves one. All of it as far as locks allow; what cannot be removed is left for another call,
+ * and what stands behind `saved_key` is neither counted nor touched. An error is one of listing: then all is
+ * as it was.
+ */
+enum err_code artifact_prune(struct store *s, const char *saved_key, size_t keep,
+                             const struct artifact_trust *trust, struct err *e);
+
 /* What the data key of a job's artifacts is bound to (rewrap.h unwraps it). Borrows. */
 void artifact_key_context(const char *cluster, const char *region, const char *job, struct keys_context *out);
 

@@ -257,18 +257,3 @@ enum err_code artifact_rewrap(struct store *s, struct keys *k, const struct sign
     *out_done = true;
     return OK;
 }
-
-void artifact_remove_notes(struct store *s, const struct artifact *a)
-{
-    struct err ignored = ERR_INIT;
-    struct notes notes;
-    char key[STORE_KEY_BYTES];
-    struct store_info info;
-    if (list_notes(s, a, &notes, &ignored))
-        return;
-    for (size_t i = 0; i < notes.count; i++) {
-        note_key(&notes, notes.numbers[i], key);
-        if (store_head(s, key, NULL, &info, &ignored) == OK)
-            IGNORE(store_delete(s, key, info.version, &ignored));
-    }
-}

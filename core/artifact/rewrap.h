@@ -32,9 +32,6 @@ enum err_code artifact_rewrap(struct store *s, struct keys *k, const struct sign
                               const struct artifact_trust *trust, const struct artifact *a, const char *name,
                               bool *out_done, struct err *e);
 
-/* The notes' keys, for who removes an artifact; best effort. */
-void artifact_remove_notes(struct store *s, const struct artifact *a);
-
 /* Is this the key of a manifest, under whatever prefix and job: .../checkpoint/N-N-N.json or
  * .../model/N-N-N.json? Pure. */
 bool artifact_is_manifest_key(const char *key);

@@ -136,7 +136,7 @@ struct policy_export {
     size_t who_count;
     int kinds[3]; /* enum policy_kind */
     size_t kind_count;
-    char to[POLICY_NAMES_MAX][POLICY_NAME_BYTES]; /* regions by name, or "outside" */
+    char to[POLICY_NAMES_MAX][POLICY_NAME_BYTES]; /* regions by name, or POLICY_OUTSIDE */
     size_t to_count;
     int64_t line;
 };
@@ -225,8 +225,10 @@ void policy_check_facts(const struct policy *p, const char *bucket, const struct
 void policy_check_staging(const struct policy *p, const char *bucket, enum data_class data_class,
                           struct policy_decision *out);
 
-/* May `user`, whose role is `role`, take something of that kind to region `to` ("outside": nowhere that is
- * named)? */
+/* Where a file is that somebody holds: in none of the regions, since nothing of ours keeps it in one. */
+#define POLICY_OUTSIDE "outside"
+/* May `user`, whose role is `role`, take something of that kind to region `to`, or POLICY_OUTSIDE? The place
+ * in the document is that of the row that lets him, or that comes nearest to it. */
 void policy_check_export(const struct policy *p, const char *user, const char *role, enum policy_kind kind,
                          const char *to, struct policy_decision *out);
 

@@ -180,13 +180,15 @@ void policy_check_staging(const struct policy *p, const char *bucket, enum data_
     decision_add(out);
 }
 
-static bool export_fits(const struct policy_export *x, const char *user, const char *role,
-                        enum policy_kind kind, const char *to)
+/* How many of who, what and where a row lets: all three, or it does not let it. */
+enum { EXPORT_FITS = 3 };
+static int export_fit(const struct policy_export *x, const char *user, const char *role,
+                      enum policy_kind kind, const char *to)
 {
     char as_role[POLICY_NAME_BYTES];
     snprintf(as_role, sizeof(as_role), "role:%.50s", role);
-    return (HAS_TEXT(x->who, x->who_count, user) || HAS_TEXT(x->who, x->who_count, as_role)) &&
-           has_int(x->kinds, x->kind_count, (int)kind) && HAS_TEXT(x->to, x->to_count, to);
+    return (HAS_TEXT(x->who, x->who_count, user) || HAS_TEXT(x->who, x->who_count, as_role)) +
+           has_int(x->kinds, x->kind_count, (int)kind) + HAS_TEXT(x->to, x->to_count, to);
 }
 
 void policy_check_export(const struct policy *p, const char *user, const char *role, enum policy_kind kind,
@@ -194,15 +196,21 @@ void policy_check_export(const struct policy *p, const char *user, const char *r
 {
     decision_begin(out);
     const struct ruling r = ruling_begin(p, out, "export");
-    bool fits = false;
-    for (size_t i = 0; i < p->export_count && !fits; i++) {
-        fits = export_fits(&p->exports[i], user, role, kind, to);
-        if (fits)
+    const char *what = policy_kind_names[kind];
+    int best = 0;
+    ruling_at(&r, 0, "exports", NULL);
+    for (size_t i = 0; i < p->export_count; i++) {
+        int fit = export_fit(&p->exports[i], user, role, kind, to);
+        if (fit > best) {
+            best = fit;
             ruling_at(&r, p->exports[i].line, "exports", NULL);
+        }
     }
-    if (!fits)
-        (void)deny(&r, "no row of exports lets '%.60s' (%.30s) take a %s to '%.60s'", user, role,
-                   policy_kind_names[kind], to);
+    if (best < EXPORT_FITS)
+        (void)deny(&r,
+                   "no row lets '%.60s' (role %.30s) take '%s' to '%.60s'; { who: [%.60s], kinds: [%s], to: "
+                   "[%.60s] } would",
+                   user, role, what, to, user, what, to);
     decision_add(out);
 }
 

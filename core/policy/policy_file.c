@@ -272,7 +272,7 @@ static enum err_code check_export(const struct reader *r, size_t i)
     snprintf(path, sizeof(path), "exports[%zu]", i);
     x->line = conf_line(r->doc, path);
     for (size_t k = 0; k < x->to_count; k++)
-        if (strcmp(x->to[k], "outside") != 0 && !region_called(r->p, x->to[k]))
+        if (strcmp(x->to[k], POLICY_OUTSIDE) != 0 && !region_called(r->p, x->to[k]))
             return refuse(r, path, "'%s' is none of the regions above, nor outside", x->to[k]);
     return OK;
 }

@@ -199,7 +199,8 @@ enum err_code store_get_many(struct store *s, const struct store_read *reads, si
             return err_set(e, ERR_LIMIT, "get %s/%s: %" PRIu64 " bytes are more than %d", s->name,
                            reads[i].key, reads[i].length, STORE_OBJECT_BYTES_MAX);
     }
-    return s->ops->get_many(s, reads, count, each, context, e);
+    enum err_code code = s->ops->get_many(s, reads, count, each, context, e);
+    return code && code != ERR_CANCELED ? err_wrap(e, "get from %s", s->name) : code;
 }
 
 enum err_code store_head(struct store *s, const char *key, const char *version, struct store_info *out,

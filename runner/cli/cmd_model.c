@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/commands.h"
+#include "runner/cli/export_gate.h"
 #include "runner/cli/models.h"
 #include "runner/cli/print.h"
 
@@ -176,7 +177,9 @@ static enum err_code get_run(struct cli *c, const struct arguments *a, const voi
 
     if (s->step_text && (parse_i64(s->step_text, &w.step, e) || w.step < 0))
         return err_set(e, ERR_USAGE, "--step '%s': must be the number of a step", s->step_text);
+    /* The gate before the key: what may not leave is not even opened. */
     if (models_open(c, a->list[0], s->prefix, &m, e) || find_wanted(&m, &w, e) ||
+        export_gate(c, &m, &w.found, e) ||
         (w.step >= 0 ? models_checkpoint_file(&m, &w.found, &file, e)
                      : models_final_file(&m, &w.found, &file, e)))
         return e->code;
@@ -209,7 +212,8 @@ const struct cmd cmd_model_get = {
     .args_max = 1,
     .help = "fetch a job's model, opened, as a safetensors file",
     .more =
-        "Its signature, its hashes and its seal are checked on the way; the SHA-256 of the file is printed.",
+        "The policy must allow it (exports), and the ledger gets to know. Its signature, its hashes and its "
+        "seal are checked on the way; the SHA-256 of the file is printed.",
     .options = get_options,
     .settings_bytes = sizeof(struct get_settings),
     .run = get_run,

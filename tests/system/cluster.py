@@ -91,14 +91,16 @@ class Cluster:
             self.run("down", timeout=60)
 
     def allow(self, region, local, remote=None, endpoint=None, ranges=(), keys="file", more=""):
-        """A policy: buckets as {name: purpose}, those in folders and those at a service HOST:PORT, all in one region."""
+        """A policy: buckets as {name: purpose}, those in folders and those at a service HOST:PORT, all in one region. Admins may
+        take models out, as in an embedded home."""
         regions = f"  - {{ name: folder, provider: local, region: {region} }}\n"
         if endpoint:
             regions += f"  - {{ name: service, provider: s3, region: {region}, endpoints: [\"{endpoint}\"], ranges: [{', '.join(ranges)}] }}\n"
         rows = "".join(f"  - {{ name: {name}, region: {where}, purposes: [{purpose}], classes: [public, internal, pseudonymized, personal] }}\n"
                        for where, buckets in (("folder", local), ("service", remote or {})) for name, purpose in buckets.items())
         (self.home / "policy.yaml").write_text(f"version: 1\nname: test\nregions:\n{regions}buckets:\n{rows}"
-                                               f"keys: {{ providers: [{keys}] }}\n{more}")
+                                               f"keys: {{ providers: [{keys}] }}\n"
+                                               f"exports: [{{ who: [\"role:admin\"], kinds: [model], to: [outside] }}]\n{more}")
 
     def submit(self, spec=SPEC, *settings):
         return self.ask("submit", spec, *[f"--set={s}" for s in settings])["job"]["id"]

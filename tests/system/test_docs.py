@@ -101,6 +101,7 @@ EMITTERS = [
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
     rf"\btell\(\w+,\s*{EVENT}",                              # trainer
     rf"\brecord\(a, s, q?(?:->)?user, {EVENT}",               # scheduler/route_keys.c
+    rf"\broutes_record\(a, s, q->user, {EVENT}",            # scheduler/route_export.c
     rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c
     rf"\.event = {EVENT}",                                   # what stands in for a malformed one
     rf"#define EGRESS_EVENT {EVENT}",                        # core/cluster/egress.c

@@ -10,7 +10,7 @@ import sys
 import time
 
 from cluster import B, BIN, CSV, ROOT, SPEC, Cluster, check, finish, kill, left_over
-from test_s3 import BUCKETS, ENDPOINT, configure
+from test_s3 import BUCKETS, ENDPOINT, aws, configure
 
 sys.path.insert(0, str(ROOT / "tests" / "fake"))
 from s3_proxy import Proxy  # noqa: E402
@@ -57,7 +57,7 @@ REDIRECT = {"do": "error", "status": "301 Moved Permanently", "code": "Permanent
 SHARD, PART = rf"^/{DATA}/CASE/.*shard", rf"^/{MODELS}/CASE/.*/checkpoint/.*part-0003.sealed$"
 LASTING = [
     ("a token that is over, and no newer one, at a shard", "GET", SHARD, EXPIRED, ["retry.max=0"], "store_away",
-     [f"s3://{DATA}/CASE/", "shard", "ExpiredToken", "no newer ones", "127.0.0.1"]),
+     [f"s3://{DATA}", "CASE/shards/", "ExpiredToken", "no newer ones", "127.0.0.1"]),
     ("a token that is over, and no newer one, at a part", "PUT", PART, EXPIRED, ["checkpoint.deadline=5s", "retry.max=0"], "store_away",
      ["step 20", "rank 0", "part-0003.sealed", "ExpiredToken", "no newer ones"]),
     ("a redirect at a shard", "GET", SHARD, REDIRECT, [], "denied", ["shard", "redirect", "elsewhere.example"]),
@@ -258,6 +258,22 @@ def parts_of_parts(w, _):
         check(f"uploads in parts: {name} was met", w.proxy.hits(f"multi: {name}") == 1)
 
 
+def twins(w, want):
+    """A put whose answer was lost has been done twice. Keeping few removes the second version, of what goes and of what stays."""
+    parts = {step: rf"^/{MODELS}/twins/.*/checkpoint/0+{step}-.*part-0001.sealed$" for step in (20, 80, 100)}
+    w.proxy.add({"name": "twins: manifest", "do": "reset_after", "method": "PUT", "target": rf"^/{MODELS}/twins/.*/checkpoint/0+40-.*json$"},
+                *({"name": f"twins: {step}", "do": "reset_after", "method": "PUT", "target": target} for step, target in parts.items()))
+    job = w.submit("twins", "checkpoint.lock=none", "checkpoint.retain=0", "checkpoint.keep=2")
+    w.same("answers to puts that were lost", w.c.wait_over(job), want)
+    check("they were met", all(w.proxy.hits(f"twins: {name}") == 1 for name in ("manifest", *parts)))
+    listed = json.loads(aws("list-object-versions", "--bucket", MODELS, "--prefix", f"twins/{job}/checkpoint/").stdout)
+    keys = [v["Key"] for v in listed["Versions"]]
+    manifests = [k for k in keys if k.endswith(".json")]
+    check("of the checkpoints that stay there is one version of each object, and nothing of those that went",
+          len(manifests) == 2 and len(keys) == len(set(keys)) and not listed.get("DeleteMarkers")
+          and all(any(k.startswith(m[:-len(".json")]) for m in manifests) for k in keys) and any("0100-" in k for k in keys), keys)
+
+
 def staging(w, _):
     target = rf"^/{DATA}/CASE/"
     w.proxy.add(*rules_of("whole", "PUT", target, 1, {"503": AWAY, "lost": {"do": "reset_after"}, "flip": {"do": "flip_request"}}))
@@ -336,7 +352,7 @@ def main():
         want = model_of(undisturbed)
         check("an undisturbed job succeeds", undisturbed["job"]["state"] == "succeeded" and want, undisturbed["job"]["reason"])
         wanted = sys.argv[1:]  # names of acts, to try some alone
-        for act in [passing, lasting, restart, killed_supervisor, stopped_rank, many_at_once, parts_of_parts, staging, away_at_restart, outage]:
+        for act in [passing, lasting, restart, killed_supervisor, stopped_rank, many_at_once, parts_of_parts, twins, staging, away_at_restart, outage]:
             begun = time.monotonic()
             if not wanted or act.__name__ in wanted:
                 act(w, want)

@@ -521,9 +521,17 @@ static void nothing_leaves_but_what_a_row_lets_out(void **state)
         policy_check_export(&w->policy, cases[i].user, cases[i].role, cases[i].kind, cases[i].to, &d);
         assert_int_equal(d.allowed, cases[i].allowed);
     }
+    /* The row that comes nearest, and what would be enough. */
+    char nearest[64];
+    snprintf(nearest, sizeof(nearest), ":%d: exports", (int)w->policy.exports[0].line);
+    policy_check_export(&w->policy, "eva", "auditor", EXPORT_MODEL, "outside", &d);
+    assert_non_null(strstr(d.reason, nearest));
+    assert_non_null(strstr(d.reason, "{ who: [eva], kinds: [model], to: [outside] } would"));
+    assert_string_equal(d.rule, "export");
     w->policy.export_count = 0;
     policy_check_export(&w->policy, "root", "admin", EXPORT_METRICS, "house", &d);
     assert_false(d.allowed);
+    assert_non_null(strstr(d.reason, ": exports: no row lets 'root' (role admin)"));
 }
 
 #define ADD_ROWS(list, fn)                                                                                   \

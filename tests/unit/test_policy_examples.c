@@ -143,6 +143,8 @@ static const struct export_row {
     bool allowed;
 } export_rows[] = {
     { "embedded.yaml", "root", "admin", "here", EXPORT_METRICS, false },
+    { "embedded.yaml", "root", "admin", "outside", EXPORT_MODEL, true },
+    { "embedded.yaml", "token", "engineer", "outside", EXPORT_MODEL, false },
     { "aws-eusc.yaml", "eva", "admin", "outside", EXPORT_METRICS, true },
     { "aws-eusc.yaml", "eva", "admin", "outside", EXPORT_MODEL, false },
     { "aws-eusc.yaml", "eva", "user", "outside", EXPORT_METRICS, false },
