@@ -130,6 +130,9 @@ struct kernels {
     void (*classify)(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
                      const int32_t *labels, float *work, size_t N, size_t C, size_t V);
     size_t (*classify_work)(size_t N, size_t V);
+    /* out[n,v] = x[n,:] . w[v,:], what classify begins with                               out (N,V) */
+    void (*logits)(struct device *d, float *out, const float *x, const float *w, size_t N, size_t C,
+                   size_t V);
 };
 
 const struct kernels *kernels_for(const struct device *d);

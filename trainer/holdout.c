@@ -28,7 +28,8 @@ static enum err_code predict_shard(struct model *model, const float *params, str
     buf_add(out, rows.labels + rows.train_rows, p.n * sizeof(int32_t));
     for (size_t done = 0; done < p.n; done += step) {
         size_t n = MIN(step, p.n - done);
-        if (model_predict(model, params, rows.features + (rows.train_rows + done) * width, n, probs, e))
+        const struct batch b = { .n = n, .features = rows.features + (rows.train_rows + done) * width };
+        if (model_predict(model, params, &b, probs, e))
             return e->code;
         buf_add(out, probs, n * classes * sizeof(*probs));
     }

@@ -5,21 +5,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const struct model_ops *const kinds[] = { &model_mlp_ops };
+static const struct model_ops *const kinds[] = { &model_mlp_ops, &model_gpt_ops };
 
+/* What holds for every kind; the rest is for each to check. */
 static enum err_code check_config(const struct model_config *c, struct err *e)
 {
     if (c->width < 1 || c->width > MODEL_WIDTH_MAX)
         return err_set(e, ERR_USAGE, "a model takes 1 to %d inputs, not %zu", MODEL_WIDTH_MAX, c->width);
     if (c->classes < 2 || c->classes > MODEL_CLASSES_MAX)
         return err_set(e, ERR_USAGE, "a model has 2 to %d classes, not %zu", MODEL_CLASSES_MAX, c->classes);
-    if (c->hidden_count > MODEL_HIDDEN_MAX)
-        return err_set(e, ERR_USAGE, "a model has at most %d hidden layers, not %zu", MODEL_HIDDEN_MAX,
-                       c->hidden_count);
-    for (size_t i = 0; i < c->hidden_count; i++)
-        if (c->hidden[i] < 1 || c->hidden[i] > MODEL_WIDTH_MAX)
-            return err_set(e, ERR_USAGE, "hidden layer %zu has 1 to %d units, not %zu", i, MODEL_WIDTH_MAX,
-                           c->hidden[i]);
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_set(e, ERR_USAGE, "dropout is from 0 to below 1, not %g", c->dropout);
     if (c->records_max < 1 || c->records_max > MODEL_RECORDS_MAX)
@@ -53,32 +47,49 @@ void model_init(const struct model *m, uint64_t seed, float *params)
     m->ops->init(m, seed, params);
 }
 
-static enum err_code check_records(const struct model *m, size_t n, struct err *e)
+/* Each of `values` in [least, classes). */
+static enum err_code check_values(const struct model *m, const int32_t *values, size_t n, int32_t least,
+                                  const char *of, const char *what, struct err *e)
 {
-    if (n > m->config.records_max)
-        return err_set(e, ERR_USAGE, "%zu records at once, the model was opened for %zu", n,
-                       m->config.records_max);
+    for (size_t i = 0; i < n; i++)
+        if (values[i] < least || (values[i] >= 0 && (size_t)values[i] >= m->config.classes))
+            return err_set(e, ERR_USAGE, "%s %zu has %s %" PRId32 ", the model has %zu classes", of, i, what,
+                           values[i], m->config.classes);
     return OK;
+}
+
+static enum err_code check_batch(const struct model *m, const struct batch *b, struct err *e)
+{
+    if (b->n > m->config.records_max)
+        return err_set(e, ERR_USAGE, "%zu records at once, the model was opened for %zu", b->n,
+                       m->config.records_max);
+    if (!m->ops->sequences)
+        return OK;
+    if (b->length < 1 || b->length > m->config.context)
+        return err_set(e, ERR_USAGE, "sequences of %zu tokens, the model's context is %zu", b->length,
+                       m->config.context);
+    for (size_t i = 0; b->starts && i < b->n * b->length; i++)
+        if (b->starts[i] < 0 || (size_t)b->starts[i] > i % b->length)
+            return err_set(e, ERR_USAGE, "token %zu has a document that begins behind it", i);
+    return check_values(m, b->tokens, b->n * b->length, 0, "token", "id", e);
 }
 
 enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
                              uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e)
 {
-    if (check_records(m, b->n, e))
+    bool sequences = m->ops->sequences;
+    if (check_batch(m, b, e) || check_values(m, b->labels, sequences ? b->n * b->length : b->n,
+                                             sequences ? -1 : 0, sequences ? "token" : "record", "label", e))
         return e->code;
-    for (size_t i = 0; i < b->n; i++)
-        if (b->labels[i] < 0 || (size_t)b->labels[i] >= m->config.classes)
-            return err_set(e, ERR_USAGE, "record %zu has label %" PRId32 ", the model has %zu classes", i,
-                           b->labels[i], m->config.classes);
     m->ops->backward(m, params, b, dropout_key, grad, out_loss_sum);
     return device_sync(m->device, e);
 }
 
-enum err_code model_predict(struct model *m, const float *params, const float *features, size_t n,
-                            float *out_probs, struct err *e)
+enum err_code model_predict(struct model *m, const float *params, const struct batch *b, float *out_probs,
+                            struct err *e)
 {
-    if (check_records(m, n, e))
+    if (check_batch(m, b, e))
         return e->code;
-    m->ops->predict(m, params, features, n, out_probs);
+    m->ops->predict(m, params, b, out_probs);
     return device_sync(m->device, e);
 }

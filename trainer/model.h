@@ -17,36 +17,45 @@
 enum {
     MODEL_HIDDEN_MAX = 16,
     MODEL_WIDTH_MAX = 1 << 20,
-    MODEL_CLASSES_MAX = 1 << 16,
+    MODEL_CLASSES_MAX = 1 << 18,
     MODEL_RECORDS_MAX = 1 << 20,
+    MODEL_LAYERS_MAX = 80,
 };
 
 struct model_config {
-    size_t width;                    /* inputs a record */
-    size_t hidden[MODEL_HIDDEN_MAX]; /* sizes of the hidden layers, first to last */
-    size_t hidden_count;             /* 0: logistic regression */
-    size_t classes;                  /* at least 2 */
-    double dropout;                  /* after each hidden layer while training; [0, 1) */
-    size_t records_max;              /* the most records in one call */
-    size_t slices;                   /* the job's leaves */
+    size_t width;                    /* mlp: inputs a record. gpt: floats of a token's vector */
+    size_t hidden[MODEL_HIDDEN_MAX]; /* mlp: sizes of the hidden layers, first to last */
+    size_t hidden_count;             /* mlp: 0: logistic regression */
+    size_t layers, heads,
+        context;        /* gpt: blocks; heads of each, which divide the width; tokens of a sequence */
+    size_t classes;     /* at least 2. gpt: the vocabulary */
+    double dropout;     /* mlp: after each hidden layer; gpt: after the embeddings and in each
+                           residual branch; while training; [0, 1) */
+    size_t records_max; /* the most records in one call */
+    size_t slices;      /* the job's leaves */
 };
 
-/* Some records in host memory. */
+/* Some records in host memory: rows of a table, or sequences of tokens. */
 struct batch {
     size_t n;
-    const float *features; /* (n, width) */
-    const int32_t *labels; /* (n), in [0, classes) */
+    const float *features; /* rows: (n, width) */
+    const int32_t *labels; /* rows: (n), in [0, classes). Sequences: (n, length), the token that comes next,
+                              -1: not to be predicted */
+    const int32_t *tokens; /* sequences: (n, length) */
+    const int32_t *starts; /* sequences: (n, length), where the document of each token begins; NULL: at 0 */
+    size_t length;         /* sequences: at most the context */
 };
 
 struct model;
 struct model_ops {
     const char *kind; /* "mlp" */
+    bool sequences;   /* its records are those of tokens */
     enum err_code (*open)(const struct model_config *config, struct device *d, struct model **out,
                           struct err *e);
     void (*init)(const struct model *m, uint64_t seed, float *params);
     void (*backward)(struct model *m, const float *params, const struct batch *b, uint64_t dropout_key,
                      float *grad, double *out_loss_sum);
-    void (*predict)(struct model *m, const float *params, const float *features, size_t n, float *out_probs);
+    void (*predict)(struct model *m, const float *params, const struct batch *b, float *out_probs);
     void (*close)(struct model *m);
 };
 struct model { /* first member of each model's struct */
@@ -57,7 +66,7 @@ struct model { /* first member of each model's struct */
     struct params params;
 };
 
-/* `kind`: "mlp". `d` is borrowed and must outlive the model. ERR_USAGE: a size that makes no sense;
+/* `kind`: "mlp", "gpt". `d` is borrowed and must outlive the model. ERR_USAGE: a size that makes no sense;
  * ERR_LIMIT: memory. */
 enum err_code model_open(const char *kind, const struct model_config *config, struct device *d,
                          struct model **out, struct err *e);
@@ -70,15 +79,16 @@ void model_init(const struct model *m, uint64_t seed, float *params);
 
 /* Forward and backward of one leaf. `params`, `grad`: device memory, params.padded floats; grad is
  * overwritten, zeros for an empty batch. out_loss_sum (host): the sum of the records' losses. ERR_USAGE: a
- * label that is no class, too many records. */
+ * label that is no class, a token that is none, too many records or tokens. */
 enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
                              uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e);
 
-/* Class probabilities without dropout: out_probs (n, classes) in host memory; n at most records_max. */
-enum err_code model_predict(struct model *m, const float *params, const float *features, size_t n,
-                            float *out_probs, struct err *e);
+/* Class probabilities without dropout: out_probs (n, classes) in host memory. Of a sequence: of what comes
+ * behind its last token. Labels are not looked at. */
+enum err_code model_predict(struct model *m, const float *params, const struct batch *b, float *out_probs,
+                            struct err *e);
 
 /* A model kind is a file in trainer/models and a row in model.c. */
-extern const struct model_ops model_mlp_ops;
+extern const struct model_ops model_mlp_ops, model_gpt_ops;
 
 #endif

@@ -74,24 +74,29 @@ size_t cpu_classify_work(size_t N, size_t V)
     return MIN(N, (size_t)CLASSIFY_ROWS) * V;
 }
 
+void cpu_logits(struct device *d, float *out, const float *x, const float *w, size_t N, size_t C, size_t V)
+{
+    const struct gemm g = { .b_transposed = true,
+                            .M = N,
+                            .N = V,
+                            .K = C,
+                            .alpha = 1,
+                            .a = x,
+                            .a_row = C,
+                            .b = w,
+                            .b_row = C,
+                            .c = out,
+                            .c_row = V };
+    cpu_gemm(d, &g);
+}
+
 void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
                   const int32_t *labels, float *work, size_t N, size_t C, size_t V)
 {
     for (size_t n = 0; n < N; n += CLASSIFY_ROWS) {
         size_t rows = MIN((size_t)CLASSIFY_ROWS, N - n);
         struct rows r = { work, labels + n, loss + n, V, dx != NULL };
-        const struct gemm logits = { .b_transposed = true,
-                                     .M = rows,
-                                     .N = V,
-                                     .K = C,
-                                     .alpha = 1,
-                                     .a = x + n * C,
-                                     .a_row = C,
-                                     .b = w,
-                                     .b_row = C,
-                                     .c = work,
-                                     .c_row = V };
-        cpu_gemm(d, &logits);
+        cpu_logits(d, work, x + n * C, w, rows, C, V);
         cpu_run(d, rows, one_row, &r);
         if (!dx)
             continue;

@@ -79,5 +79,6 @@ void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, co
 void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
                   const int32_t *labels, float *work, size_t N, size_t C, size_t V);
 size_t cpu_classify_work(size_t N, size_t V);
+void cpu_logits(struct device *d, float *out, const float *x, const float *w, size_t N, size_t C, size_t V);
 
 #endif

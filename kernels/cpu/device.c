@@ -116,4 +116,5 @@ const struct kernels cpu_kernels = {
     .attention_backward = cpu_attention_backward,
     .classify = cpu_classify,
     .classify_work = cpu_classify_work,
+    .logits = cpu_logits,
 };

@@ -105,7 +105,9 @@ void small_job_train(struct small_job *j, int64_t from, int64_t to)
     size_t each = SMALL_RECORDS / SMALL_LEAVES;
 
     for (size_t i = 0; i < SMALL_LEAVES; i++)
-        leaves[i] = (struct batch){ each, j->features + i * each * SMALL_WIDTH, j->labels + i * each };
+        leaves[i] = (struct batch){ .n = each,
+                                    .features = j->features + i * each * SMALL_WIDTH,
+                                    .labels = j->labels + i * each };
     for (int64_t step = from; step <= to; step++) {
         struct step_input in = { .step = step, .lr = 0.01, .leaves = leaves };
         assert_ok(step_run(j->step, &in, &r, &e));

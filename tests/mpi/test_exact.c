@@ -146,7 +146,7 @@ static void fill_leaves(struct training *t, struct slice_range own, int64_t step
                 x[j] = (float)rng_normal(key, 1000 + r * WIDTH + j);
             t->labels[i][r] = x[0] > 0.5f ? 2 : x[1] * x[2] > 0 ? 1 : 0;
         }
-        t->batches[i] = (struct batch){ n, t->features[i], t->labels[i] };
+        t->batches[i] = (struct batch){ .n = n, .features = t->features[i], .labels = t->labels[i] };
     }
 }
 

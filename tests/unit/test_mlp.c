@@ -83,7 +83,7 @@ static struct setting setting_of(const struct model_config *config, size_t n)
     for (size_t t = 1; t < s.m->params.tensor_count; t += 2) // biases of zero would hide mistakes
         for (size_t i = 0; i < s.m->params.tensors[t].count; i++)
             s.params[s.m->params.tensors[t].first + i] = 0.2f * rng_f32(13 + t, i) - 0.1f;
-    s.batch = (struct batch){ n, s.features, s.labels };
+    s.batch = (struct batch){ .n = n, .features = s.features, .labels = s.labels };
     return s;
 }
 
@@ -170,7 +170,8 @@ static void prediction_is_without_dropout(void **state)
 
     for (size_t i = 0; i < s.m->params.padded; i++)
         params[i] = s.params[i];
-    assert_ok(model_predict(s.m, s.params, s.features, row->n, probs, &e));
+    assert_ok(
+        model_predict(s.m, s.params, &(struct batch){ .n = row->n, .features = s.features }, probs, &e));
     for (size_t i = 0; i < row->n; i++) {
         reference(&s, params, i, 0, 0, want);
         for (size_t k = 0; k < row->config.classes; k++)
@@ -184,13 +185,14 @@ static void the_same_bits_whatever_was_done_before(void **state)
     CLEANUP(setting_done) struct setting s = setting_of(&row->config, row->n);
     CLEANUP(freep) float *first = mem_array(s.m->params.padded, sizeof(float));
     struct err e = ERR_INIT;
-    struct batch one = { 1, s.features, s.labels };
+    struct batch one = { .n = 1, .features = s.features, .labels = s.labels };
     float probs[UNITS_MAX * 16];
     double loss, again, ignored;
 
     assert_ok(model_backward(s.m, s.params, &s.batch, 5, first, &loss, &e));
     assert_ok(model_backward(s.m, s.params, &one, 6, s.grad, &ignored, &e));
-    assert_ok(model_predict(s.m, s.params, s.features, row->n, probs, &e));
+    assert_ok(
+        model_predict(s.m, s.params, &(struct batch){ .n = row->n, .features = s.features }, probs, &e));
     assert_ok(model_backward(s.m, s.params, &s.batch, 5, s.grad, &again, &e));
     assert_true(loss == again);
     assert_memory_equal(first, s.grad, s.m->params.padded * sizeof(float));
@@ -200,7 +202,7 @@ static void an_empty_leaf_has_no_gradient(void **state)
 {
     const struct row *row = *state;
     CLEANUP(setting_done) struct setting s = setting_of(&row->config, row->n);
-    struct batch empty = { 0, NULL, NULL };
+    struct batch empty = { .n = 0 };
     struct err e = ERR_INIT;
     double loss = 7;
 
@@ -281,7 +283,9 @@ static void too_many_records_are_refused(void **state)
     float probs[18];
     double loss;
     assert_int_equal(model_backward(s.m, s.params, &s.batch, 5, s.grad, &loss, &e), ERR_USAGE);
-    assert_int_equal(model_predict(s.m, s.params, s.features, 9, probs, &e), ERR_USAGE);
+    assert_int_equal(model_predict(s.m, s.params, &(struct batch){ .n = 9, .features = s.features }, probs,
+                                   &e),
+                     ERR_USAGE);
     (void)state;
 }
 

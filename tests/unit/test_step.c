@@ -55,7 +55,9 @@ static void deal(struct setting *t, const size_t sizes[LEAVES])
 {
     size_t first = 0;
     for (size_t i = 0; i < LEAVES; i++) {
-        t->leaves[i] = (struct batch){ sizes[i], t->features + first * WIDTH, t->labels + first };
+        t->leaves[i] = (struct batch){ .n = sizes[i],
+                                       .features = t->features + first * WIDTH,
+                                       .labels = t->labels + first };
         first += sizes[i];
     }
     assert_true(first <= RECORDS);
@@ -104,7 +106,7 @@ static void a_step_is_adamw_on_the_mean_of_all_records(void **state)
     size_t n = t->m->params.padded, records = 17;
     CLEANUP(freep) float *grad = mem_array(n, sizeof(float)), *before = mem_array(n, sizeof(float));
     struct err e = ERR_INIT;
-    struct batch all = { records, t->features, t->labels };
+    struct batch all = { .n = records, .features = t->features, .labels = t->labels };
     double loss_sum, squares = 0, lr = 0.01;
 
     deal(t, (size_t[LEAVES]){ 5, 0, 11, 1 });

@@ -87,12 +87,26 @@ static enum err_code take_memory(struct mlp *m, struct err *e)
     return device_alloc(d, 1, sizeof(double), (void **)&m->loss, e);
 }
 
+static enum err_code check_hidden(const struct model_config *c, struct err *e)
+{
+    if (c->hidden_count > MODEL_HIDDEN_MAX)
+        return err_set(e, ERR_USAGE, "a model has at most %d hidden layers, not %zu", MODEL_HIDDEN_MAX,
+                       c->hidden_count);
+    for (size_t i = 0; i < c->hidden_count; i++)
+        if (c->hidden[i] < 1 || c->hidden[i] > MODEL_WIDTH_MAX)
+            return err_set(e, ERR_USAGE, "hidden layer %zu has 1 to %d units, not %zu", i, MODEL_WIDTH_MAX,
+                           c->hidden[i]);
+    return OK;
+}
+
 static enum err_code open_mlp(const struct model_config *config, struct device *d, struct model **out,
                               struct err *e)
 {
     CLEANUP(close_mlpp) struct mlp *m = mem_new(sizeof(*m));
     size_t in = config->width;
 
+    if (check_hidden(config, e))
+        return e->code;
     m->model = (struct model){ .ops = &model_mlp_ops, .device = d, .k = kernels_for(d), .config = *config };
     for (size_t i = 0; i <= config->hidden_count; i++) {
         size_t units = i < config->hidden_count ? config->hidden[i] : config->classes;
@@ -180,13 +194,12 @@ static void backward_mlp(struct model *model, const float *params, const struct 
     device_get(d, out_loss_sum, m->loss, sizeof(double));
 }
 
-static void predict_mlp(struct model *model, const float *params, const float *features, size_t n,
-                        float *out_probs)
+static void predict_mlp(struct model *model, const float *params, const struct batch *b, float *out_probs)
 {
     struct mlp *m = (struct mlp *)model;
-    forward(m, params, features, n, 0, 0);
-    model->k->softmax(model->device, m->logits, m->logits, n, model->config.classes);
-    device_get(model->device, out_probs, m->logits, n * model->config.classes * sizeof(float));
+    forward(m, params, b->features, b->n, 0, 0);
+    model->k->softmax(model->device, m->logits, m->logits, b->n, model->config.classes);
+    device_get(model->device, out_probs, m->logits, b->n * model->config.classes * sizeof(float));
 }
 
 const struct model_ops model_mlp_ops = {
