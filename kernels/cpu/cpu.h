@@ -53,6 +53,9 @@ void cpu_zero(struct device *d, float *x, size_t n);
 
 /* Tasks by the device's threads: pool.h. */
 void cpu_run(struct device *d, size_t count, cpu_task_fn *task, void *context);
+/* Calls some(context, first, count) for pieces of 0 .. n - 1: for what is done element by element. */
+typedef void cpu_some_fn(void *context, size_t first, size_t count);
+void cpu_for(struct device *d, size_t n, cpu_some_fn *some, void *context);
 
 void cpu_dense(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
                size_t I, size_t O);

@@ -87,6 +87,28 @@ enum err_code cpu_open(struct device **out, struct err *e)
     return OK;
 }
 
+enum { PIECE = 16384 };
+
+struct pieces {
+    cpu_some_fn *some;
+    void *context;
+    size_t n;
+};
+
+static void one_piece(void *context, size_t i, void *scratch)
+{
+    const struct pieces *p = context;
+    size_t first = i * PIECE;
+    (void)scratch;
+    p->some(p->context, first, MIN((size_t)PIECE, p->n - first));
+}
+
+void cpu_for(struct device *d, size_t n, cpu_some_fn *some, void *context)
+{
+    struct pieces p = { some, context, n };
+    cpu_run(d, (n + PIECE - 1) / PIECE, one_piece, &p);
+}
+
 const struct kernels cpu_kernels = {
     .device = "cpu",
     .linear = cpu_linear,

@@ -2,13 +2,11 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/fast_math.h"
 
-enum { BLOCK = 16384 };
 static const float inner = 0.7978845608f, cubic = 0.044715f; /* sqrt(2 / pi) */
 
 struct gelu {
     float *out;
     const float *x, *dout;
-    size_t n;
 };
 
 VECTOR_CLONES static void forward_block(float *out, const float *x, size_t n)
@@ -26,30 +24,26 @@ VECTOR_CLONES static void backward_block(float *dx, const float *dout, const flo
     }
 }
 
-static void forward_task(void *context, size_t task, void *scratch)
+static void forward_some(void *context, size_t first, size_t count)
 {
     const struct gelu *g = context;
-    size_t first = task * BLOCK;
-    (void)scratch;
-    forward_block(g->out + first, g->x + first, MIN((size_t)BLOCK, g->n - first));
+    forward_block(g->out + first, g->x + first, count);
 }
 
-static void backward_task(void *context, size_t task, void *scratch)
+static void backward_some(void *context, size_t first, size_t count)
 {
     const struct gelu *g = context;
-    size_t first = task * BLOCK;
-    (void)scratch;
-    backward_block(g->out + first, g->dout + first, g->x + first, MIN((size_t)BLOCK, g->n - first));
+    backward_block(g->out + first, g->dout + first, g->x + first, count);
 }
 
 void cpu_gelu(struct device *d, float *out, const float *x, size_t n)
 {
-    struct gelu g = { .out = out, .x = x, .n = n };
-    cpu_run(d, (n + BLOCK - 1) / BLOCK, forward_task, &g);
+    struct gelu g = { .out = out, .x = x };
+    cpu_for(d, n, forward_some, &g);
 }
 
 void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n)
 {
-    struct gelu g = { .out = dx, .dout = dout, .x = x, .n = n };
-    cpu_run(d, (n + BLOCK - 1) / BLOCK, backward_task, &g);
+    struct gelu g = { .out = dx, .dout = dout, .x = x };
+    cpu_for(d, n, backward_some, &g);
 }
