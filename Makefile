@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-train demo asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -93,7 +93,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit bench-store ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-train ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -111,6 +111,9 @@ bench-submit: build $(B)/bench/mpi_init ## a job's start, idleness, submissions,
 bench-store: $(B)/bench/bench_store ## the S3 client beside curl and rclone, on RGW and nginx
 	@DEPS=$(DEPS) tools/deps.sh bench
 	@B=$(B) $(PYTHON) bench/bench_store.py
+
+bench-train: $(B)/bench/bench_gpt ## a GPT's step beside PyTorch's, where there is one
+	@B=$(B) $(PYTHON) bench/bench_train.py
 
 tests: build $(TESTS) ## build the tests
 
