@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RENEW_AHEAD_MS = 5 * 60 * 1000, ASK_EVERY_MS = 2000 };
+enum { RENEW_AHEAD_MS = 5 * 60 * 1000, ASK_EVERY_MS = 100 };
 
 int64_t s3_server_now_ms(const struct store_s3 *s)
 {
