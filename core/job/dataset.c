@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/crypto/crypto.h"
+#include "core/job/dataset_tokenizer.h"
 #include "core/job/record.h"
 #include "core/zip/zip.h"
 
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define WHAT "dataset manifest"
-enum { MANIFEST_VERSION = 2 };
+enum { MANIFEST_VERSION = 3 };
 
 const char *const data_class_names[] = { "public", "internal", "pseudonymized", "personal", NULL };
 const char *const column_kind_names[] = { "numeric", "category", NULL };
@@ -36,6 +37,7 @@ static const struct record_member members[] = {
     RECORD_OTHER_ROW("columns"),
     RECORD_OTHER_ROW("findings"),
     RECORD_OTHER_ROW("shards"),
+    RECORD_OTHER_ROW("tokenizer"),
     RECORD_OTHER_ROW("version"),
     RECORD_END,
 };
@@ -118,6 +120,7 @@ enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct e
     record_set(o, "columns",
                list_to_json(column_members, d->columns, d->column_count, sizeof(d->columns[0])));
     record_set(o, "shards", shards_to_json(d));
+    record_set(o, "tokenizer", dataset_tokenizer_to_json(&d->tokenizer));
     record_set(o, "version", json_integer(MANIFEST_VERSION));
     return json_canonical(o, out, e);
 }
@@ -228,7 +231,7 @@ static enum err_code check_plain(const struct dataset *d, struct err *e)
 
 static enum err_code check(const struct dataset *d, struct err *e)
 {
-    if (check_format(d, e) || check_plain(d, e))
+    if (check_format(d, e) || check_plain(d, e) || dataset_tokenizer_check(d, e))
         return e->code;
     if ((d->override_by[0] != '\0') != (d->override_reason[0] != '\0'))
         return err_set(e, ERR_CORRUPT, WHAT ": 'override_by' and 'override_reason' go together");
@@ -239,24 +242,31 @@ static enum err_code check(const struct dataset *d, struct err *e)
     return check_shards(d, e);
 }
 
-/* Version 1 lacks what version 2 adds; a member that it may not have is left for others to refuse. */
-static void upgrade(json_t *o)
+/* An earlier version lacks what a later one adds; a member that it may not have is left for others to refuse.
+ */
+static void add_members(json_t *o, const char *of, const json_t *added)
+{
+    const char *name;
+    json_t *value;
+
+    invariant(added != NULL);
+    json_object_foreach((json_t *)added, name, value)
+    {
+        if (json_object_get(o, name)) /* then it is no earlier version, and 'x' is no member of it */
+            record_set(o, of, json_null());
+        record_set(o, name, json_incref(value));
+    }
+}
+
+static void upgrade_from_1(json_t *o)
 {
     json_t *shards = json_object_get(o, "shards"), *shard;
     CLEANUP(json_donep)
     json_t *added = json_pack("{s:s,s:i,s:s,s:s,s:s,s:[]}", "compression", "none", "token_bytes", 0, "scan",
                               "none", "override_by", "", "override_reason", "", "findings");
-    const char *name;
-    json_t *value;
     size_t i;
 
-    invariant(added != NULL);
-    json_object_foreach(added, name, value)
-    {
-        if (json_object_get(o, name)) /* then it is no version 1, and 'x' is no member of it */
-            record_set(o, "a member of version 2", json_null());
-        record_set(o, name, json_incref(value));
-    }
+    add_members(o, "a member of version 2", added);
     json_array_foreach(shards, i, shard)
     {
         json_t *bytes = json_object_get(shard, "bytes"), *hash = json_object_get(shard, "sha256");
@@ -267,16 +277,25 @@ static void upgrade(json_t *o)
     }
 }
 
+static void upgrade_from_2(json_t *o)
+{
+    static const struct dataset_tokenizer none = { .kind = TOKENIZER_NONE };
+    CLEANUP(json_donep) json_t *added = json_pack("{s:o}", "tokenizer", dataset_tokenizer_to_json(&none));
+    add_members(o, "a member of version 3", added);
+}
+
 static enum err_code read_version(json_t *o, struct err *e)
 {
     int64_t version;
     if (json_get_i64(o, WHAT, "version", &version, e))
         return e->code;
-    if (version == 1)
-        upgrade(o);
-    else if (version != MANIFEST_VERSION)
-        return err_set(e, ERR_CORRUPT, WHAT ": 'version' must be 1 or %d, not %" PRId64, MANIFEST_VERSION,
-                       version);
+    if (version < 1 || version > MANIFEST_VERSION)
+        return err_set(e, ERR_CORRUPT, WHAT ": 'version' must be from 1 to %d, not %" PRId64,
+                       MANIFEST_VERSION, version);
+    if (version < 2)
+        upgrade_from_1(o);
+    if (version < 3)
+        upgrade_from_2(o);
     return OK;
 }
 
@@ -289,6 +308,7 @@ enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out,
     struct dataset d;
     memset(&d, 0, sizeof(d));
     if (json_parse(text, n, WHAT, &o, e) || read_version(o, e) || record_from_json(o, WHAT, members, &d, e) ||
+        dataset_tokenizer_from_json(o, &d.tokenizer, e) ||
         read_list(o, "columns", column_members, strcmp(d.format, "csv") == 0, DATASET_COLUMNS_MAX,
                   sizeof(d.columns[0]), &columns, &d.column_count, e) ||
         read_list(o, "findings", finding_members, 0, DATASET_FINDINGS_MAX, sizeof(d.findings[0]), &findings,
@@ -373,7 +393,7 @@ static enum err_code check_prefix(const struct dataset *d, const char *prefix, s
             return err_set(e, ERR_CORRUPT, WHAT ": shards[%zu]: '%.200s' lies outside '%.*s/'", i, key,
                            (int)prefix_n, prefix);
     }
-    return OK;
+    return dataset_tokenizer_check_prefix(&d->tokenizer, prefix, prefix_n, e);
 }
 
 enum err_code dataset_load(struct store *store, const char *prefix, struct dataset *out, char out_digest[65],

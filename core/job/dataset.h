@@ -10,19 +10,22 @@
  * Only csv has columns. With compression zstd the stored object (bytes, sha256) unpacks to plain_bytes bytes
  * with the hash plain_sha256; without, both say the same.
  *
- * The manifest is canonical JSON, version 2:
+ * The manifest is canonical JSON, version 3:
  *
  *     {"basis","bucket","class","columns":[{"kind","name"}],"compression","created_ms","findings":[{"column",
  *      "count","kind"}],"format","name","override_by","override_reason","owner","scan",
  *      "shards":[{"bytes","key","plain_bytes","plain_sha256","records","sha256","version"}],"source",
- *      "token_bytes","version":2}
+ *      "token_bytes","tokenizer":{"end","files":[{"bytes","key","sha256","version"}],"name","vocabulary"},
+ *      "version":3}
  *
- * Version 1, which knew only plain csv and no scan, is read as well: its members without the new ones.
+ * Versions 1, which knew only plain csv and no scan, and 2, which has no tokenizer, are read as well: their
+ * members without the new ones.
  *
  * What holds of every manifest that was read: each member is there and no other; columns and keys are unique;
  * keys are valid in the store; hashes are 64 lower-case hex digits; no length or count is zero; all shards
- * together hold at most DATASET_RECORDS_MAX records; an override has both its members or none. dataset_load()
- * adds that no shard lies outside the prefix.
+ * together hold at most DATASET_RECORDS_MAX records; an override has both its members or none; a tokenizer
+ * has the files of its kind, and its numbers fit token_bytes. dataset_load() adds that no shard and no file
+ * of the tokenizer lies outside the prefix.
  */
 #ifndef CORE_JOB_DATASET_H
 #define CORE_JOB_DATASET_H
@@ -47,6 +50,9 @@ extern const char *const compression_names[]; /* "none", "zstd", NULL */
 /* What the scan for personal data looked at; "none": it was not made. */
 enum dataset_scan { SCANNED_NONE, SCANNED_COLUMNS, SCANNED_LINES };
 extern const char *const dataset_scan_names[];
+/* What made tokens of a text (core/token); "none": nothing, or nobody said. */
+enum tokenizer_kind { TOKENIZER_NONE, TOKENIZER_BYTES, TOKENIZER_BPE };
+extern const char *const tokenizer_kind_names[]; /* "none", "bytes", "bpe", NULL */
 
 struct dataset_column {
     char name[DATASET_NAME_BYTES];
@@ -64,12 +70,24 @@ struct dataset_finding {
     char kind[64];
     uint64_t count;
 };
+struct dataset_file {
+    char key[STORE_KEY_BYTES], version[STORE_VERSION_BYTES], sha256[65];
+    uint64_t bytes;
+};
+/* How the tokens were made, so that a model's can be read. */
+struct dataset_tokenizer {
+    enum tokenizer_kind kind;
+    int64_t vocabulary;                /* tokens are 0 to vocabulary - 1; 0 with "none" */
+    int64_t end;                       /* the token behind each document */
+    struct dataset_file vocab, merges; /* bpe: GPT-2's files, as they were given */
+};
 struct dataset {
     char name[DATASET_NAME_BYTES], owner[DATASET_NAME_BYTES], basis[DATASET_NAME_BYTES], source[512];
     enum data_class data_class;
     char format[16]; /* "csv", "tokens", "text" */
     enum compression compression;
     int64_t token_bytes; /* tokens: 2 or 4; else 0 */
+    struct dataset_tokenizer tokenizer;
     enum dataset_scan scan;
     char override_by[DATASET_NAME_BYTES], override_reason[DATASET_REASON_BYTES]; /* "": none */
     char bucket[STORE_BUCKET_BYTES];
@@ -83,6 +101,9 @@ struct dataset {
 };
 void dataset_done(struct dataset *d);
 #define DATASET_MANIFEST_NAME "manifest.json"
+/* The tokenizer's files, below the prefix. */
+#define DATASET_VOCAB_NAME "tokenizer/vocab.json"
+#define DATASET_MERGES_NAME "tokenizer/merges.txt"
 /* Canonical; reading fails with ERR_CORRUPT. */
 enum err_code dataset_to_text(const struct dataset *d, struct buf *out, struct err *e);
 enum err_code dataset_from_text(const void *text, size_t n, struct dataset *out, struct err *e);

@@ -17,6 +17,7 @@
 
 struct stage_settings {
     const char *data_class, *owner, *basis, *name, *format, *compress, *override, *shard_bytes, *spool_max;
+    const char *tokens, *vocab, *merges;
     int64_t shards, shard_records, token_bytes, parallel;
     bool dry_run, reread;
     struct opt_list columns, missing;
@@ -143,7 +144,31 @@ static enum err_code read_format(const struct stage_settings *s, const struct so
         return err_set(e, ERR_USAGE, "--token-bytes goes with --format tokens");
     if (io->format != RECORDS_CSV && (s->columns.count || s->missing.count))
         return err_set(e, ERR_USAGE, "--column and --missing go with --format csv");
+    if (io->format != RECORDS_TEXT && s->tokens)
+        return err_set(e, ERR_USAGE, "--tokens makes tokens of text: say --format text if '%s' is that",
+                       source_name(source));
     return OK;
+}
+
+/* --tokens, --vocab, --merges. */
+static enum err_code read_tokenizer(const struct stage_settings *s, struct stage_tokenizer *out,
+                                    struct err *e)
+{
+    int kind = TOKENIZER_NONE;
+
+    if (s->tokens && choose("--tokens", s->tokens, tokenizer_kind_names, "bytes or bpe", &kind, e))
+        return e->code;
+    if (s->tokens && kind == TOKENIZER_NONE)
+        return err_set(e, ERR_USAGE, "--tokens 'none': must be bytes or bpe; without it the text is stored");
+    if (kind != TOKENIZER_BPE && (s->vocab || s->merges))
+        return err_set(e, ERR_USAGE, "--vocab and --merges go with --tokens bpe");
+    if (kind == TOKENIZER_BPE && !(s->vocab && s->merges))
+        return err_set(
+            e, ERR_USAGE,
+            "--tokens bpe needs --vocab FILE and --merges FILE: GPT-2's vocab.json and merges.txt");
+    return kind == TOKENIZER_NONE
+               ? OK
+               : stage_tokenizer_open((enum tokenizer_kind)kind, s->vocab, s->merges, out, e);
 }
 
 /* ---- what is told ---- */
@@ -181,15 +206,17 @@ static enum err_code tell_findings(const struct stage_facts *f, struct err *e)
 static json_t *result_json(const struct data_place *p, const struct stage_facts *f,
                            const struct stage_options *o, const struct stage_result *r, bool recorded)
 {
-    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o}", "uri", p->uri,
-                     "already", (int)r->already, "records", (json_int_t)r->records, "shards",
+    const struct stage_tokenizer *t = o->tokenizer;
+    return json_pack("{s:s,s:b,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:s,s:I,s:o}", "uri",
+                     p->uri, "already", (int)r->already, "records", (json_int_t)r->records, "shards",
                      (json_int_t)r->shards, "bytes", (json_int_t)r->bytes, "class",
                      data_class_names[o->data_class], "class_needed", data_class_names[f->class_needed],
                      "format", records_format_names[f->format], "compression",
                      compression_names[o->compression], "digest", r->digest, "stored_bytes",
                      (json_int_t)r->stored_bytes, "sent", (json_int_t)r->sent, "sent_bytes",
                      (json_int_t)r->sent_bytes, "dry_run", (int)o->dry_run, "recorded", (int)recorded,
-                     "findings", findings_json(f));
+                     "tokenizer", tokenizer_kind_names[t ? t->kind : TOKENIZER_NONE], "vocabulary",
+                     (json_int_t)(t ? tokenizer_size(t->is) : 0), "findings", findings_json(f));
 }
 
 static enum err_code tell_staged(const struct data_place *p, const struct stage_options *o,
@@ -290,15 +317,18 @@ static enum err_code stage_run(struct cli *c, const struct arguments *a, const v
     const struct stage_settings *s = settings;
     CLEANUP(data_place_done) struct data_place p = { .cluster = NULL };
     CLEANUP(source_closep) struct source *source = NULL;
+    CLEANUP(stage_tokenizer_done) struct stage_tokenizer tokenizer = { .is = NULL };
     struct progress progress = follow_progress(c);
     struct stage_options o = { .name = NULL };
     uint64_t spool_bytes = SPOOL_BYTES_DEFAULT;
 
-    if (stage_options_of(s, &o, e) || (s->spool_max && parse_size(s->spool_max, &spool_bytes, e)) ||
+    if (stage_options_of(s, &o, e) || read_tokenizer(s, &tokenizer, e) ||
+        (s->spool_max && parse_size(s->spool_max, &spool_bytes, e)) ||
         data_place_open(c, a->list[1], &p, e) || check_place(&p, o.data_class, e) ||
         source_open(a->list[0], p.cluster->home, spool_bytes, &source, e) || read_format(s, source, &o, e))
         return e->code;
     o.progress = &progress;
+    o.tokenizer = tokenizer.is ? &tokenizer : NULL;
     return stage_source(c, s, &p, source, &o, e);
 }
 
@@ -326,6 +356,10 @@ static const struct opt stage_rows[] = {
                  "read what is there and compare its hash, not its length alone: mends what verify found"),
     OPT_INT_ROW(stage_settings, token_bytes, "token-bytes", 0, "N", 2, 4,
                 "tokens: bytes of one, 2 or 4 [as a header says, else 2]"),
+    OPT_TEXT_ROW(stage_settings, tokens, "tokens", 't', "HOW",
+                 "text: store tokens, each a byte (bytes) or by byte-pair encoding (bpe)"),
+    OPT_TEXT_ROW(stage_settings, vocab, "vocab", 0, "FILE", "bpe: GPT-2's vocab.json, or one of its form"),
+    OPT_TEXT_ROW(stage_settings, merges, "merges", 0, "FILE", "bpe: the merges.txt that goes with it"),
     OPT_LIST_ROW(stage_settings, columns, "column", 0, "NAME=KIND", "take a column as category or numeric"),
     OPT_LIST_ROW(stage_settings, missing, "missing", 0, "TEXT",
                  "a value that stands for \"not known\", beside \"\" and \"?\""),
@@ -345,7 +379,9 @@ const struct cmd cmd_data_stage = {
         "same "
         "content again does nothing, and an interrupted staging goes on. A class lower than what the scan "
         "for "
-        "personal data finds is refused (exit 3).",
+        "personal data finds is refused (exit 3). With --tokens each file is a document: its tokens, then "
+        "the "
+        "one that ends a document (bpe: <|endoftext|> of the vocabulary). The scan looks at the text.",
     .options = stage_rows,
     .settings_bytes = sizeof(struct stage_settings),
     .run = stage_run,

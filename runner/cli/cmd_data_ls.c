@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { CATALOGUE_MAX = 10000 };
+enum { CATALOGUE_MAX = 10000, TOKENIZER_FILES = 2 };
 
 /* ---- ls ---- */
 
@@ -59,15 +59,16 @@ static json_t *dataset_json(const char *bucket, const char *prefix, const struct
         bytes += dataset_plain_bytes(d, i);
         stored += d->shards[i].bytes;
     }
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:o,s:n}",
-                     "uri", uri, "name", d->name, "class", data_class_names[d->data_class], "owner", d->owner,
-                     "basis", d->basis, "source", d->source, "format", d->format, "compression",
-                     compression_names[d->compression], "columns", (json_int_t)d->column_count, "records",
-                     (json_int_t)dataset_records(d), "bytes", (json_int_t)bytes, "stored_bytes",
-                     (json_int_t)stored, "shards", (json_int_t)d->shard_count, "created_ms",
-                     (json_int_t)d->created_ms, "digest", digest, "scan", dataset_scan_names[d->scan],
-                     "override_by", d->override_by, "override_reason", d->override_reason, "findings",
-                     findings_json(d), "bad");
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:n}", "uri",
+        uri, "name", d->name, "class", data_class_names[d->data_class], "owner", d->owner, "basis", d->basis,
+        "source", d->source, "format", d->format, "compression", compression_names[d->compression], "columns",
+        (json_int_t)d->column_count, "records", (json_int_t)dataset_records(d), "bytes", (json_int_t)bytes,
+        "stored_bytes", (json_int_t)stored, "shards", (json_int_t)d->shard_count, "created_ms",
+        (json_int_t)d->created_ms, "digest", digest, "scan", dataset_scan_names[d->scan], "override_by",
+        d->override_by, "override_reason", d->override_reason, "tokenizer",
+        tokenizer_kind_names[d->tokenizer.kind], "vocabulary", (json_int_t)d->tokenizer.vocabulary,
+        "findings", findings_json(d), "bad");
 }
 
 /* A manifest that cannot be read is shown as that, and does not hide the others. */
@@ -261,6 +262,27 @@ static void note_bad(void *context, const struct dataset_shard *shard, const cha
     cli_say("%s: %s", shard->key, why);
 }
 
+/* The tokenizer's files are part of it. */
+static enum err_code verify_tokenizer(struct store *store, const struct dataset *d, struct findings *f,
+                                      size_t *io_bad, struct err *e)
+{
+    const struct dataset_file *const files[TOKENIZER_FILES] = { &d->tokenizer.vocab, &d->tokenizer.merges };
+
+    for (size_t i = 0; d->tokenizer.kind == TOKENIZER_BPE && i < TOKENIZER_FILES; i++) {
+        struct dataset_shard shown = { .bytes = 0 };
+        struct err why = ERR_INIT;
+        if (stage_tokenizer_verify(store, files[i], &why, e))
+            return e->code;
+        if (!why.code)
+            continue;
+        memcpy(shown.key, files[i]->key, sizeof(shown.key));
+        memcpy(shown.version, files[i]->version, sizeof(shown.version));
+        note_bad(f, &shown, why.text);
+        ++*io_bad;
+    }
+    return OK;
+}
+
 struct verify_settings {
     int64_t parallel;
 };
@@ -281,6 +303,8 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
         dataset_load(store, p.prefix, &d, digest, e))
         return e->code;
     enum err_code code = stage_verify(&p.target, &d, (size_t)s->parallel, &progress, note_bad, &f, &count, e);
+    if (code == OK)
+        code = verify_tokenizer(store, &d, &f, &count, e);
     progress_clear(&progress);
     if (code)
         return code;
@@ -292,7 +316,9 @@ static enum err_code verify_run(struct cli *c, const struct arguments *a, const 
         return print_json(doc, e);
     }
     if (count)
-        return print_line(e, "%zu of %zu shards are not as the manifest says", count, d.shard_count);
+        return print_line(e, "%zu of %zu %s are not as the manifest says", count,
+                          d.shard_count + (d.tokenizer.kind == TOKENIZER_BPE ? TOKENIZER_FILES : 0),
+                          d.tokenizer.kind == TOKENIZER_BPE ? "shards and files" : "shards");
     return print_line(e, "ok: %zu shards, manifest sha256:%s", d.shard_count, digest);
 }
 
@@ -307,7 +333,8 @@ const struct cmd cmd_data_verify = {
     .args_min = 1,
     .args_max = 1,
     .help = "read every shard again, by its hash",
-    .more = "Names each shard that is not as the manifest says; then the exit code is 1.",
+    .more = "Names each shard, or file of the tokenizer, that is not as the manifest says; then the exit "
+            "code is 1.",
     .options = verify_rows,
     .settings_bytes = sizeof(struct verify_settings),
     .run = verify_run,

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OPTIONS_MAX = 24, OPTION_LIST_MAX = 256, ARGUMENTS_MAX = 256 };
+enum { OPTIONS_MAX = 32, OPTION_LIST_MAX = 256, ARGUMENTS_MAX = 256 };
 
 enum opt_kind {
     OPT_FLAG, /* bool */

@@ -24,7 +24,7 @@ struct cut_plan stage_plan(const struct stage_facts *f, const struct stage_optio
                                   .records = f->records,
                                   .shards = MIN(o->shards > 0 ? (uint64_t)o->shards : STAGE_SHARDS_DEFAULT,
                                                 f->records) };
-    if (f->format == RECORDS_TOKENS)
+    if (f->format == RECORDS_TOKENS && !o->tokenizer)
         return (struct cut_plan){ .mode = CUT_COUNT, .each = bytes / (uint64_t)f->token_bytes };
     return (struct cut_plan){ .mode = CUT_CONTENT, .each = bytes, .paragraphs = f->format == RECORDS_TEXT };
 }
@@ -151,13 +151,19 @@ enum err_code stage_send(const struct source *source, const struct stage_facts *
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(dataset_done) struct dataset there = { .columns = NULL };
     CLEANUP(store_closep) struct store *store = NULL;
-    struct stage_result r = { .records = facts->records, .bytes = facts->bytes };
+    struct stage_result r = { .bytes = facts->bytes };
     char digest[65] = "";
 
     if (describe(source, target, o, facts, &d, e) || target->open(target->context, &store, e) ||
         look_there(store, target->prefix, &there, digest, e) ||
-        stage_send_shards(source, facts, target, store, o, &there, &d, &r, e))
+        stage_send_shards(source, facts, target, store, o, &there, &d, &r, e) ||
+        (o->tokenizer &&
+         stage_tokenizer_send(o->tokenizer, store, target->prefix, o->dry_run, &d.tokenizer, e)))
         return err_wrap(e, "stage '%s'", source_name(source));
+    r.records = dataset_records(&d);
+    if (r.records > (uint64_t)DATASET_RECORDS_MAX)
+        return err_set(e, ERR_LIMIT, "'%s' has more than %" PRId64 " records", source_name(source),
+                       DATASET_RECORDS_MAX);
     if (r.sent == 0 && is_same(&there, &d, o, &r.already, e))
         return err_wrap(e, "stage '%s'", source_name(source));
     if (r.already)

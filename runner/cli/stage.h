@@ -25,6 +25,11 @@
  *
  * A column is numeric where every value that is given is a number (and at least one is), else a category;
  * what counts as not given, and single columns, can be said otherwise.
+ *
+ * With a tokenizer (stage_tokens.h), what is read is text and what is stored are its tokens. The scan looks
+ * at the text, before. Shards are cut by content between lines, so a changed line sends the shards around it
+ * alone. Where equal shards are asked for, the tokens are counted by a reading in between; as many threads
+ * again as scan and send make them. The tokenizer's files are put behind the shards and before the manifest.
  */
 #ifndef RUNNER_CLI_STAGE_H
 #define RUNNER_CLI_STAGE_H
@@ -35,6 +40,7 @@
 #include "runner/cli/options.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/records.h"
+#include "runner/cli/stage_tokenizer.h"
 
 enum {
     STAGE_SHARDS_DEFAULT = 8,
@@ -50,12 +56,13 @@ enum {
 
 struct stage_options {
     enum data_class data_class;
-    const char *name, *owner, *basis; /* name "": the source's */
-    bool owner_given;                 /* then another owner is another dataset */
-    enum records_format format;
-    int token_bytes;                    /* 0: as the header says, else 2 */
-    int64_t shards;                     /* equal ones; 0: not given */
-    int64_t shard_records, shard_bytes; /* 0: not given; at most one of the three is */
+    const char *name, *owner, *basis;        /* name "": the source's */
+    bool owner_given;                        /* then another owner is another dataset */
+    enum records_format format;              /* of the source */
+    int token_bytes;                         /* 0: as the header says, else 2 */
+    const struct stage_tokenizer *tokenizer; /* with text: tokens are stored; NULL: the text is */
+    int64_t shards;                          /* equal ones; 0: not given */
+    int64_t shard_records, shard_bytes;      /* 0: not given; at most one of the three is */
     enum compression compression;
     const char *missing[STAGE_MISSING_MAX]; /* what counts as not given, beside "" and "?" */
     size_t missing_count;
@@ -69,7 +76,7 @@ struct stage_options {
 
 /* What the first reading tells. */
 struct stage_facts {
-    enum records_format format;
+    enum records_format format; /* of what is stored */
     int token_bytes;
     struct dataset_column *columns; /* owned; csv only */
     size_t column_count;
@@ -77,8 +84,9 @@ struct stage_facts {
     size_t finding_count;
     enum dataset_scan scan;
     enum data_class class_needed;
-    uint64_t records, bytes;
-    char sha256[65]; /* of the source's bytes */
+    uint64_t records; /* with a tokenizer 0, not known, unless equal shards are asked for */
+    uint64_t bytes;   /* of the source */
+    char sha256[65];  /* of the source's bytes */
 };
 void stage_facts_done(struct stage_facts *f);
 /* ERR_USAGE: "data.csv:17: 19 fields where the header has 21". */

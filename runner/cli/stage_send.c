@@ -6,6 +6,7 @@
 #include "core/crypto/crypto.h"
 #include "core/zip/zip.h"
 #include "runner/cli/pool.h"
+#include "runner/cli/stage_tokens.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -35,7 +36,8 @@ struct sender {
     char **left;           /* owned: keys below PREFIX/shards/, sorted */
     size_t left_count;
     void *seen; /* owned: tree of struct seen */
-    const struct records *records;
+    struct records *records;
+    struct stage_tokens *tokens; /* what makes tokens of the records; NULL: nothing does */
     int64_t started_ms;
     pthread_mutex_t lock; /* of what follows */
     struct dataset *d;
@@ -367,24 +369,30 @@ static enum err_code add_record(struct shard_job *j, const struct record *r, boo
     return OK;
 }
 
-static enum err_code cut_all(struct sender *s, struct records *in, struct pool *pool, struct shard_job **io,
-                             struct err *e)
+static enum err_code next_record(struct sender *s, uint64_t units_max, struct record *out, bool *out_over,
+                                 struct err *e)
+{
+    return s->tokens ? stage_tokens_next(s->tokens, units_max, out, out_over, e)
+                     : records_next(s->records, units_max, out, out_over, e);
+}
+
+static enum err_code cut_all(struct sender *s, struct pool *pool, struct shard_job **io, struct err *e)
 {
     struct cut_plan plan = stage_plan(s->facts, s->o);
     struct cut cut = cut_new(&plan);
     struct record header = { .raw = NULL }, r;
     bool over = false, lines = s->facts->format != RECORDS_TOKENS;
-    uint64_t records = 0;
+    uint64_t records = 0, all = s->facts->records ? s->facts->records : UINT64_MAX; /* not counted before */
 
-    if (s->facts->format == RECORDS_CSV && records_header(in, &header, &over, e))
+    if (s->facts->format == RECORDS_CSV && records_header(s->records, &header, &over, e))
         return e->code;
     for (;;) { /* to the end of the source */
-        if (records_next(in, cut_room(&cut), &r, &over, e))
+        if (next_record(s, cut_room(&cut), &r, &over, e))
             return e->code;
         if (over)
             break;
         records += r.units;
-        if (records > s->facts->records)
+        if (records > all)
             return changed(s->source, e);
         if (!*io)
             *io = new_shard(s, &header);
@@ -395,7 +403,7 @@ static enum err_code cut_all(struct sender *s, struct records *in, struct pool *
     }
     if (*io && give_shard(s, pool, io, e))
         return e->code;
-    return records == s->facts->records ? OK : changed(s->source, e);
+    return records == all || all == UINT64_MAX ? OK : changed(s->source, e);
 }
 
 enum err_code stage_send_shards(const struct source *source, const struct stage_facts *facts,
@@ -404,6 +412,8 @@ enum err_code stage_send_shards(const struct source *source, const struct stage_
                                 struct stage_result *io, struct err *e)
 {
     CLEANUP(records_closep) struct records *in = NULL;
+    CLEANUP(stage_tokens_freep) struct stage_tokens *tokens = NULL;
+    size_t threads = o->parallel ? o->parallel : STAGE_PARALLEL_DEFAULT;
     CLEANUP(sender_done)
     struct sender s = { .source = source,
                         .facts = facts,
@@ -418,11 +428,15 @@ enum err_code stage_send_shards(const struct source *source, const struct stage_
     struct shard_job *job = NULL;
     char sha256[SHA256_HEX_BYTES];
 
-    if (look_there(&s, store, e) || records_open(source, facts->format, facts->token_bytes, &in, e))
+    if (look_there(&s, store, e) ||
+        records_open(source, o->tokenizer ? RECORDS_TEXT : facts->format, facts->token_bytes, &in, e))
         return e->code;
+    if (o->tokenizer)
+        tokens = stage_tokens_new(source, in, o->tokenizer, threads);
     s.records = in;
-    pool = pool_new(o->parallel ? o->parallel : STAGE_PARALLEL_DEFAULT, STAGE_FLIGHT_BYTES, &send_ops, &s);
-    enum err_code code = cut_all(&s, in, pool, &job, e);
+    s.tokens = tokens;
+    pool = pool_new(threads, STAGE_FLIGHT_BYTES, &send_ops, &s);
+    enum err_code code = cut_all(&s, pool, &job, e);
     if (job)
         drop_shard(job);
     if (code || pool_end(pool, e))

@@ -6,6 +6,7 @@
 #include "runner/cli/pool.h"
 #include "runner/cli/stage.h"
 #include "runner/cli/stage_lines.h"
+#include "runner/cli/stage_tokens.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -369,6 +370,18 @@ static int year_now(void)
     return (int)strtol(clock_format(clock_wall_ms(), text), NULL, 10);
 }
 
+/* From here on they are what is stored. */
+static enum err_code become_tokens(struct survey *s, struct err *e)
+{
+    size_t threads = s->o->parallel ? s->o->parallel : STAGE_PARALLEL_DEFAULT;
+
+    s->facts->format = RECORDS_TOKENS;
+    s->facts->token_bytes = stage_tokenizer_bytes(s->o->tokenizer);
+    s->facts->records = 0;
+    return s->o->shards > 0 ? stage_tokens_count(s->source, s->o->tokenizer, threads, &s->facts->records, e)
+                            : OK;
+}
+
 static enum err_code survey(struct survey *s, struct records *in, struct err *e)
 {
     struct record header;
@@ -392,7 +405,7 @@ static enum err_code survey(struct survey *s, struct records *in, struct err *e)
     records_digest(in, s->facts->sha256);
     s->facts->bytes = records_bytes(in);
     s->facts->token_bytes = s->facts->format == RECORDS_TOKENS ? records_token_bytes(in) : 0;
-    return OK;
+    return s->o->tokenizer ? become_tokens(s, e) : OK;
 }
 
 enum err_code stage_survey(const struct source *source, const struct stage_options *o,

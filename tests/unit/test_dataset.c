@@ -25,7 +25,8 @@ static const char manifest[] =
     "\"records\":25,\"sha256\":\"" HASH_A "\",\"version\":\"v1\"},"
     "{\"bytes\":2000,\"key\":\"credit/v3/shard-0001.csv\",\"plain_bytes\":2000,\"plain_sha256\":\"" HASH_B "\","
     "\"records\":50,\"sha256\":\"" HASH_B "\",\"version\":\"v2\"}],"
-    "\"source\":\"german-credit.csv\",\"token_bytes\":0,\"version\":2}";
+    "\"source\":\"german-credit.csv\",\"token_bytes\":0,"
+    "\"tokenizer\":{\"end\":0,\"files\":[],\"name\":\"none\",\"vocabulary\":0},\"version\":3}";
 
 /* As version 1 wrote it. */
 static const char manifest_v1[] =
@@ -79,6 +80,30 @@ static void manifest_is_written_as_it_was_read(void **state)
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
     assert_ok(read_text(manifest, &d, &e));
+    assert_ok(dataset_to_text(&d, &text, &e));
+    assert_string_equal(buf_text(&text), manifest);
+}
+
+/* With `from` in place of it, and `to`. The caller frees. */
+static char *replaced(const char *text, const char *from, const char *to)
+{
+    const char *at = strstr(text, from);
+    assert_non_null(at);
+    return mem_printf("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+}
+
+static void version_2_is_read_too(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
+    CLEANUP(buf_done) struct buf text = BUF_INIT(65536);
+    static const char tokenizer[] =
+        "\"tokenizer\":{\"end\":0,\"files\":[],\"name\":\"none\",\"vocabulary\":0},\"version\":3";
+    CLEANUP(freep) char *v2 = replaced(manifest, tokenizer, "\"version\":2");
+    assert_ok(read_text(v2, &d, &e));
+    assert_int_equal(d.tokenizer.kind, TOKENIZER_NONE);
+    assert_int_equal(d.finding_count, 1);
     assert_ok(dataset_to_text(&d, &text, &e));
     assert_string_equal(buf_text(&text), manifest);
 }
@@ -158,10 +183,15 @@ static const struct change {
     { "no other member", "\"owner\"", "\"x\":1,\"owner\"", "dataset manifest: 'x' is no member of it" },
     { "a member stands once", "\"owner\"", "\"owner\":\"a\",\"owner\"",
       "dataset manifest: line 1: duplicate object key" },
-    { "a version that is known", "\"version\":2}", "\"version\":3}",
-      "dataset manifest: 'version' must be 1 or 2, not 3" },
-    { "a version is one thing", "\"version\":2}", "\"version\":1}",
-      "dataset manifest: 'a member of version 2' is no member of it" },
+    { "a version that is known", "\"version\":3}", "\"version\":4}",
+      "dataset manifest: 'version' must be from 1 to 3, not 4" },
+    { "and there was none before the first", "\"version\":3}", "\"version\":0}",
+      "dataset manifest: 'version' must be from 1 to 3, not 0" },
+    { "a version is one thing", "\"version\":3}", "\"version\":2}",
+      "dataset manifest: 'a member of version 3' is no member of it" },
+    { "only tokens have a tokenizer", "\"end\":0,\"files\":[],\"name\":\"none\",\"vocabulary\":0",
+      "\"end\":256,\"files\":[],\"name\":\"bytes\",\"vocabulary\":257",
+      "dataset manifest: tokenizer: 'name' is 'bytes', which does not go with format 'csv'" },
     { "a format that is known", "\"csv\"", "\"parquet\"",
       "dataset manifest: 'format' must be csv, tokens or text, not 'parquet'" },
     { "text has no columns", "\"csv\"", "\"text\"",
@@ -217,9 +247,7 @@ static const struct change {
 
 static char *changed(const struct change *c)
 {
-    const char *at = strstr(manifest, c->from);
-    assert_non_null(at);
-    return mem_printf("%.*s%s%s", (int)(at - manifest), manifest, c->to, at + strlen(c->from));
+    return replaced(manifest, c->from, c->to);
 }
 
 static void changed_manifest_is_corrupt(void **state)
@@ -472,6 +500,7 @@ int main(void)
         cmocka_unit_test(manifest_is_read),
         cmocka_unit_test(manifest_is_written_as_it_was_read),
         cmocka_unit_test(version_1_is_read_too),
+        cmocka_unit_test(version_2_is_read_too),
         cmocka_unit_test(content_digest_stays_as_it_was),
         cmocka_unit_test(compression_is_no_part_of_the_content),
         cmocka_unit_test(digest_is_that_of_the_bytes),
