@@ -4,21 +4,14 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "core/aws/sigv4.h"
+#include "core/aws/post.h"
 #include "core/crypto/crypto.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-enum {
-    TRIES = 5,
-    PAUSE_MS = 100,
-    PAUSE_MS_MAX = 2000,
-    CALL_MS = 10000,
-    REQUEST_BYTES_MAX = 64 * 1024,
-    HEADERS = 6
-};
+enum { TRIES = 5, PAUSE_MS = 100, PAUSE_MS_MAX = 2000, CALL_MS = 10000, REQUEST_BYTES_MAX = 64 * 1024 };
 
 struct kms {
     struct http_client *http;
@@ -76,46 +69,19 @@ void kms_close(struct kms *k)
 static enum err_code send_once(struct kms *k, const char *target, const struct buf *body,
                                struct http_response *r, struct err *e)
 {
-    char date[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES];
-    CLEANUP(buf_done) struct buf authorization = BUF_INIT(2048);
-    int64_t now_ms = clock_wall_ms() + k->skew_ms;
-    struct http_header headers[HEADERS] = {
-        { "host", k->host },
-        { "x-amz-date", clock_format_s3(now_ms, date) },
-        { "x-amz-target", target },
-        { "content-type", "application/x-amz-json-1.1" },
-    };
-    size_t count = 4;
-    if (k->session_token)
-        headers[count++] = (struct http_header){ "x-amz-security-token", secret_bytes(k->session_token) };
-    sha256_hex(body->data, body->len, hash);
-    const struct sigv4_request signing = {
-        .access_key = k->access_key,
-        .secret_key = k->secret_key,
+    const struct aws_post p = {
+        .host = k->host,
         .region = k->region,
         .service = "kms",
-        .time_ms = now_ms,
-        .method = "POST",
-        .path = "/",
-        .path_normalised = true,
-        .path_encoded_again = true,
-        .query = "",
-        .headers = headers,
-        .header_count = count,
-        .payload_hash = hash,
+        .access_key = k->access_key,
+        .secret_key = k->secret_key,
+        .session_token = k->session_token,
+        .now_ms = clock_wall_ms() + k->skew_ms,
+        .content_type = "application/x-amz-json-1.1",
+        .target = target,
+        .body = body,
     };
-    if (sigv4_sign(&signing, &authorization, e))
-        return e->code;
-    headers[count++] = (struct http_header){ "authorization", buf_text(&authorization) };
-    const struct http_request q = {
-        .method = "POST",
-        .target = "/",
-        .headers = headers,
-        .header_count = count,
-        .body = body->data,
-        .body_bytes = body->len,
-    };
-    return http_do(k->http, &q, r, e);
+    return aws_post(k->http, &p, r, e);
 }
 
 /* ---- answers ---- */

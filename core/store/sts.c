@@ -1,6 +1,6 @@
 #include "core/store/sts.h"
 
-#include "core/aws/sigv4.h"
+#include "core/aws/post.h"
 #include "core/http/http.h"
 #include "core/store/s3.h"
 
@@ -16,8 +16,7 @@ enum {
     CONNECT_MS = 5000,
     DEADLINE_MS = 10000,
     BASE_MS = 100,
-    PAUSE_MS_MAX = 2000,
-    HEADERS = 6
+    PAUSE_MS_MAX = 2000
 };
 
 struct sts {
@@ -57,47 +56,19 @@ static enum err_code build_body(const struct sts_request *q, struct buf *out, st
 
 static enum err_code send_once(struct sts *s, const struct buf *body, struct http_response *r, struct err *e)
 {
-    CLEANUP(buf_done) struct buf authorization = BUF_INIT(2048);
-    char date[CLOCK_TEXT_BYTES], hash[SHA256_HEX_BYTES];
-    int64_t now_ms = s->clock->wall_ms(s->clock) + s->skew_ms;
-    struct http_header headers[HEADERS] = {
-        { "host", s->host },
-        { "x-amz-date", clock_format_s3(now_ms, date) },
-        { "content-type", "application/x-www-form-urlencoded; charset=utf-8" },
-    };
-    size_t count = 3;
-    if (s->own->session_token)
-        headers[count++] =
-            (struct http_header){ "x-amz-security-token", secret_bytes(s->own->session_token) };
-    sha256_hex(body->data, body->len, hash);
-    const struct sigv4_request signing = {
-        .access_key = s->own->access_key,
-        .secret_key = s->own->secret_key,
+    const struct aws_post p = {
+        .host = s->host,
         .region = s->place->region,
         .service = "sts",
-        .time_ms = now_ms,
-        .method = "POST",
-        .path = "/",
-        .path_normalised = true,
-        .path_encoded_again = true,
-        .query = "",
-        .headers = headers,
-        .header_count = count,
-        .payload_hash = hash,
-    };
-    if (sigv4_sign(&signing, &authorization, e))
-        return e->code;
-    headers[count++] = (struct http_header){ "authorization", buf_text(&authorization) };
-    const struct http_request q = {
-        .method = "POST",
-        .target = "/",
-        .headers = headers,
-        .header_count = count,
-        .body = body->data,
-        .body_bytes = body->len,
+        .access_key = s->own->access_key,
+        .secret_key = s->own->secret_key,
+        .session_token = s->own->session_token,
+        .now_ms = s->clock->wall_ms(s->clock) + s->skew_ms,
+        .content_type = "application/x-www-form-urlencoded; charset=utf-8",
+        .body = body,
         .timeout_ms = s->place->deadline_ms > 0 ? s->place->deadline_ms : DEADLINE_MS,
     };
-    return http_do(s->http, &q, r, e);
+    return aws_post(s->http, &p, r, e);
 }
 
 /* ---- answers ---- */
