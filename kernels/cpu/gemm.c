@@ -6,7 +6,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { TILE_ROWS = 256, TILE_COLUMNS = 512 };
+enum { TILE_ROWS = 128, TILE_COLUMNS = 384 };
 
 struct tiles {
     const struct gemm *g;
