@@ -1,5 +1,6 @@
 /* vocab.json and merges.txt, read strictly. */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "core/json/json.h"
 #include "core/token/bpe.h"
 #include "core/token/split.h"
@@ -138,7 +139,7 @@ static enum err_code add_text(struct reader *r, uint32_t id, uint8_t *out, size_
     uint32_t c = 0;
 
     for (size_t i = 0, n = strlen(key); i < n; i += length) {
-        length = split_character((const uint8_t *)key + i, n - i, &c);
+        length = utf8_next((const uint8_t *)key + i, n - i, &c);
         if (length == 0 || c >= ALPHABET_END || r->alphabet[c] == 0) {
             snprintf(why, sizeof(why), "U+%04X is none of the 256 characters that stand for bytes", c);
             return bad_entry(r, entry_of(r, key), key, why, e);

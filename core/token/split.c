@@ -1,6 +1,7 @@
 #include "core/token/split.h"
 
 #include "base/def.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -21,49 +22,6 @@ enum split_class split_class(uint32_t c)
                                                                    : SPLIT_OTHER;
 }
 
-size_t split_character(const uint8_t *s, size_t n, uint32_t *out)
-{
-    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    size_t length = s[0] < 0x80             ? 1
-                    : (s[0] & 0xe0) == 0xc0 ? 2
-                    : (s[0] & 0xf0) == 0xe0 ? 3
-                    : (s[0] & 0xf8) == 0xf0 ? 4
-                                            : 0;
-    if (length == 0 || length > n)
-        return 0;
-    uint32_t c = length == 1 ? s[0] : s[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    /* Shortest form only, no surrogates, nothing beyond Unicode (RFC 3629). */
-    if (c < least[length] || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
-        return 0;
-    *out = c;
-    return length;
-}
-
-size_t split_valid(const uint8_t *text, size_t n)
-{
-    size_t i = 0, length;
-    uint64_t word;
-    uint32_t c;
-
-    while (i < n) {
-        while (n - i >= sizeof(word)) { /* most text is ASCII: eight at a time */
-            memcpy(&word, text + i, sizeof(word));
-            if (word & 0x8080808080808080)
-                break;
-            i += sizeof(word);
-        }
-        if (i == n || (length = split_character(text + i, n - i, &c)) == 0)
-            break;
-        i += length;
-    }
-    return i;
-}
-
 /* The class at text[i], and the character's length. */
 static enum split_class class_at(const uint8_t *text, size_t n, size_t i, size_t *out_length)
 {
@@ -73,7 +31,7 @@ static enum split_class class_at(const uint8_t *text, size_t n, size_t i, size_t
         *out_length = 1;
         return (enum split_class)split_ascii[text[i]];
     }
-    *out_length = MAX(split_character(text + i, n - i, &c), (size_t)1);
+    *out_length = MAX(utf8_next(text + i, n - i, &c), (size_t)1);
     return split_class(c);
 }
 

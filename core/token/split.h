@@ -20,10 +20,6 @@ extern const struct split_range split_ranges[];
 extern const size_t split_range_count;
 
 enum split_class split_class(uint32_t character);
-/* The character at text[0]: its length, 0 where the bytes are no UTF-8. n is at least 1. */
-size_t split_character(const uint8_t *text, size_t n, uint32_t *out_character);
-/* How many bytes from the start are UTF-8: n where all are. */
-size_t split_valid(const uint8_t *text, size_t n);
 /* The length of the piece that starts at text[0]. The text is UTF-8 and n at least 1. */
 size_t split_piece(const uint8_t *text, size_t n);
 

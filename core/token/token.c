@@ -1,6 +1,7 @@
 #include "core/token/token.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "core/token/bpe.h"
 #include "core/token/split.h"
 
@@ -178,7 +179,7 @@ enum err_code encoder_add(struct encoder *c, const void *text, size_t n, struct 
         add_bytes(at, n, out);
         return OK;
     }
-    size_t valid = split_valid(at, n), length;
+    size_t valid = utf8_valid(at, n), length;
     if (valid < n)
         return err_set(e, ERR_USAGE, "the text is not UTF-8 at byte %zu; convert it first (iconv -t UTF-8)",
                        valid);
@@ -198,7 +199,7 @@ static size_t character_before(const uint8_t *text, size_t end, uint32_t *out)
 
     while (i > 0 && back++ < 3 && (text[i] & 0xc0) == 0x80)
         i--;
-    if (split_character(text + i, end - i, out) == end - i)
+    if (utf8_next(text + i, end - i, out) == end - i)
         return i;
     *out = 0xfffd;
     return end - 1;

@@ -85,7 +85,7 @@ static enum err_code check_words(const struct stage_settings *s, struct err *e)
         size_t n = words[i].text ? strlen(words[i].text) : 0;
         if (n > words[i].max)
             return err_set(e, ERR_USAGE, "%s: at most %zu bytes", words[i].option, words[i].max);
-        if (n > 0 && !utf8_is_valid(words[i].text, n))
+        if (n > 0 && utf8_valid(words[i].text, n) < n)
             return err_set(e, ERR_USAGE, "%s: not UTF-8", words[i].option);
     }
     if (s->override && !s->override[0])

@@ -116,7 +116,7 @@ static enum err_code more(struct records *r, struct err *e)
 
 static enum err_code check_text(const struct records *r, const struct record *of, struct err *e)
 {
-    if (!utf8_is_valid(of->raw, of->raw_bytes))
+    if (utf8_valid(of->raw, of->raw_bytes) < of->raw_bytes)
         return err_set(e, ERR_USAGE, "%s:%zu: not UTF-8; convert the file first (iconv -t UTF-8)", path_of(r),
                        of->line);
     return OK;

@@ -2,60 +2,6 @@
 
 #include <string.h>
 
-size_t utf8_next(const char *text, size_t n, uint32_t *out_character)
-{
-    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    const unsigned char *s = (const unsigned char *)text;
-    if (n == 0)
-        return 0;
-    size_t length = s[0] < 0x80             ? 1
-                    : (s[0] & 0xe0) == 0xc0 ? 2
-                    : (s[0] & 0xf0) == 0xe0 ? 3
-                    : (s[0] & 0xf8) == 0xf0 ? 4
-                                            : 0;
-    if (length == 0 || length > n)
-        return 0;
-    uint32_t c = length == 1 ? s[0] : s[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    /* Shortest form only, no surrogates, nothing beyond Unicode (RFC 3629). */
-    if (c < least[length] || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
-        return 0;
-    *out_character = c;
-    return length;
-}
-
-/* Eight at a time: most text is nothing else. */
-static size_t ascii_run(const char *text, size_t n)
-{
-    size_t i = 0;
-    uint64_t word;
-    for (; n - i >= sizeof(word); i += sizeof(word)) {
-        memcpy(&word, text + i, sizeof(word));
-        if (word & 0x8080808080808080)
-            break;
-    }
-    while (i < n && (unsigned char)text[i] < 0x80)
-        i++;
-    return i;
-}
-
-bool utf8_is_valid(const char *text, size_t n)
-{
-    uint32_t c;
-    for (size_t i = 0, length; i < n; i += length) {
-        i += ascii_run(text + i, n - i);
-        if (i == n)
-            break;
-        if ((length = utf8_next(text + i, n - i, &c)) == 0)
-            return false;
-    }
-    return true;
-}
-
 struct range {
     uint32_t first, last;
 };

@@ -9,12 +9,7 @@
 #define RUNNER_CLI_UTF8_H
 
 #include "base/buf.h"
-
-#include <stdint.h>
-
-/* The character at `text` (n bytes left): its length, 0 where the bytes are no UTF-8. */
-size_t utf8_next(const char *text, size_t n, uint32_t *out_character);
-bool utf8_is_valid(const char *text, size_t n);
+#include "base/utf8.h"
 
 int utf8_width(uint32_t character);    /* 0, 1 or 2 columns */
 size_t utf8_columns(const char *text); /* of the whole text, as utf8_clean() would show it */

@@ -2,6 +2,7 @@
  * make a tokenizer; with it, or with a small one of our own, the text's tokens come back to it, are those of
  * the plain definition, and do not change where the text is cut. */
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "core/token/bpe.h"
 #include "core/token/split.h"
 #include "tests/fuzz/replay.h"
@@ -53,7 +54,7 @@ static void check_text(const struct tokenizer *t, const uint8_t *text, size_t n)
     CLEANUP(buf_done) struct buf back = BUF_INIT(n + 1);
     struct err e = ERR_INIT;
     if (encoder_add(c, text, n, &ids, &e)) {
-        invariant(e.code == ERR_USAGE && ids.count == 0 && split_valid(text, n) < n);
+        invariant(e.code == ERR_USAGE && ids.count == 0 && utf8_valid(text, n) < n);
         return;
     }
     invariant(tokenizer_decode(t, ids.ids, ids.count, &back, &e) == OK);
@@ -64,7 +65,7 @@ static void check_text(const struct tokenizer *t, const uint8_t *text, size_t n)
     invariant(encoder_add(c, text + cut, n - cut, &again, &e) == OK);
     check_same(&ids, &again);
     again.count = 0;
-    for (size_t at = 0, length; at < n && n <= PLAIN_MAX && split_valid(text, n) == n; at += length) {
+    for (size_t at = 0, length; at < n && n <= PLAIN_MAX && utf8_valid(text, n) == n; at += length) {
         length = split_piece(text + at, n - at);
         invariant(length > 0 && length <= n - at);
         if (tokenizer_size(t) != TOKEN_BYTES_END + 1)
