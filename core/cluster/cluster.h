@@ -140,6 +140,8 @@ bool cluster_is_ledgers(const struct cluster *c, const char *bucket, const char 
 enum err_code cluster_credentials(const struct cluster *c, const char *bucket, struct store_session *out,
                                   struct err *e);
 
+/* The role that its ranks' sessions are of; "": none. */
+const char *cluster_role(const struct cluster *c, const char *bucket);
 /* Credentials for an attempt's ranks, for what lies below bucket/prefix/ alone: where the store has a role, a
  * session of it that may do no more (session_policy.h), for `write` or reading; else what its file has now.
  * `name` stands in the service's logs. One call of at most timeout_ms. */

@@ -22,6 +22,12 @@ static enum err_code assume(const struct cluster *c, const struct cluster_store 
     return sts_assume_role(&place, &lent, q, &clock_real, out, e);
 }
 
+const char *cluster_role(const struct cluster *c, const char *bucket)
+{
+    const struct cluster_store *s = cluster_find_store(c, bucket);
+    return s ? s->role : "";
+}
+
 enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix, bool write,
                               const char *name, int64_t timeout_ms, struct store_session *out, struct err *e)
 {

@@ -2,7 +2,7 @@
  * fast_math.h - exp and tanh in single precision, written so that a compiler makes vectors of them.
  *
  * + - * / and bit operations alone, so the bits are the same for every width of vector. Errors measured by
- * tests/kernels/test_fast_math.c: exp 2 units in the last place, tanh 4e-7.
+ * tests/kernels/test_gpt.c: exp 2 units in the last place, tanh 4e-7.
  */
 #ifndef KERNELS_CPU_FAST_MATH_H
 #define KERNELS_CPU_FAST_MATH_H

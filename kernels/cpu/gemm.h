@@ -2,9 +2,8 @@
  * gemm.h - matrix products by oneDNN (dnnl_sgemm), the one file that knows it.
  *
  * c = alpha op(a) op(b) + beta c, row-major, op as it is or transposed; with beta 0, c need not hold numbers.
- * Measured fastest of the libraries to be had on AVX-512 (docs/BENCHMARKS.md). Its bits depend on the shape,
- * the strides and the kind of processor, not on what else runs: it is called with one thread, on tiles whose
- * cut depends on the shape alone.
+ * The bits depend on the shape, the strides and the kind of processor, not on what else runs: it is called with
+ * one thread, on tiles whose cut depends on the shape alone.
  */
 #ifndef KERNELS_CPU_GEMM_H
 #define KERNELS_CPU_GEMM_H

@@ -20,15 +20,6 @@ int64_t sessions_call_ms(const struct sessions *s)
     return s->cluster->timing.attempt_lease_ms / 4;
 }
 
-static const struct cluster_store *store_of(const struct sessions *s, size_t use)
-{
-    for (size_t i = 0; i < s->cluster->store_count; i++)
-        for (size_t b = 0; b < s->cluster->stores[i].bucket_count; b++)
-            if (strcmp(s->cluster->stores[i].buckets[b], s->sources[use].bucket) == 0)
-                return &s->cluster->stores[i];
-    return NULL;
-}
-
 static void set_due(struct sessions *s, size_t use)
 {
     const struct store_session *now = &s->now[use];
@@ -103,9 +94,8 @@ int64_t sessions_due_at(const struct sessions *s)
 static json_t *describe(const struct sessions *s, size_t use)
 {
     const struct session_source *from = &s->sources[use];
-    const struct cluster_store *store = store_of(s, use);
     return json_pack("{s:s, s:s, s:s, s:I}", "bucket", from->bucket, "prefix", from->prefix, "role",
-                     store ? store->role : "", "until_ms", (json_int_t)s->now[use].expires_ms);
+                     cluster_role(s->cluster, from->bucket), "until_ms", (json_int_t)s->now[use].expires_ms);
 }
 
 json_t *sessions_json(const struct sessions *s)
