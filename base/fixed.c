@@ -3,6 +3,7 @@
 #include "base/def.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 /* 1/1, 1/3, 1/5, ...: ln m = 2 s (1 + s^2/3 + s^4/5 + ...) for s = (m - 1) / (m + 1). */
 static const double log_terms[] = { 1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9, 1.0 / 11,
@@ -66,6 +67,25 @@ double fixed_cos_turn(double v)
     }
     double s = x * polynomial(sin_terms, ARRAY_LEN(sin_terms), x * x);
     return quarters == 1 ? -s : s;
+}
+
+/* Quarter turns are taken off with pi/2 in two parts (Cody and Waite 1980): the first has 33 bits, so that
+ * its multiples are exact. */
+void fixed_sin_cos(double x, double *out_sin, double *out_cos)
+{
+    const double quarters_each = 0x1.45f306dc9c883p-1; // 2 / pi
+    const double half_pi_high = 0x1.921fb544p0, half_pi_low = 0x1.0b4611a626331p-34;
+    int quarters = (int)(x * quarters_each + (x < 0 ? -0.5 : 0.5));
+    double r = (x - quarters * half_pi_high) - quarters * half_pi_low;
+    double s = r * polynomial(sin_terms, ARRAY_LEN(sin_terms), r * r);
+    double c = polynomial(cos_terms, ARRAY_LEN(cos_terms), r * r);
+    bool odd = quarters & 1, behind = quarters & 2; /* two's complement: also below zero */
+    *out_sin = odd ? c : s;
+    *out_cos = odd ? -s : c;
+    if (behind) {
+        *out_sin = -*out_sin;
+        *out_cos = -*out_cos;
+    }
 }
 
 /* e^x = 2^n e^r. ln 2 in two parts, so that n times the first is exact and r keeps its last bits. */
