@@ -96,6 +96,20 @@ const struct kernels *kernels_for(const struct device *d)
     return NULL;
 }
 
+void rotary_prepare(float *turns, size_t positions, size_t size)
+{
+    size_t half = size / 2;
+    const double step = fixed_log(ROTARY_BASE) * 2 / (double)size;
+    for (size_t i = 0; i < half; i++) {
+        double angle = fixed_exp(-step * (double)i), s, c;
+        for (size_t p = 0; p < positions; p++) {
+            fixed_sin_cos((double)p * angle, &s, &c);
+            turns[p * size + i] = (float)c;
+            turns[p * size + half + i] = (float)s;
+        }
+    }
+}
+
 void adamw_prepare(struct adamw *a, int64_t t)
 {
     invariant(t >= 1);

@@ -31,6 +31,11 @@ struct adamw {
  * */
 void adamw_prepare(struct adamw *a, int64_t t);
 
+/* Fills turns (positions, size), on the host: of position p the cosines of p ROTARY_BASE^(-2i/size), i <
+ * size/2, then the sines of the same angles. Computed in double, bits that never change; size even. */
+#define ROTARY_BASE 10000.0
+void rotary_prepare(float *turns, size_t positions, size_t size);
+
 #define NORM_EPSILON 1e-5f
 enum { ATTENTION_T_MAX = 65536, CLASSIFY_ROWS = 256 /* at a time */ };
 struct attention_shape {
@@ -94,10 +99,10 @@ struct kernels {
     void (*dense_backward_weight)(struct device *d, float *dw, float *dbias, const float *dout,
                                   const float *x, size_t B, size_t I, size_t O);
 
-    /* out[n,:] = tokens[token[n],:] + positions[position[n],:]                            out (N,C) */
+    /* out[n,:] = tokens[token[n],:] + positions[position[n],:]; positions NULL: none      out (N,C) */
     void (*embed)(struct device *d, float *out, const float *tokens, const float *positions,
                   const int32_t *token, const int32_t *position, size_t N, size_t C);
-    /* Adds dout's rows to those of dtokens and dpositions, in the order of n. */
+    /* Adds dout's rows to those of dtokens and dpositions (NULL: none), in the order of n. */
     void (*embed_backward)(struct device *d, float *dtokens, float *dpositions, const float *dout,
                            const int32_t *token, const int32_t *position, size_t N, size_t C);
 
@@ -110,10 +115,33 @@ struct kernels {
                                const float *x, const float *w, const float *mean, const float *rstd, size_t N,
                                size_t C);
 
+    /* out = x rstd w by rows, rstd = 1 / sqrt(mean of x^2 + NORM_EPSILON)              out, x (N,C)  w (C)
+     * (Zhang and Sennrich 2019). Keeps rstd (N) for the backward pass. */
+    void (*rmsnorm)(struct device *d, float *out, float *rstd, const float *x, const float *w, size_t N,
+                    size_t C);
+    /* Adds to dx, as a residual's gradient is there already; writes dw. */
+    void (*rmsnorm_backward)(struct device *d, float *dx, float *dw, const float *dout, const float *x,
+                             const float *w, const float *rstd, size_t N, size_t C);
+
     /* out = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 (Hendrycks and Gimpel 2016) */
     void (*gelu)(struct device *d, float *out, const float *x, size_t n);
     void (*gelu_backward)(struct device *d, float *dx, const float *dout, const float *x,
                           size_t n); /* dx may be dout */
+
+    /* out = gate / (1 + e^-gate) up                                       all (n) (Shazeer 2020, SwiGLU) */
+    void (*swiglu)(struct device *d, float *out, const float *gate, const float *up, size_t n);
+    /* dgate = dout up s (1 + gate (1 - s)), dup = dout gate s, s = 1 / (1 + e^-gate). Either may be dout. */
+    void (*swiglu_backward)(struct device *d, float *dgate, float *dup, const float *dout, const float *gate,
+                            const float *up, size_t n);
+
+    /* Turns the queries and keys of each head, in place, by the angles of their positions (Su et al. 2021,
+     * RoFormer): with a = turns[position,i] and b = turns[position,i + size/2], a cosine and a sine,
+     *     x[i], x[i + size/2] = x[i] a - x[i + size/2] b, x[i + size/2] a + x[i] b        i < size/2
+     * so the pairs are half a head apart, as GPT-NeoX has them; the paper's are neighbours. back: the other
+     * way round, which is the backward pass.
+     * qkv (B,T,3,heads,size), size even  turns of rotary_prepare()  position (B,T): rows of turns */
+    void (*rotary)(struct device *d, float *qkv, const float *turns, const int32_t *position, bool back,
+                   const struct attention_shape *s);
 
     /* Each head by itself: out[t] = sum over s of softmax_s(q[t] . k[s] / sqrt(size)) v[s], s = starts[t] ..
      * t qkv (B,T,3,heads,size)  out (B,T,heads,size)  lse (B,heads,T): ln of the softmax's sum, for the

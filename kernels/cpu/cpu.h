@@ -74,6 +74,15 @@ void cpu_layernorm_backward(struct device *d, float *dx, float *dw, float *db, c
                             size_t C);
 void cpu_gelu(struct device *d, float *out, const float *x, size_t n);
 void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n);
+void cpu_rmsnorm(struct device *d, float *out, float *rstd, const float *x, const float *w, size_t N,
+                 size_t C);
+void cpu_rmsnorm_backward(struct device *d, float *dx, float *dw, const float *dout, const float *x,
+                          const float *w, const float *rstd, size_t N, size_t C);
+void cpu_swiglu(struct device *d, float *out, const float *gate, const float *up, size_t n);
+void cpu_swiglu_backward(struct device *d, float *dgate, float *dup, const float *dout, const float *gate,
+                         const float *up, size_t n);
+void cpu_rotary(struct device *d, float *qkv, const float *turns, const int32_t *position, bool back,
+                const struct attention_shape *s);
 void cpu_attention(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
                    const struct attention_shape *s);
 void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,

@@ -16,9 +16,9 @@ static void forward_task(void *context, size_t task, void *scratch)
     (void)scratch;
     for (size_t n = task * ROWS; n < MIN((task + 1) * ROWS, e->N); n++) {
         const float *token = e->tokens + (size_t)e->token[n] * e->C;
-        const float *position = e->positions + (size_t)e->position[n] * e->C;
+        const float *position = e->positions ? e->positions + (size_t)e->position[n] * e->C : NULL;
         for (size_t c = 0; c < e->C; c++)
-            e->out[n * e->C + c] = token[c] + position[c];
+            e->out[n * e->C + c] = position ? token[c] + position[c] : token[c];
     }
 }
 
@@ -43,12 +43,12 @@ static void backward_task(void *context, size_t task, void *scratch)
     (void)scratch;
     for (size_t n = 0; n < e->N; n++) {
         float *token = e->dtokens + (size_t)e->token[n] * e->C;
-        float *position = e->dpositions + (size_t)e->position[n] * e->C;
+        float *position = e->dpositions ? e->dpositions + (size_t)e->position[n] * e->C : NULL;
         const float *dout = e->dout + n * e->C;
-        for (size_t c = first; c < end; c++) {
+        for (size_t c = first; c < end; c++)
             token[c] = token[c] + dout[c];
+        for (size_t c = first; position && c < end; c++)
             position[c] = position[c] + dout[c];
-        }
     }
 }
 

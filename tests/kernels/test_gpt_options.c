@@ -1,0 +1,387 @@
+/*
+ * The operations that a GPT's options take, on every device there is: against doubles, their backward passes
+ * against finite differences of those, and the same bits for any number of threads.
+ */
+#include "tests/kernels/run.h"
+
+static const size_t shapes[][2] = { { 1, 1 },   { 1, 2 },  { 5, 15 },   { 32, 64 }, { 33, 65 },
+                                    { 31, 63 }, { 65, 7 }, { 70, 600 }, { 0, 8 } }; /* (N, C) */
+static const size_t counts[] = { 0, 1, 63, 64, 65, 16383, 16384, 16385, 50001 };
+
+/* Everything on the device: given back together. */
+#define done_all(r, ...)                                                                                     \
+    do {                                                                                                     \
+        struct pair *all_[] = { __VA_ARGS__ };                                                               \
+        for (size_t i_ = 0; i_ < ARRAY_LEN(all_); i_++)                                                      \
+            pair_done(r, all_[i_]);                                                                          \
+    } while (0)
+
+/* ---- normalisation ---- */
+
+static double mean_square(const double *x, size_t C)
+{
+    double sum = 0;
+    for (size_t i = 0; i < C; i++)
+        sum += x[i] * x[i];
+    return sum / (double)C;
+}
+
+static void doubles_of(double *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i];
+}
+
+static void rmsnorm_agrees(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(shapes); s++) {
+        struct kernel_run r = run_open();
+        size_t N = shapes[s][0], C = shapes[s][1];
+        struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2);
+        struct pair out = pair_new(&r, N * C), rstd = pair_new(&r, N);
+        CLEANUP(freep) double *row = mem_array(C, sizeof(double));
+        r.k->rmsnorm(r.d, out.dev, rstd.dev, x.dev, w.dev, N, C);
+        pair_fetch(&r, &out);
+        pair_fetch(&r, &rstd);
+        for (size_t n = 0; n < N; n++) {
+            doubles_of(row, x.host + n * C, C);
+            double want = 1 / sqrt(mean_square(row, C) + (double)NORM_EPSILON);
+            assert_near(rstd.host[n], want, 1e-6);
+            for (size_t i = 0; i < C; i++)
+                assert_near(out.host[n * C + i], row[i] * want * (double)w.host[i], 2e-6);
+        }
+        done_all(&r, &x, &w, &out, &rstd);
+        device_close(r.d);
+    }
+}
+
+/* sum of dout rmsnorm(x) of one row. */
+static double rms_loss(const double *x, const float *w, const float *dout, size_t C)
+{
+    double scale = 1 / sqrt(mean_square(x, C) + (double)NORM_EPSILON), sum = 0;
+    for (size_t i = 0; i < C; i++)
+        sum += (double)dout[i] * x[i] * scale * (double)w[i];
+    return sum;
+}
+
+static void rmsnorm_gradients_are_slopes(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(shapes); s++) {
+        struct kernel_run r = run_open();
+        size_t N = shapes[s][0], C = shapes[s][1];
+        struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2), dw = pair_new(&r, C);
+        struct pair dout = pair_random(&r, N * C, -1, 1), dx = pair_random(&r, N * C, -1, 1);
+        struct pair out = pair_new(&r, N * C), rstd = pair_new(&r, N);
+        CLEANUP(freep) double *row = mem_array(C, sizeof(double)), *want_dw = mem_array(C, sizeof(double));
+        CLEANUP(freep) float *before = mem_array(N * C + 1, sizeof(float));
+        memcpy(before, dx.host, N * C * sizeof(float));
+        r.k->rmsnorm(r.d, out.dev, rstd.dev, x.dev, w.dev, N, C);
+        r.k->rmsnorm_backward(r.d, dx.dev, dw.dev, dout.dev, x.dev, w.dev, rstd.dev, N, C);
+        pair_fetch(&r, &dx);
+        pair_fetch(&r, &dw);
+        for (size_t n = 0; n < N; n++) {
+            const float *g = dout.host + n * C;
+            const double h = 1e-5;
+            doubles_of(row, x.host + n * C, C);
+            double scale = 1 / sqrt(mean_square(row, C) + (double)NORM_EPSILON);
+            for (size_t i = 0; i < C; i++) {
+                double kept = row[i];
+                want_dw[i] += (double)g[i] * kept * scale;
+                row[i] = kept + h;
+                double above = rms_loss(row, w.host, g, C);
+                row[i] = kept - h;
+                double slope = (above - rms_loss(row, w.host, g, C)) / (2 * h);
+                row[i] = kept;
+                assert_near(dx.host[n * C + i], (double)before[n * C + i] + slope, 1e-5);
+            }
+        }
+        for (size_t i = 0; i < C; i++)
+            assert_near(dw.host[i], want_dw[i], 1e-5);
+        done_all(&r, &x, &w, &dw, &dout, &dx, &out, &rstd);
+        device_close(r.d);
+    }
+}
+
+/* ---- SwiGLU ---- */
+
+static double swiglu_f64(double gate, double up)
+{
+    return gate / (1 + exp(-gate)) * up;
+}
+
+static void swiglu_agrees(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(counts); s++) {
+        struct kernel_run r = run_open();
+        size_t n = counts[s];
+        struct pair gate = pair_random(&r, n, -12, 12), up = pair_random(&r, n, -3, 3), out = pair_new(&r, n);
+        r.k->swiglu(r.d, out.dev, gate.dev, up.dev, n);
+        pair_fetch(&r, &out);
+        for (size_t i = 0; i < n; i++)
+            assert_near(out.host[i], swiglu_f64(gate.host[i], up.host[i]), 1e-6);
+        done_all(&r, &gate, &up, &out);
+        device_close(r.d);
+    }
+}
+
+static void swiglu_far_from_zero(void **state)
+{
+    static const float gates[] = { -1e4f, -200, -100, -88, 0, 88, 100, 1e4f };
+    struct kernel_run r = run_open();
+    struct pair gate = pair_random(&r, ARRAY_LEN(gates), 0, 1), up = pair_random(&r, ARRAY_LEN(gates), 2, 3);
+    struct pair out = pair_new(&r, ARRAY_LEN(gates));
+    (void)state;
+    memcpy(gate.host, gates, sizeof(gates));
+    device_put(r.d, gate.dev, gates, sizeof(gates));
+    r.k->swiglu(r.d, out.dev, gate.dev, up.dev, ARRAY_LEN(gates));
+    pair_fetch(&r, &out);
+    for (size_t i = 0; i < ARRAY_LEN(gates); i++)
+        assert_near(out.host[i], gates[i] > 0 ? (double)gates[i] * (double)up.host[i] : 0, 1e-6);
+    done_all(&r, &gate, &up, &out);
+    device_close(r.d);
+}
+
+/* `into`: 0: two other arrays; 1: dgate is dout; 2: dup is. */
+static void swiglu_slopes(size_t n, int into)
+{
+    struct kernel_run r = run_open();
+    struct pair gate = pair_random(&r, n, -12, 12), up = pair_random(&r, n, -3, 3);
+    struct pair dout = pair_random(&r, n, -1, 1), one = pair_new(&r, n), two = pair_new(&r, n);
+    CLEANUP(freep) float *given = mem_array(n + 1, sizeof(float));
+    struct pair *dgate = into == 1 ? &dout : &one, *dup = into == 2 ? &dout : &two;
+    const double h = 1e-5;
+    memcpy(given, dout.host, n * sizeof(float));
+    r.k->swiglu_backward(r.d, dgate->dev, dup->dev, dout.dev, gate.dev, up.dev, n);
+    pair_fetch(&r, dgate);
+    pair_fetch(&r, dup);
+    for (size_t i = 0; i < n; i++) {
+        double g = gate.host[i], u = up.host[i], d = given[i];
+        assert_near(dgate->host[i], d * (swiglu_f64(g + h, u) - swiglu_f64(g - h, u)) / (2 * h), 2e-6);
+        assert_near(dup->host[i], d * (swiglu_f64(g, u + h) - swiglu_f64(g, u - h)) / (2 * h), 2e-6);
+    }
+    done_all(&r, &gate, &up, &dout, &one, &two);
+    device_close(r.d);
+}
+
+static void swiglu_gradients_are_slopes(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(counts); s++)
+        for (int into = 0; into < 3; into++)
+            swiglu_slopes(counts[s], into);
+}
+
+/* ---- rotary positions ---- */
+
+static const struct attention_shape heads[] = { { 1, 1, 1, 2 },   { 2, 5, 3, 4 },   { 1, 32, 2, 6 },
+                                                { 1, 33, 1, 64 }, { 3, 31, 2, 62 }, { 2, 300, 3, 32 } };
+
+static void *positions_of(struct kernel_run *r, const struct attention_shape *s, int32_t *host)
+{
+    void *dev = run_memory(r, s->B * s->T * sizeof(int32_t));
+    for (size_t i = 0; i < s->B * s->T; i++) /* documents of 17 tokens */
+        host[i] = (int32_t)(i % s->T % 17);
+    device_put(r->d, dev, host, s->B * s->T * sizeof(int32_t));
+    return dev;
+}
+
+/* One token's queries, keys and values. */
+static void turned_f64(double *out, const float *x, const struct attention_shape *s, double position)
+{
+    size_t size = s->size, half = size / 2;
+    for (size_t h = 0; h < 3 * s->heads; h++, x += size, out += size)
+        for (size_t i = 0; i < half; i++) {
+            double angle = position * pow(ROTARY_BASE, -2.0 * (double)i / (double)size);
+            double c = h < 2 * s->heads ? cos(angle) : 1, v = h < 2 * s->heads ? sin(angle) : 0;
+            out[i] = x[i] * c - x[i + half] * v;
+            out[i + half] = x[i + half] * c + x[i] * v;
+        }
+}
+
+static void rotary_turns_pairs_and_back(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < ARRAY_LEN(heads); n++) {
+        const struct attention_shape *s = &heads[n];
+        struct kernel_run r = run_open();
+        size_t N = s->B * s->T, row = 3 * s->heads * s->size;
+        struct pair qkv = pair_random(&r, N * row, -2, 2), turns = pair_new(&r, s->T * s->size);
+        CLEANUP(freep) float *before = mem_array(N * row, sizeof(float));
+        CLEANUP(freep) double *want = mem_array(row, sizeof(double));
+        CLEANUP(freep) int32_t *position = mem_array(N, sizeof(int32_t));
+        void *at = positions_of(&r, s, position);
+        memcpy(before, qkv.host, N * row * sizeof(float));
+        rotary_prepare(turns.host, s->T, s->size);
+        device_put(r.d, turns.dev, turns.host, turns.n * sizeof(float));
+        r.k->rotary(r.d, qkv.dev, turns.dev, at, false, s);
+        pair_fetch(&r, &qkv);
+        for (size_t t = 0; t < N; t++) {
+            turned_f64(want, before + t * row, s, position[t]);
+            for (size_t i = 0; i < row; i++)
+                assert_near(qkv.host[t * row + i], want[i], 1e-6);
+            for (size_t i = 2 * row / 3; i < row; i++) /* values stay to the bit */
+                assert_true(qkv.host[t * row + i] == before[t * row + i]);
+        }
+        r.k->rotary(r.d, qkv.dev, turns.dev, at, true, s);
+        pair_fetch(&r, &qkv);
+        for (size_t i = 0; i < N * row; i++)
+            assert_near(qkv.host[i], before[i], 1e-6);
+        pair_fetch(&r, &turns); /* borrowed, and not written */
+        done_all(&r, &qkv, &turns);
+        device_free(r.d, at);
+        device_close(r.d);
+    }
+}
+
+/* Of sum of dout turned(x): that the other way round is the backward pass. */
+static void rotary_back_is_its_gradient(void **state)
+{
+    const struct attention_shape s = { 1, 20, 2, 6 };
+    struct kernel_run r = run_open();
+    size_t row = 3 * s.heads * s.size;
+    struct pair x = pair_random(&r, s.T * row, -2, 2), dout = pair_random(&r, s.T * row, -1, 1);
+    struct pair turns = pair_new(&r, s.T * s.size), kept = pair_random(&r, s.T * row, 0, 1);
+    int32_t position[20];
+    double *turned = mem_array(row, sizeof(double));
+    (void)state;
+    void *at = positions_of(&r, &s, position);
+    memcpy(kept.host, dout.host, s.T * row * sizeof(float));
+    rotary_prepare(turns.host, s.T, s.size);
+    device_put(r.d, turns.dev, turns.host, turns.n * sizeof(float));
+    r.k->rotary(r.d, dout.dev, turns.dev, at, true, &s);
+    pair_fetch(&r, &dout);
+    for (size_t t = 0; t < s.T; t++)
+        for (size_t i = 0; i < row; i++) {
+            float *one = x.host + t * row, was = one[i];
+            double slope = 0;
+            for (int side = 1; side >= -1; side -= 2) { /* linear: any step will do */
+                one[i] = was + (float)side;
+                turned_f64(turned, one, &s, position[t]);
+                for (size_t k = 0; k < row; k++)
+                    slope += side * (double)kept.host[t * row + k] * turned[k] / 2;
+            }
+            one[i] = was;
+            assert_near(dout.host[t * row + i], slope, 2e-6);
+        }
+    free(turned);
+    done_all(&r, &x, &dout, &turns, &kept);
+    device_free(r.d, at);
+    device_close(r.d);
+}
+
+static void the_table_of_turns_is_near_libm(void **state)
+{
+    enum { T = ATTENTION_T_MAX, SIZE = 8 };
+    CLEANUP(freep) float *turns = mem_array((size_t)T * SIZE, sizeof(float));
+    (void)state;
+    rotary_prepare(turns, T, SIZE);
+    for (size_t p = 0; p < T; p++)
+        for (size_t i = 0; i < SIZE / 2; i++) {
+            double angle = (double)p * pow(ROTARY_BASE, -2.0 * (double)i / SIZE);
+            assert_near(turns[p * SIZE + i], cos(angle), 4e-8);
+            assert_near(turns[p * SIZE + SIZE / 2 + i], sin(angle), 4e-8);
+        }
+}
+
+/* ---- embeddings without positions ---- */
+
+static void embeddings_go_without_positions(void **state)
+{
+    enum { N = 70, C = 37, V = 11 };
+    struct kernel_run r = run_open();
+    int32_t token[N];
+    (void)state;
+    for (size_t n = 0; n < N; n++)
+        token[n] = (int32_t)(n * 7 % V);
+    void *t = run_memory(&r, sizeof(token));
+    device_put(r.d, t, token, sizeof(token));
+    struct pair tokens = pair_random(&r, V * C, -1, 1), out = pair_new(&r, N * C),
+                dtokens = pair_random(&r, V * C, -1, 1);
+    double want[V * C];
+    doubles_of(want, dtokens.host, V * C);
+    r.k->embed(r.d, out.dev, tokens.dev, NULL, t, NULL, N, C);
+    pair_fetch(&r, &out);
+    for (size_t i = 0; i < N * C; i++) {
+        size_t at = (size_t)token[i / C] * C + i % C;
+        assert_true(out.host[i] == tokens.host[at]);
+        want[at] += out.host[i];
+    }
+    r.k->embed_backward(r.d, dtokens.dev, NULL, out.dev, t, NULL, N, C);
+    pair_fetch(&r, &dtokens);
+    for (size_t i = 0; i < V * C; i++)
+        assert_near(dtokens.host[i], want[i], 1e-5);
+    done_all(&r, &tokens, &out, &dtokens);
+    device_free(r.d, t);
+    device_close(r.d);
+}
+
+/* ---- threads ---- */
+
+/* Of every operation what it left. */
+static void all_of_them(size_t threads, struct pair out[4])
+{
+    const struct attention_shape s = { 3, 101, 2, 34 };
+    size_t N = s.B * s.T, C = s.heads * s.size;
+    struct kernel_run r = run_open();
+    CLEANUP(freep) int32_t *position = mem_array(N, sizeof(int32_t));
+    device_use_threads(r.d, threads);
+    struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2),
+                y = pair_random(&r, N * C, -2, 2);
+    struct pair rstd = pair_new(&r, N), turns = pair_new(&r, s.T * s.size), made = pair_new(&r, N * C);
+    struct pair dup = pair_new(&r, N * C);
+    out[0] = pair_random(&r, N * C, -1, 1);     /* dx */
+    out[1] = pair_new(&r, C);                   /* dw */
+    out[2] = pair_new(&r, N * C);               /* SwiGLU's dgate */
+    out[3] = pair_random(&r, 3 * N * C, -2, 2); /* qkv */
+    void *at = positions_of(&r, &s, position);
+    rotary_prepare(turns.host, s.T, s.size);
+    device_put(r.d, turns.dev, turns.host, turns.n * sizeof(float));
+    r.k->rmsnorm(r.d, made.dev, rstd.dev, x.dev, w.dev, N, C);
+    r.k->rmsnorm_backward(r.d, out[0].dev, out[1].dev, y.dev, x.dev, w.dev, rstd.dev, N, C);
+    r.k->swiglu(r.d, out[2].dev, made.dev, y.dev, N * C);
+    r.k->swiglu_backward(r.d, out[2].dev, dup.dev, out[2].dev, made.dev, y.dev, N * C);
+    r.k->rotary(r.d, out[3].dev, turns.dev, at, false, &s);
+    for (size_t i = 0; i < 4; i++) {
+        pair_fetch(&r, &out[i]);
+        device_free(r.d, out[i].dev);
+    }
+    done_all(&r, &x, &w, &y, &rstd, &turns, &made, &dup);
+    device_free(r.d, at);
+    device_close(r.d);
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state)
+{
+    struct pair one[4], more[4];
+    (void)state;
+    all_of_them(1, one);
+    for (size_t threads = 2; threads < 6; threads++) {
+        all_of_them(threads, more);
+        for (size_t i = 0; i < 4; i++) {
+            assert_memory_equal(one[i].host, more[i].host, one[i].n * sizeof(float));
+            free(more[i].host);
+        }
+    }
+    for (size_t i = 0; i < 4; i++)
+        free(one[i].host);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rmsnorm_agrees),
+        cmocka_unit_test(rmsnorm_gradients_are_slopes),
+        cmocka_unit_test(swiglu_agrees),
+        cmocka_unit_test(swiglu_far_from_zero),
+        cmocka_unit_test(swiglu_gradients_are_slopes),
+        cmocka_unit_test(rotary_turns_pairs_and_back),
+        cmocka_unit_test(rotary_back_is_its_gradient),
+        cmocka_unit_test(the_table_of_turns_is_near_libm),
+        cmocka_unit_test(embeddings_go_without_positions),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+    };
+    return cmocka_run_group_tests_name("kernels of a GPT's options", tests, NULL, NULL);
+}
