@@ -25,21 +25,52 @@ static enum err_code check_config(const struct model_config *c, struct err *e)
     return OK;
 }
 
-enum err_code model_open(const char *kind, const struct model_config *config, struct device *d,
-                         struct model **out, struct err *e)
+/* All of a model but its memory on the device. */
+static enum err_code plan(const char *kind, const struct model_config *config, struct device *d,
+                          struct model **out, struct err *e)
 {
     if (check_config(config, e))
         return e->code;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (strcmp(kinds[i]->kind, kind) == 0)
-            return kinds[i]->open(config, d, out, e) ? err_wrap(e, "open model '%s'", kind) : OK;
+            return kinds[i]->plan(config, d, out, e) ? err_wrap(e, "open model '%s'", kind) : OK;
     return err_set(e, ERR_USAGE, "there is no model '%s'", kind);
+}
+
+enum err_code model_open(const char *kind, const struct model_config *config, struct device *d,
+                         struct model **out, struct err *e)
+{
+    CLEANUP(model_closep) struct model *m = NULL;
+    if (plan(kind, config, d, &m, e))
+        return e->code;
+    if (memory_take(&m->memory, d, e))
+        return err_wrap(e, "open model '%s'", kind);
+    m->ops->start(m);
+    *out = TAKE(m);
+    return OK;
+}
+
+enum err_code model_plan(const char *kind, const struct model_config *config, struct device *d,
+                         struct params *out_params, struct model_memory *out, struct err *e)
+{
+    CLEANUP(model_closep) struct model *m = NULL;
+    size_t bytes[MEMORY_USES];
+    if (plan(kind, config, d, &m, e))
+        return e->code;
+    if (memory_sum(&m->memory, bytes, e))
+        return err_wrap(e, "plan model '%s'", kind);
+    if (out_params)
+        *out_params = m->params;
+    *out = (struct model_memory){ bytes[MEMORY_ACTIVATIONS], bytes[MEMORY_WORKSPACE] };
+    return OK;
 }
 
 void model_close(struct model *m)
 {
-    if (m)
-        m->ops->close(m);
+    if (!m)
+        return;
+    memory_done(&m->memory, m->device);
+    m->ops->close(m);
 }
 
 void model_init(const struct model *m, uint64_t seed, float *params)
@@ -74,14 +105,30 @@ static enum err_code check_batch(const struct model *m, const struct batch *b, s
     return check_values(m, b->tokens, b->n * b->length, 0, "token", "id", e);
 }
 
+static enum err_code check_labelled(const struct model *m, const struct batch *b, struct err *e)
+{
+    if (check_batch(m, b, e))
+        return e->code;
+    if (m->ops->sequences)
+        return check_values(m, b->labels, b->n * b->length, -1, "token", "label", e);
+    return check_values(m, b->labels, b->n, 0, "record", "label", e);
+}
+
 enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
                              uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e)
 {
-    bool sequences = m->ops->sequences;
-    if (check_batch(m, b, e) || check_values(m, b->labels, sequences ? b->n * b->length : b->n,
-                                             sequences ? -1 : 0, sequences ? "token" : "record", "label", e))
+    if (check_labelled(m, b, e))
         return e->code;
     m->ops->backward(m, params, b, dropout_key, grad, out_loss_sum);
+    return device_sync(m->device, e);
+}
+
+enum err_code model_evaluate(struct model *m, const float *params, const struct batch *b,
+                             double *out_loss_sum, struct err *e)
+{
+    if (check_labelled(m, b, e))
+        return e->code;
+    m->ops->evaluate(m, params, b, out_loss_sum);
     return device_sync(m->device, e);
 }
 

@@ -12,6 +12,7 @@
 #define TRAINER_MODEL_H
 
 #include "kernels/kernels.h"
+#include "trainer/models/memory.h"
 #include "trainer/params.h"
 
 enum {
@@ -22,13 +23,33 @@ enum {
     MODEL_LAYERS_MAX = 80,
 };
 
+/* What a gpt is made of; zeros are GPT-2's. Other kinds do not look at them. */
+enum model_norm {
+    MODEL_NORM_LAYER, /* Ba et al. 2016 */
+    MODEL_NORM_RMS,   /* Zhang and Sennrich 2019: weights alone */
+};
+enum model_positions {
+    MODEL_POSITIONS_LEARNED, /* a vector for each, added to the token's */
+    MODEL_POSITIONS_ROTARY,  /* Su et al. 2021: queries and keys are turned; no tensor. Heads of an even size
+                              */
+};
+enum model_mlp_kind {
+    MODEL_MLP_GELU,   /* of 4 widths */
+    MODEL_MLP_SWIGLU, /* Shazeer 2020: of 8/3 widths, up to a multiple of 64 */
+};
+
 struct model_config {
     size_t width;                    /* mlp: inputs a record. gpt: floats of a token's vector */
     size_t hidden[MODEL_HIDDEN_MAX]; /* mlp: sizes of the hidden layers, first to last */
     size_t hidden_count;             /* mlp: 0: logistic regression */
     size_t layers, heads,
-        context;        /* gpt: blocks; heads of each, which divide the width; tokens of a sequence */
-    size_t classes;     /* at least 2. gpt: the vocabulary */
+        context;    /* gpt: blocks; heads of each, which divide the width; tokens of a sequence */
+    size_t classes; /* at least 2. gpt: the vocabulary */
+    enum model_norm norm;
+    enum model_positions positions;
+    enum model_mlp_kind mlp;
+    bool recompute;     /* gpt: a block keeps its input alone, and the backward pass does the rest of its
+                           forward pass again: less memory, the same bits */
     double dropout;     /* mlp: after each hidden layer; gpt: after the embeddings and in each
                            residual branch; while training; [0, 1) */
     size_t records_max; /* the most records in one call */
@@ -46,17 +67,26 @@ struct batch {
     size_t length;         /* sequences: at most the context */
 };
 
+/* A model's memory on its device, beside the parameters: bytes. */
+struct model_memory {
+    size_t activations; /* what the forward pass leaves for the backward pass */
+    size_t workspace;   /* what is used again and again */
+};
+
 struct model;
 struct model_ops {
     const char *kind; /* "mlp" */
     bool sequences;   /* its records are those of tokens */
-    enum err_code (*open)(const struct model_config *config, struct device *d, struct model **out,
+    /* Checks the sizes, lays out the parameters and lists the memory; takes none of the device's. */
+    enum err_code (*plan)(const struct model_config *config, struct device *d, struct model **out,
                           struct err *e);
+    void (*start)(struct model *m); /* the memory is there: fills what never changes */
     void (*init)(const struct model *m, uint64_t seed, float *params);
     void (*backward)(struct model *m, const float *params, const struct batch *b, uint64_t dropout_key,
                      float *grad, double *out_loss_sum);
+    void (*evaluate)(struct model *m, const float *params, const struct batch *b, double *out_loss_sum);
     void (*predict)(struct model *m, const float *params, const struct batch *b, float *out_probs);
-    void (*close)(struct model *m);
+    void (*close)(struct model *m); /* the host's memory; the device's is given back already */
 };
 struct model { /* first member of each model's struct */
     const struct model_ops *ops;
@@ -64,6 +94,7 @@ struct model { /* first member of each model's struct */
     const struct kernels *k;
     struct model_config config;
     struct params params;
+    struct memory_list memory;
 };
 
 /* `kind`: "mlp", "gpt". `d` is borrowed and must outlive the model. ERR_USAGE: a size that makes no sense;
@@ -72,6 +103,12 @@ enum err_code model_open(const char *kind, const struct model_config *config, st
                          struct model **out, struct err *e);
 void model_close(struct model *m);
 DEFINE_CLEANUP_PTR(struct model, model_close)
+
+/* What model_open() would make of the same arguments, without taking any of the device's memory: the layout
+ * of the parameters (out_params NULL: not asked for) and the bytes that it would ask the device for. Fails as
+ * model_open() does, but not where the device lacks room for a possible size. */
+enum err_code model_plan(const char *kind, const struct model_config *config, struct device *d,
+                         struct params *out_params, struct model_memory *out, struct err *e);
 
 /* The starting point: a pure function of (model, seed). Fills all params.padded floats of `params` (device
  * memory). */
@@ -82,6 +119,11 @@ void model_init(const struct model *m, uint64_t seed, float *params);
  * label that is no class, a token that is none, too many records or tokens. */
 enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
                              uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e);
+
+/* The sum of the losses without dropout: of the records, or of the tokens that have a label. No gradients.
+ * Fails as model_backward() does. */
+enum err_code model_evaluate(struct model *m, const float *params, const struct batch *b,
+                             double *out_loss_sum, struct err *e);
 
 /* Class probabilities without dropout: out_probs (n, classes) in host memory. Of a sequence: of what comes
  * behind its last token. Labels are not looked at. */

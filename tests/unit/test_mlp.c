@@ -179,6 +179,27 @@ static void prediction_is_without_dropout(void **state)
     }
 }
 
+static void evaluation_is_the_loss_without_dropout(void **state)
+{
+    const struct row *row = *state;
+    CLEANUP(setting_done) struct setting s = setting_of(&row->config, row->n);
+    CLEANUP(freep) double *params = mem_array(s.m->params.padded, sizeof(double));
+    struct err e = ERR_INIT;
+    struct batch empty = { .n = 0 };
+    double probs[UNITS_MAX], want = 0, loss;
+
+    for (size_t i = 0; i < s.m->params.padded; i++)
+        params[i] = s.params[i];
+    for (size_t i = 0; i < row->n; i++)
+        want += reference(&s, params, i, 0, 0, probs);
+    assert_ok(model_evaluate(s.m, s.params, &s.batch, &loss, &e));
+    assert_true(fabs(loss - want) < 1e-5 * want);
+    assert_ok(model_evaluate(s.m, s.params, &empty, &loss, &e));
+    assert_true(loss == 0);
+    s.labels[0] = (int32_t)row->config.classes;
+    assert_int_equal(model_evaluate(s.m, s.params, &s.batch, &loss, &e), ERR_USAGE);
+}
+
 static void the_same_bits_whatever_was_done_before(void **state)
 {
     const struct row *row = *state;
@@ -330,6 +351,7 @@ int main(void)
     } checks[] = {
         { "the gradient is the slope of the loss", gradient_is_the_slope_of_the_loss },
         { "prediction is without dropout", prediction_is_without_dropout },
+        { "evaluation is the loss without dropout", evaluation_is_the_loss_without_dropout },
         { "the same bits whatever was done before", the_same_bits_whatever_was_done_before },
         { "an empty leaf has no gradient", an_empty_leaf_has_no_gradient },
     };

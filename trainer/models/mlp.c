@@ -33,21 +33,7 @@ struct mlp {
 static void close_mlp(struct model *model)
 {
     struct mlp *m = (struct mlp *)model;
-    struct device *d = model->device;
-    for (size_t l = 0; l < m->layer_count; l++)
-        device_free(d, m->layers[l].x);
-    device_free(d, m->logits);
-    device_free(d, m->dout);
-    device_free(d, m->dx);
-    device_free(d, m->labels);
-    device_free(d, m->loss);
     free(m);
-}
-
-static void close_mlpp(struct mlp **m)
-{
-    if (*m)
-        close_mlp(&(*m)->model);
 }
 
 static enum err_code add_layer(struct mlp *m, size_t in, size_t out, struct err *e)
@@ -68,23 +54,22 @@ static enum err_code add_layer(struct mlp *m, size_t in, size_t out, struct err 
     return OK;
 }
 
-static enum err_code take_memory(struct mlp *m, struct err *e)
+static void list_memory(struct mlp *m)
 {
-    struct device *d = m->model.device;
-    size_t records = m->model.config.records_max, widest = m->model.config.classes;
+    struct memory_list *list = &m->model.memory;
+    size_t records = m->model.config.records_max, classes = m->model.config.classes, widest = classes;
 
+    memory_init(list, LAYERS_MAX + 5);
     for (size_t l = 0; l < m->layer_count; l++) {
         struct layer *layer = &m->layers[l];
         widest = l > 0 ? MAX(widest, layer->in) : widest; // no gradient is taken of the record itself
-        if (device_alloc(d, records, layer->in * sizeof(float), (void **)&layer->x, e))
-            return e->code;
+        memory_add(list, MEMORY_ACTIVATIONS, &layer->x, records, layer->in * sizeof(float));
     }
-    if (device_alloc(d, records, m->model.config.classes * sizeof(float), (void **)&m->logits, e) ||
-        device_alloc(d, records, widest * sizeof(float), (void **)&m->dout, e) ||
-        device_alloc(d, records, widest * sizeof(float), (void **)&m->dx, e) ||
-        device_alloc(d, records, sizeof(int32_t), (void **)&m->labels, e))
-        return e->code;
-    return device_alloc(d, 1, sizeof(double), (void **)&m->loss, e);
+    memory_add(list, MEMORY_ACTIVATIONS, &m->logits, records, classes * sizeof(float));
+    memory_add(list, MEMORY_WORKSPACE, &m->dout, records, widest * sizeof(float));
+    memory_add(list, MEMORY_WORKSPACE, &m->dx, records, widest * sizeof(float));
+    memory_add(list, MEMORY_WORKSPACE, &m->labels, records, sizeof(int32_t));
+    memory_add(list, MEMORY_WORKSPACE, &m->loss, 1, sizeof(double));
 }
 
 static enum err_code check_hidden(const struct model_config *c, struct err *e)
@@ -99,14 +84,15 @@ static enum err_code check_hidden(const struct model_config *c, struct err *e)
     return OK;
 }
 
-static enum err_code open_mlp(const struct model_config *config, struct device *d, struct model **out,
+static enum err_code plan_mlp(const struct model_config *config, struct device *d, struct model **out,
                               struct err *e)
 {
-    CLEANUP(close_mlpp) struct mlp *m = mem_new(sizeof(*m));
     size_t in = config->width;
 
     if (check_hidden(config, e))
         return e->code;
+    struct mlp *m = mem_new(sizeof(*m));
+    CLEANUP(model_closep) struct model *model = &m->model;
     m->model = (struct model){ .ops = &model_mlp_ops, .device = d, .k = kernels_for(d), .config = *config };
     for (size_t i = 0; i <= config->hidden_count; i++) {
         size_t units = i < config->hidden_count ? config->hidden[i] : config->classes;
@@ -115,10 +101,14 @@ static enum err_code open_mlp(const struct model_config *config, struct device *
         in = units;
     }
     params_cut(&m->model.params, config->slices);
-    if (take_memory(m, e))
-        return e->code;
-    *out = &TAKE(m)->model;
+    list_memory(m);
+    *out = TAKE(model);
     return OK;
+}
+
+static void start_mlp(struct model *model)
+{
+    (void)model; /* nothing in it stays the same */
 }
 
 /* Before a ReLU the variance is doubled, as it halves it (He et al. 2015, eq. 10); at the end Glorot and
@@ -194,6 +184,17 @@ static void backward_mlp(struct model *model, const float *params, const struct 
     device_get(d, out_loss_sum, m->loss, sizeof(double));
 }
 
+static void evaluate_mlp(struct model *model, const float *params, const struct batch *b,
+                         double *out_loss_sum)
+{
+    struct mlp *m = (struct mlp *)model;
+    struct device *d = model->device;
+    forward(m, params, b->features, b->n, 0, 0);
+    device_put(d, m->labels, b->labels, b->n * sizeof(int32_t));
+    model->k->cross_entropy(d, m->loss, m->logits, m->logits, m->labels, b->n, model->config.classes);
+    device_get(d, out_loss_sum, m->loss, sizeof(double));
+}
+
 static void predict_mlp(struct model *model, const float *params, const struct batch *b, float *out_probs)
 {
     struct mlp *m = (struct mlp *)model;
@@ -204,9 +205,11 @@ static void predict_mlp(struct model *model, const float *params, const struct b
 
 const struct model_ops model_mlp_ops = {
     .kind = "mlp",
-    .open = open_mlp,
+    .plan = plan_mlp,
+    .start = start_mlp,
     .init = init_mlp,
     .backward = backward_mlp,
+    .evaluate = evaluate_mlp,
     .predict = predict_mlp,
     .close = close_mlp,
 };
