@@ -2,12 +2,15 @@
  * gpt_steps.c - a small GPT trained for some steps on made-up tokens, everything written down for a reference
  * to check.
  *
- *     gpt_steps DIR LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES LENGTH STEPS THREADS DOCUMENT
+ *     gpt_steps DIR LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES LENGTH STEPS THREADS DOCUMENT \
+ *               RMS ROTARY SWIGLU RECOMPUTE DROPOUT
+ *
+ * RMS to RECOMPUTE are 0 or 1, DROPOUT is in percent.
  *
  * DIR gets params.f32 (before the first step), tokens.i32, labels.i32, starts.i32 (where DOCUMENT tokens make
  * a document; 0: none), names.txt (name first count dims of each tensor), grad.f32 of the first step,
  * after.f32 (the parameters at the end) and probs.f32 of what comes next. Standard output: the loss of each
- * step, "%.17g".
+ * step, then that of the parameters at the end without dropout, "%.17g".
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -18,12 +21,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ARGS = 12 };
+enum { ARGS = 17 };
 
 struct run {
     const char *dir;
     struct model_config config;
     size_t sequences, length, steps, threads, document;
+    size_t rms, rotary, swiglu, recompute, dropout;
     struct device *d;
     struct model *m;
     float *params, *grad, *moment1, *moment2;
@@ -115,6 +119,11 @@ static enum err_code train(struct run *r, struct err *e)
     for (size_t step = 1; step <= r->steps; step++)
         if (one_step(r, step, &b, e))
             return e->code;
+    double loss;
+    size_t counted = r->sequences * (r->length - 1);
+    if (model_evaluate(r->m, r->params, &b, &loss, e))
+        return e->code;
+    printf("%.17g\n", loss / (double)counted);
     if (model_predict(r->m, r->params, &b, probs, e) || write_out(r, "after.f32", r->params, bytes, e))
         return e->code;
     return write_out(r, "probs.f32", probs, r->sequences * r->config.classes * sizeof(float), e);
@@ -124,7 +133,8 @@ static enum err_code run(char **argv, struct run *r, struct err *e)
 {
     size_t *const numbers[] = { &r->config.layers,  &r->config.heads, &r->config.width, &r->config.context,
                                 &r->config.classes, &r->sequences,    &r->length,       &r->steps,
-                                &r->threads,        &r->document };
+                                &r->threads,        &r->document,     &r->rms,          &r->rotary,
+                                &r->swiglu,         &r->recompute,    &r->dropout };
     r->dir = argv[1];
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         uint64_t n;
@@ -132,6 +142,11 @@ static enum err_code run(char **argv, struct run *r, struct err *e)
             return e->code;
         *numbers[i] = n;
     }
+    r->config.norm = r->rms ? MODEL_NORM_RMS : MODEL_NORM_LAYER;
+    r->config.positions = r->rotary ? MODEL_POSITIONS_ROTARY : MODEL_POSITIONS_LEARNED;
+    r->config.mlp = r->swiglu ? MODEL_MLP_SWIGLU : MODEL_MLP_GELU;
+    r->config.recompute = r->recompute;
+    r->config.dropout = (double)r->dropout / 100;
     r->config.slices = 1;
     r->config.records_max = MAX(r->sequences, (size_t)1);
     if (device_open("cpu", &r->d, e))
@@ -148,7 +163,7 @@ int main(int argc, char **argv)
     struct err e = ERR_INIT;
     if (argc != ARGS) {
         fprintf(stderr, "usage: gpt_steps DIR LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES LENGTH STEPS "
-                        "THREADS DOCUMENT\n");
+                        "THREADS DOCUMENT RMS ROTARY SWIGLU RECOMPUTE DROPOUT\n");
         return 2;
     }
     if (run(argv, &r, &e))

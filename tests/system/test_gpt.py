@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The GPT against an independent one, written here in numpy and doubles from the formulas: losses of ten steps, every gradient of
-the first, the parameters after the last, what it predicts; and the same bits for any number of threads."""
+the first, the parameters after the last, what it predicts; with each of its options; and the same bits for any number of threads
+and whether activations are kept or computed again."""
 import hashlib
 import pathlib
 import shutil
@@ -17,15 +18,17 @@ FOLDER = B / "test" / "gpt"
 class Run:
     """One run of ours and what it wrote."""
 
-    def __init__(self, name, layers, heads, width, context, vocab, sequences, length, steps=10, threads=1, document=0):
+    def __init__(self, name, layers, heads, width, context, vocab, sequences, length, steps=10, threads=1, document=0,
+                 rms=0, rotary=0, swiglu=0, recompute=0, dropout=0):
         self.folder = FOLDER / name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        numbers = (layers, heads, width, context, vocab, sequences, length, steps, threads, document)
+        numbers = (layers, heads, width, context, vocab, sequences, length, steps, threads, document, rms, rotary, swiglu, recompute, dropout)
         done = subprocess.run([PROGRAM, self.folder, *map(str, numbers)], capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
             raise RuntimeError(f"gpt_steps: exit {done.returncode}: {done.stderr}")
-        self.losses = [float(line) for line in done.stdout.split()]
+        *self.losses, self.evaluated = (float(line) for line in done.stdout.split())
+        self.rms, self.rotary, self.swiglu = rms, rotary, swiglu
         self.text = done.stdout
         self.layers, self.heads, self.width, self.steps, self.vocab = layers, heads, width, steps, vocab
         shape = (sequences, length)
@@ -60,6 +63,21 @@ def norm_back(d, w, kept):
     return dx, (d * unit).sum(axes), d.sum(axes)
 
 
+def rms(x, w):
+    rstd = 1 / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    return x * rstd * w, (x * rstd, rstd)
+
+
+def rms_back(d, w, kept):
+    unit, rstd = kept
+    g = d * w
+    return (g - unit * (g * unit).mean(-1, keepdims=True)) * rstd, (d * unit).sum(tuple(range(d.ndim - 1)))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def gelu(x):
     u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + np.tanh(u))
@@ -77,6 +95,9 @@ class Reference:
         t = np.arange(T)
         self.position = t[None, :] - run.starts
         sees = (t[None, None, :] <= t[None, :, None]) & (t[None, None, :] >= run.starts[:, :, None])
+        size = run.width // run.heads
+        angle = self.position[:, None, :, None] * 10000.0 ** (-2 * np.arange(size // 2) / size)
+        self.turn = np.exp(1j * angle)  # B 1 T size/2
         self.mask = np.where(sees, 0.0, -np.inf)[:, None]  # B 1 T T
 
     def split(self, x):
@@ -88,25 +109,49 @@ class Reference:
         B_, H, T, D = x.shape
         return x.transpose(0, 2, 1, 3).reshape(B_, T, H * D)
 
+    def turned(self, x, turn):
+        """Each pair, half a head apart, is a complex number."""
+        half = x.shape[-1] // 2
+        z = (x[..., :half] + 1j * x[..., half:]) * turn
+        return np.concatenate([z.real, z.imag], -1)
+
+    def norm(self, x, w, name):
+        return rms(x, w[f"{name}.weight"]) if self.r.rms else norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    def norm_back(self, d, w, name, kept, into):
+        if self.r.rms:
+            dx, into[f"{name}.weight"] = rms_back(d, w[f"{name}.weight"], kept)
+        else:
+            dx, into[f"{name}.weight"], into[f"{name}.bias"] = norm_back(d, w[f"{name}.weight"], kept)
+        return dx
+
     def forward(self):
         p, r, self.kept = self.p, self.r, []
-        x = p["wte.weight"][r.tokens] + p["wpe.weight"][self.position]
+        x = p["wte.weight"][r.tokens]
+        if not r.rotary:
+            x = x + p["wpe.weight"][self.position]
         for i in range(r.layers):
             w = {k[len(f"h.{i}."):]: v for k, v in p.items() if k.startswith(f"h.{i}.")}
             k = {"w": w}
-            k["ln1"], k["n1"] = norm(x, w["ln_1.weight"], w["ln_1.bias"])
+            k["ln1"], k["n1"] = self.norm(x, w, "ln_1")
             q, key, v = (self.split(y) for y in np.split(k["ln1"] @ w["attn.c_attn.weight"] + w["attn.c_attn.bias"], 3, -1))
+            if r.rotary:
+                q, key = self.turned(q, self.turn), self.turned(key, self.turn)
             s = q @ key.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1]) + self.mask
             a = np.exp(s - s.max(-1, keepdims=True))
             a /= a.sum(-1, keepdims=True)
             k.update(q=q, k=key, v=v, a=a, att=self.join(a @ v))
             x = x + k["att"] @ w["attn.c_proj.weight"] + w["attn.c_proj.bias"]
-            k["ln2"], k["n2"] = norm(x, w["ln_2.weight"], w["ln_2.bias"])
+            k["ln2"], k["n2"] = self.norm(x, w, "ln_2")
             k["fc"] = k["ln2"] @ w["mlp.c_fc.weight"] + w["mlp.c_fc.bias"]
-            k["gelu"] = gelu(k["fc"])
-            x = x + k["gelu"] @ w["mlp.c_proj.weight"] + w["mlp.c_proj.bias"]
+            if r.swiglu:
+                k["gate"] = k["ln2"] @ w["mlp.c_gate.weight"] + w["mlp.c_gate.bias"]
+                k["active"] = k["gate"] * sigmoid(k["gate"]) * k["fc"]
+            else:
+                k["active"] = gelu(k["fc"])
+            x = x + k["active"] @ w["mlp.c_proj.weight"] + w["mlp.c_proj.bias"]
             self.kept.append(k)
-        self.final, self.nf = norm(x, p["ln_f.weight"], p["ln_f.bias"])
+        self.final, self.nf = self.norm(x, p, "ln_f")
         logits = self.final @ p["wte.weight"].T
         e = np.exp(logits - logits.max(-1, keepdims=True))
         self.probs = e / e.sum(-1, keepdims=True)
@@ -122,27 +167,36 @@ class Reference:
         np.put_along_axis(d, np.where(self.told, r.labels, 0)[..., None], np.take_along_axis(d, np.where(self.told, r.labels, 0)[..., None], -1) - 1, -1)
         d *= self.told[..., None]
         g["wte.weight"] = flat(d).T @ flat(self.final)
-        dx, g["ln_f.weight"], g["ln_f.bias"] = norm_back(d @ p["wte.weight"], p["ln_f.weight"], self.nf)
+        dx = self.norm_back(d @ p["wte.weight"], p, "ln_f", self.nf, g)
         for i in reversed(range(r.layers)):
             k = self.kept[i]
             w, mine = k["w"], {}
-            mine["mlp.c_proj.weight"], mine["mlp.c_proj.bias"] = flat(k["gelu"]).T @ flat(dx), flat(dx).sum(0)
-            dfc = gelu_back(dx @ w["mlp.c_proj.weight"].T, k["fc"])
+            mine["mlp.c_proj.weight"], mine["mlp.c_proj.bias"] = flat(k["active"]).T @ flat(dx), flat(dx).sum(0)
+            dactive, dln = dx @ w["mlp.c_proj.weight"].T, 0
+            if r.swiglu:
+                s = sigmoid(k["gate"])
+                dgate, dfc = dactive * k["fc"] * (s + k["gate"] * s * (1 - s)), dactive * k["gate"] * s
+                mine["mlp.c_gate.weight"], mine["mlp.c_gate.bias"] = flat(k["ln2"]).T @ flat(dgate), flat(dgate).sum(0)
+                dln = dgate @ w["mlp.c_gate.weight"].T
+            else:
+                dfc = gelu_back(dactive, k["fc"])
             mine["mlp.c_fc.weight"], mine["mlp.c_fc.bias"] = flat(k["ln2"]).T @ flat(dfc), flat(dfc).sum(0)
-            more, mine["ln_2.weight"], mine["ln_2.bias"] = norm_back(dfc @ w["mlp.c_fc.weight"].T, w["ln_2.weight"], k["n2"])
-            dx = dx + more
+            dx = dx + self.norm_back(dln + dfc @ w["mlp.c_fc.weight"].T, w, "ln_2", k["n2"], mine)
             mine["attn.c_proj.weight"], mine["attn.c_proj.bias"] = flat(k["att"]).T @ flat(dx), flat(dx).sum(0)
             datt = self.split(dx @ w["attn.c_proj.weight"].T)
             dv, da = k["a"].transpose(0, 1, 3, 2) @ datt, datt @ k["v"].transpose(0, 1, 3, 2)
             ds = k["a"] * (da - (da * k["a"]).sum(-1, keepdims=True)) / np.sqrt(datt.shape[-1])
-            dqkv = np.concatenate([self.join(ds @ k["k"]), self.join(ds.transpose(0, 1, 3, 2) @ k["q"]), self.join(dv)], -1)
+            dq, dk = ds @ k["k"], ds.transpose(0, 1, 3, 2) @ k["q"]
+            if r.rotary:
+                dq, dk = self.turned(dq, self.turn.conj()), self.turned(dk, self.turn.conj())
+            dqkv = np.concatenate([self.join(dq), self.join(dk), self.join(dv)], -1)
             mine["attn.c_attn.weight"], mine["attn.c_attn.bias"] = flat(k["ln1"]).T @ flat(dqkv), flat(dqkv).sum(0)
-            more, mine["ln_1.weight"], mine["ln_1.bias"] = norm_back(dqkv @ w["attn.c_attn.weight"].T, w["ln_1.weight"], k["n1"])
-            dx = dx + more
+            dx = dx + self.norm_back(dqkv @ w["attn.c_attn.weight"].T, w, "ln_1", k["n1"], mine)
             g.update({f"h.{i}.{name}": v for name, v in mine.items()})
-        g["wpe.weight"] = np.zeros_like(p["wpe.weight"])
         np.add.at(g["wte.weight"], r.tokens, dx)
-        np.add.at(g["wpe.weight"], self.position, dx)
+        if not r.rotary:
+            g["wpe.weight"] = np.zeros_like(p["wpe.weight"])
+            np.add.at(g["wpe.weight"], self.position, dx)
         return g
 
     def train(self):
@@ -174,9 +228,26 @@ def agrees(name, run):
     after = run.tensors("after")
     apart = {k: np.abs(after[k] - ref.p[k]).max() for k in after}
     check(f"{name}: so are the parameters in the end", max(apart.values()) < 3e-4, sorted(apart.items(), key=lambda x: -x[1])[:5])
-    ref.forward()
+    loss = ref.forward() / (run.labels >= 0).sum()
+    check(f"{name}: and their loss without a backward pass", abs(run.evaluated - loss) < 1e-4 * loss, (run.evaluated, loss))
     probs = run.vector("probs").reshape(len(run.tokens), run.vocab)
     check(f"{name}: and what it predicts", np.abs(probs - ref.probs[:, -1]).max() < 2e-4, np.abs(probs - ref.probs[:, -1]).max())
+
+
+TODAY = {"rms": 1, "rotary": 1, "swiglu": 1}
+
+
+def options(shape, large):
+    for option in TODAY:
+        agrees(f"{option} alone", Run(option, **shape, **{option: 1}))
+    agrees("RMSNorm, rotary positions and SwiGLU, documents", Run("today", **{**shape, "document": 29}, **TODAY))
+    agrees("the same, the smallest", Run("today-smallest", 1, 1, 2, 2, 2, 1, 2, **TODAY))
+    agrees("the same, more than a block of everything", Run("today-large", **{**large, "heads": 4, "document": 170}, **TODAY))
+    for name, one in (("GPT-2's", {}), ("today's", TODAY)):
+        for dropout in (0, 10):
+            kinds = [Run(f"again-{again}-{threads}", **{**large, "heads": 4}, **one, document=170, dropout=dropout, recompute=again, threads=threads).digest()
+                     for again, threads in ((0, 1), (1, 1), (0, 2), (1, 3))]
+            check(f"{name} with {dropout} % dropout: activations kept or computed again, 1, 2 or 3 threads: the same bits", len(set(kinds)) == 1, kinds)
 
 
 def main():
@@ -189,6 +260,7 @@ def main():
     agrees("more than a block of everything", Run("large", **large))
     digests = {threads: Run(f"threads-{threads}", **large, threads=threads).digest() for threads in (1, 2, 3, 7)}
     check("1, 2, 3 and 7 threads give the same bits", len(set(digests.values())) == 1, digests)
+    options(shape, large)
     padding = Run("small", **shape).vector("after")
     end = max(int(f) + int(c) for _, f, c, *_ in Run("small", **shape).names)
     check("the padding stays zero", not padding[end:].any())
