@@ -221,8 +221,8 @@ enum err_code planner_make(void *context, const struct job *job, struct buf *out
         dataset_load(store, prefix, &dataset, digest, e) || check_digest(job, digest, e) ||
         check_policy(c, spec, &dataset, e))
         return err_wrap(e, "shard plan");
-    if (plan_for_dataset(&dataset, spec->data.holdout, spec->train.seed, 0, (uint32_t)spec->train.leaves,
-                         &plan, e))
+    const struct plan_rule rule = plan_rule_of(spec);
+    if (plan_for_dataset(&dataset, &rule, 0, &plan, e))
         return err_wrap(e, "shard plan");
     doc = plan_to_json(&plan);
     if (json_canonical(doc, out_plan, e) || buf_check(out_plan, "shard plan", e))

@@ -198,21 +198,46 @@ static enum err_code check_ledgers_place(const struct intake *in, struct err *e)
     return refuse(in, &d, e);
 }
 
-/* What the manifest can tell is told now, not by an attempt that fails. */
 static enum err_code check_target(const struct intake *in, struct err *e)
 {
     const char *target = in->job.spec.data.target;
 
-    if (strcmp(in->dataset.format, "csv") != 0) {
-        IGNORE(err_set(e, ERR_USAGE, "dataset '%s' is of format %s; this version trains on csv",
-                       in->dataset.name, in->dataset.format));
-        return at(in, "data.train", e);
-    }
     for (size_t i = 0; i < in->dataset.column_count; i++)
         if (strcmp(in->dataset.columns[i].name, target) == 0)
             return OK;
     IGNORE(err_set(e, ERR_USAGE, "dataset '%s' has no column '%s'", in->dataset.name, target));
     return at(in, "data.target", e);
+}
+
+static enum err_code check_vocabulary(const struct intake *in, struct err *e)
+{
+    int64_t vocab = in->job.spec.model.vocab, there = in->dataset.tokenizer.vocabulary;
+
+    if (vocab == 0 && there == 0)
+        IGNORE(err_set(e, ERR_USAGE,
+                       "must be given: dataset '%s' does not say how many different tokens it has",
+                       in->dataset.name));
+    else if (vocab > 0 && vocab < there)
+        IGNORE(err_set(e, ERR_USAGE,
+                       "must be at least %" PRId64 ", which is what dataset '%s' has, not %" PRId64, there,
+                       in->dataset.name, vocab));
+    else
+        return OK;
+    return at(in, "model.vocab", e);
+}
+
+/* What the manifest can tell is told now, not by an attempt that fails. */
+static enum err_code check_content(const struct intake *in, struct err *e)
+{
+    bool columns = in->job.spec.data.format == FORMAT_CSV;
+
+    if (strcmp(in->dataset.format, columns ? "csv" : "tokens") != 0) {
+        IGNORE(err_set(e, ERR_USAGE, "dataset '%s' is of format %s; this model trains on %s%s",
+                       in->dataset.name, in->dataset.format, columns ? "csv" : "tokens",
+                       columns ? "" : " (`sovrun data stage --tokens` makes them of text)"));
+        return at(in, "data.train", e);
+    }
+    return columns ? check_target(in, e) : check_vocabulary(in, e);
 }
 
 static enum err_code read_dataset(struct intake *in, struct err *e)
@@ -226,7 +251,7 @@ static enum err_code read_dataset(struct intake *in, struct err *e)
         IGNORE(err_wrap(e, "%s", in->job.spec.data.train));
         return at(in, "data.train", e);
     }
-    return check_target(in, e);
+    return check_content(in, e);
 }
 
 static enum err_code check_key(const struct intake *in, struct err *e)

@@ -38,49 +38,58 @@ static void fill_tensors(const struct params *p, const float *params, struct ten
     }
 }
 
-static enum err_code write_file(const struct model *model, const float *params,
-                                const struct encoding *encoding, const struct dataset *dataset,
+static enum err_code write_file(const struct model *model, const float *params, const json_t *description,
                                 struct buf *out, struct err *e)
 {
     CLEANUP(freep) struct tensor *tensors = mem_array(model->params.tensor_count, sizeof(*tensors));
-    CLEANUP(json_donep) json_t *shape = encoding_to_json(encoding, dataset);
     CLEANUP(json_donep) json_t *metadata = NULL;
-    char content[SHA256_HEX_BYTES];
 
     fill_tensors(&model->params, params, tensors);
-    dataset_content_digest(dataset, content);
-    if (model_file_metadata(shape, content, &metadata, e))
+    if (model_file_metadata(description, &metadata, e))
         return e->code;
     return tensors_write(tensors, model->params.tensor_count, metadata, out, e);
 }
 
-/* Reals have no canonical form: a manifest holds them as text. */
-static json_t *metrics_text(const struct metrics *m)
+/* What there is of figures, by name; `text`: reals as text, since they have no canonical form. */
+static json_t *metrics_json(const struct metrics *m, bool text)
 {
-    char loss[32], accuracy[32], auc[32];
-    snprintf(loss, sizeof(loss), "%.17g", m->loss);
-    snprintf(accuracy, sizeof(accuracy), "%.17g", m->accuracy);
-    snprintf(auc, sizeof(auc), "%.17g", m->auc);
-    return json_pack("{s:I,s:s,s:s,s:s}", "holdout_records", (json_int_t)m->records, "holdout_loss",
-                     m->records ? loss : "", "holdout_accuracy", m->records ? accuracy : "", "holdout_auc",
-                     m->has_auc ? auc : "");
+    const struct {
+        const char *name;
+        bool there;
+        double value;
+    } rows[] = {
+        { "holdout_loss", m->records > 0, m->loss },
+        { "holdout_accuracy", m->records > 0 && !m->of_tokens, m->accuracy },
+        { "holdout_auc", m->has_auc, m->auc },
+        { "holdout_perplexity", m->records > 0 && m->of_tokens, m->perplexity },
+    };
+    json_t *j =
+        json_pack("{s:I}", m->of_tokens ? "holdout_tokens" : "holdout_records", (json_int_t)m->records);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char digits[32];
+        snprintf(digits, sizeof(digits), "%.17g", rows[i].value);
+        if (rows[i].there)
+            json_object_set_new(j, rows[i].name, text ? json_string(digits) : json_real(rows[i].value));
+    }
+    return j;
 }
 
 enum err_code export_model(const struct checkpoint_place *p, const struct model *model, const float *params,
-                           const struct encoding *encoding, const struct dataset *dataset, int64_t step,
-                           const struct metrics *metrics, struct export_result *out, struct err *e)
+                           const json_t *description, int64_t step, const struct metrics *metrics,
+                           struct export_result *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf file = BUF_INIT(MODEL_BYTES_MAX);
     CLEANUP(artifact_done) struct artifact a = { 0 };
     struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
     struct export_result r = { 0 };
 
-    if (write_file(model, params, encoding, dataset, &file, e))
+    if (write_file(model, params, description, &file, e))
         return err_wrap(e, "model file");
     checkpoint_describe(p, ARTIFACT_MODEL, step, &a);
     a.part_count = 1;
     a.parts = mem_array(1, sizeof(*a.parts));
-    a.meta = json_pack("{s:o}", "metrics", metrics_text(metrics));
+    a.meta = json_pack("{s:o}", "metrics", metrics_json(metrics, true));
     if (artifact_put_part(p->store, p->doc->data_key, &a, 0, file.data, file.len, &lock, &a.parts[0], e) ||
         artifact_commit(p->store, p->signer, &a, &lock, e))
         return err_wrap(e, "model");
@@ -97,14 +106,9 @@ json_t *export_result_json(const struct export_result *r, const struct metrics *
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    json_t *metrics = json_pack("{s:I,s:I,s:f}", "steps", (json_int_t)steps, "holdout_records",
-                                (json_int_t)m->records, "train_loss", loss);
-    if (m->records) {
-        json_object_set_new(metrics, "holdout_loss", json_real(m->loss));
-        json_object_set_new(metrics, "holdout_accuracy", json_real(m->accuracy));
-    }
-    if (m->has_auc)
-        json_object_set_new(metrics, "holdout_auc", json_real(m->auc));
+    json_t *metrics = metrics_json(m, false);
+    json_object_set_new(metrics, "steps", json_integer((json_int_t)steps));
+    json_object_set_new(metrics, "train_loss", json_real(loss));
     return json_pack("{s:o,s:{s:s,s:s,s:s,s:s,s:I},s:I}", "metrics", metrics, "model", "sha256", r->sha256,
                      "uri", r->uri, "version", r->version, "manifest", r->manifest, "bytes",
                      (json_int_t)r->bytes, "rank0_peak_rss_kib", (json_int_t)usage.ru_maxrss);

@@ -1,17 +1,15 @@
 /*
  * export.h - the finished model as one safetensors file that is enough to predict with.
  *
- * Tensors by their usual names (layers.0.weight (out, in), layers.0.bias, ...); `__metadata__` holds, as
- * text: format "sovrun.mlp.v1", `encoding` (JSON: columns, means, scales, categories, classes, positive;
- * trainer/encode.h), `model` (JSON: kind, activation), `dataset_content` (dataset_content_digest()).
- * tools/predict.py needs nothing else. The file depends on the training alone, not on the attempt: so its
+ * Tensors by their usual names: of an mlp layers.0.weight (out, in), layers.0.bias, ...; of a gpt GPT-2's
+ * (h.0.attn.c_attn.weight, ...). `__metadata__` is what core/artifact/model_file.h says; tools/predict.py
+ * needs nothing else for an mlp. The file depends on the training alone, not on the attempt: so its
  * SHA-256 is the model's name.
  */
 #ifndef TRAINER_EXPORT_H
 #define TRAINER_EXPORT_H
 
 #include "trainer/checkpoint.h"
-#include "trainer/encode.h"
 #include "trainer/metrics.h"
 #include "trainer/model.h"
 
@@ -23,10 +21,10 @@ struct export_result {
     char uri[STORE_KEY_BYTES + 80], version[STORE_VERSION_BYTES], manifest[STORE_KEY_BYTES];
     uint64_t bytes;
 };
-/* Rank 0: write, seal, put, and commit the manifest. */
+/* Rank 0: write, seal, put, and commit the manifest. `description`: of the model, model_file.h. */
 enum err_code export_model(const struct checkpoint_place *p, const struct model *model, const float *params,
-                           const struct encoding *encoding, const struct dataset *dataset, int64_t step,
-                           const struct metrics *metrics, struct export_result *out, struct err *e);
+                           const json_t *description, int64_t step, const struct metrics *metrics,
+                           struct export_result *out, struct err *e);
 
 json_t *export_result_json(const struct export_result *r, const struct metrics *m, int64_t steps,
                            double loss);

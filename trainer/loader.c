@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "trainer/feed.h"
+#include "trainer/sequences.h"
 
 #include <string.h>
 
@@ -14,14 +16,14 @@ struct leaf {
     uint32_t segment; /* whose order is in `order`; UINT32_MAX: none */
     uint64_t before;  /* records of the run before that segment */
     uint32_t *order;  /* owned */
-    float *features;  /* owned: (leaf_batch, width) */
-    int32_t *labels;  /* owned */
+    float *features;  /* owned; rows: (leaf_batch, width) */
+    int32_t *labels;  /* owned; rows: (leaf_batch); sequences: (leaf_batch, context), as those below */
+    int32_t *tokens, *starts; /* owned */
 };
 struct loader {
     struct loader_config config;
     const struct dataset *dataset;
     struct shards *shards;
-    size_t width;
     struct plan plan; /* of plan.epoch; epoch -1: none yet */
     struct leaf *leaves;
     struct batch *batches;
@@ -30,7 +32,8 @@ struct loader {
 static enum err_code plan_epoch(struct loader *l, int64_t epoch, struct err *e)
 {
     struct plan next = { 0 };
-    if (plan_for_dataset(l->dataset, l->config.holdout, l->config.seed, epoch, l->config.leaves, &next, e))
+    const struct plan_rule rule = { l->config.holdout, l->config.context, l->config.seed, l->config.leaves };
+    if (plan_for_dataset(l->dataset, &rule, epoch, &next, e))
         return e->code;
     plan_done(&l->plan);
     l->plan = next;
@@ -39,26 +42,36 @@ static enum err_code plan_epoch(struct loader *l, int64_t epoch, struct err *e)
     return OK;
 }
 
+static bool take_memory(const struct loader_config *c, struct leaf *leaf)
+{
+    size_t n = c->leaf_batch, tokens = n * c->context;
+
+    if (c->context > 0) {
+        leaf->tokens = mem_try(tokens * sizeof(*leaf->tokens));
+        leaf->labels = mem_try(tokens * sizeof(*leaf->labels));
+        leaf->starts = mem_try(tokens * sizeof(*leaf->starts));
+        return leaf->tokens && leaf->labels && leaf->starts;
+    }
+    leaf->features = mem_try(n * c->width * sizeof(*leaf->features));
+    leaf->labels = mem_try(n * sizeof(*leaf->labels));
+    return leaf->features && leaf->labels;
+}
+
 enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset,
-                          struct shards *shards, size_t width, struct loader **out, struct err *e)
+                          struct shards *shards, struct loader **out, struct err *e)
 {
     CLEANUP(loader_closep) struct loader *l = mem_new(sizeof(*l));
 
     l->config = *config;
     l->dataset = dataset;
     l->shards = shards;
-    l->width = width;
     l->leaves = mem_array(config->own.count, sizeof(*l->leaves));
     l->batches = mem_array(config->own.count, sizeof(*l->batches));
-    for (size_t i = 0; i < config->own.count; i++) {
-        struct leaf *leaf = &l->leaves[i];
-        leaf->features = mem_try(config->leaf_batch * width * sizeof(*leaf->features));
-        leaf->labels = mem_try(config->leaf_batch * sizeof(*leaf->labels));
-        if (!leaf->features || !leaf->labels)
+    for (size_t i = 0; i < config->own.count; i++)
+        if (!take_memory(config, &l->leaves[i]))
             return err_set(e, ERR_LIMIT,
                            "no memory for a batch of %zu records of %zu numbers; make train.batch smaller",
-                           config->leaf_batch, width);
-    }
+                           config->leaf_batch, config->context > 0 ? config->context : config->width);
     if (plan_epoch(l, 0, e))
         return e->code;
     *out = TAKE(l);
@@ -73,6 +86,8 @@ void loader_close(struct loader *l)
         free(l->leaves[i].order);
         free(l->leaves[i].features);
         free(l->leaves[i].labels);
+        free(l->leaves[i].tokens);
+        free(l->leaves[i].starts);
     }
     free(l->leaves);
     free(l->batches);
@@ -107,22 +122,52 @@ static void seek(struct loader *l, size_t own, uint64_t k)
     leaf->before = before;
 }
 
+static enum err_code fill_row(struct loader *l, struct leaf *leaf, size_t shard, uint64_t row, size_t place,
+                              struct err *e)
+{
+    size_t width = l->config.width;
+    struct shard_rows rows;
+
+    if (shards_get(l->shards, shard, &rows, e))
+        return e->code;
+    invariant(row < rows.train_rows);
+    memcpy(leaf->features + place * width, rows.features + row * width, width * sizeof(float));
+    leaf->labels[place] = rows.labels[row];
+    return OK;
+}
+
+static enum err_code fill_sequence(struct loader *l, struct leaf *leaf, size_t shard, uint64_t sequence,
+                                   size_t place, struct err *e)
+{
+    size_t T = l->config.context, at = place * T;
+    struct shard_tokens t;
+
+    if (shards_tokens(l->shards, shard, &t, e))
+        return e->code;
+    invariant(sequence < dataset_examples(t.count, T));
+    sequence_take(t.tokens, sequence, T, feed_end_token(l->dataset), leaf->tokens + at, leaf->labels + at,
+                  leaf->starts + at);
+    return OK;
+}
+
 static enum err_code fill(struct loader *l, size_t own, uint64_t first, size_t n, struct err *e)
 {
     struct leaf *leaf = &l->leaves[own];
 
     for (size_t i = 0; i < n; i++) {
-        struct shard_rows rows;
         seek(l, own, first + i);
         const struct plan_segment *segment = &l->plan.segments[leaf->segment];
-        if (shards_get(l->shards, segment->shard, &rows, e))
+        uint64_t record = segment->first + leaf->order[first + i - leaf->before];
+        if (l->config.context > 0 ? fill_sequence(l, leaf, segment->shard, record, i, e)
+                                  : fill_row(l, leaf, segment->shard, record, i, e))
             return e->code;
-        uint64_t row = segment->first + leaf->order[first + i - leaf->before];
-        invariant(row < rows.train_rows);
-        memcpy(leaf->features + i * l->width, rows.features + row * l->width, l->width * sizeof(float));
-        leaf->labels[i] = rows.labels[row];
     }
-    l->batches[own] = (struct batch){ .n = n, .features = leaf->features, .labels = leaf->labels };
+    l->batches[own] = (struct batch){ .n = n,
+                                      .features = leaf->features,
+                                      .labels = leaf->labels,
+                                      .tokens = leaf->tokens,
+                                      .starts = leaf->starts,
+                                      .length = l->config.context };
     return OK;
 }
 

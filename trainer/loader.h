@@ -1,5 +1,5 @@
 /*
- * loader.h - which records a step's leaves train on, as rows.
+ * loader.h - which records a step's leaves train on, as rows or as sequences of tokens.
  *
  * Everything follows from (plan, step): epoch = (step - 1) / steps an epoch, and within an epoch leaf l's
  * i-th micro-batch is records i*n to (i+1)*n - 1 of its run, the last one shorter. Within a segment the
@@ -22,10 +22,12 @@ struct loader_config {
     struct slice_range own; /* this rank's leaves */
     size_t leaf_batch;      /* records of one leaf in one step */
     double holdout;
+    size_t width;   /* rows: numbers of one */
+    size_t context; /* sequences: tokens of one; 0: rows */
 };
 /* `dataset` and `shards` are borrowed. ERR_USAGE: fewer training records than leaves. */
 enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset,
-                          struct shards *shards, size_t width, struct loader **out, struct err *e);
+                          struct shards *shards, struct loader **out, struct err *e);
 void loader_close(struct loader *l);
 DEFINE_CLEANUP_PTR(struct loader, loader_close)
 

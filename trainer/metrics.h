@@ -16,11 +16,13 @@
 enum { METRICS_RECORDS_MAX = 1 << 30 };
 
 struct metrics {
-    uint64_t records;
-    double loss;     /* mean of -ln p(label); p below the smallest normal float counts as that */
-    double accuracy; /* share of records whose label is the most probable class; of equals, the first */
-    bool has_auc;    /* two classes or more were asked about, and both sides have records */
-    double auc;      /* of `positive` against all others */
+    uint64_t records;  /* or tokens that were predicted */
+    bool of_tokens;    /* then there is no accuracy, and */
+    double perplexity; /* e^loss */
+    double loss;       /* mean of -ln p(label); p below the smallest normal float counts as that */
+    double accuracy;   /* share of records whose label is the most probable class; of equals, the first */
+    bool has_auc;      /* two classes or more were asked about, and both sides have records */
+    double auc;        /* of `positive` against all others */
 };
 /* probs (n, classes), labels (n). `positive`: the class that AUC speaks of, -1: none. ERR_USAGE: n is 0 or
  * above METRICS_RECORDS_MAX, a label or `positive` that is no class, a probability that is not in [0, 1]. */

@@ -2,21 +2,25 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "trainer/sequences.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+/* A shard as it is used: rows with labels, or tokens. */
 struct kept {
-    float *features; /* NULL: not here */
-    int32_t *labels;
-    size_t rows;
+    float *features;
+    int32_t *labels, *tokens;
+    size_t rows;    /* or tokens */
+    uint64_t bytes; /* 0: not here */
     uint64_t last_used;
 };
 struct shards {
     struct store *store;
     const struct dataset *dataset;
     const struct spec_data *spec;
-    const struct encoding *encoding;
+    const struct encoding *encoding; /* rows */
+    size_t vocab;                    /* tokens */
     uint64_t bytes_max, bytes, uses;
     struct kept *kept; /* one for each shard */
     size_t *expected;  /* owned: what is read next, in this order */
@@ -44,21 +48,26 @@ static void drop_ahead(struct shards *s)
     s->ahead_count = 0;
 }
 
-static void forget_rows(struct shards *s)
+static void forget(struct shards *s, struct kept *k)
 {
-    for (size_t i = 0; i < s->dataset->shard_count; i++) {
-        free(s->kept[i].features);
-        free(s->kept[i].labels);
-        s->kept[i] = (struct kept){ 0 };
-    }
-    s->bytes = 0;
+    s->bytes -= k->bytes;
+    free(k->features);
+    free(k->labels);
+    free(k->tokens);
+    *k = (struct kept){ .bytes = 0 };
+}
+
+static void forget_all(struct shards *s)
+{
+    for (size_t i = 0; i < s->dataset->shard_count; i++)
+        forget(s, &s->kept[i]);
 }
 
 void shards_free(struct shards *s)
 {
     if (!s)
         return;
-    forget_rows(s);
+    forget_all(s);
     drop_ahead(s);
     free(s->expected);
     free(s->kept);
@@ -67,8 +76,14 @@ void shards_free(struct shards *s)
 
 void shards_set_encoding(struct shards *s, const struct encoding *encoding)
 {
-    forget_rows(s); /* they are of another encoding */
+    forget_all(s); /* they are of another encoding */
     s->encoding = encoding;
+}
+
+void shards_set_vocabulary(struct shards *s, size_t vocab)
+{
+    forget_all(s);
+    s->vocab = vocab;
 }
 
 /* ---- from the store to text ---- */
@@ -248,18 +263,13 @@ enum err_code shards_read(struct shards *s, size_t shard, struct table *out, str
     return OK;
 }
 
-/* ---- from text to rows ---- */
-
-static uint64_t row_bytes(const struct shards *s)
-{
-    return s->encoding->width * sizeof(float) + sizeof(int32_t);
-}
+/* ---- what is kept ---- */
 
 static struct kept *least_recently_used(struct shards *s)
 {
     struct kept *oldest = NULL;
     for (size_t i = 0; i < s->dataset->shard_count; i++)
-        if (s->kept[i].features && (!oldest || s->kept[i].last_used < oldest->last_used))
+        if (s->kept[i].bytes && (!oldest || s->kept[i].last_used < oldest->last_used))
             oldest = &s->kept[i];
     return oldest;
 }
@@ -267,11 +277,14 @@ static struct kept *least_recently_used(struct shards *s)
 static void make_room(struct shards *s, uint64_t bytes)
 {
     struct kept *oldest;
-    while (s->bytes + bytes > s->bytes_max && (oldest = least_recently_used(s)) != NULL) {
-        s->bytes -= oldest->rows * row_bytes(s);
-        free(TAKE(oldest->features));
-        free(TAKE(oldest->labels));
-    }
+    while (s->bytes + bytes > s->bytes_max && (oldest = least_recently_used(s)) != NULL)
+        forget(s, oldest);
+}
+
+static void keep(struct shards *s, size_t shard, const struct kept *k)
+{
+    s->kept[shard] = *k;
+    s->bytes += k->bytes;
 }
 
 static enum err_code encode_shard(struct shards *s, size_t shard, struct err *e)
@@ -283,7 +296,8 @@ static enum err_code encode_shard(struct shards *s, size_t shard, struct err *e)
 
     if (shards_read(s, shard, &t, e))
         return e->code;
-    make_room(s, t.rows * row_bytes(s));
+    uint64_t bytes = t.rows * (width * sizeof(*features) + sizeof(*labels));
+    make_room(s, bytes);
     features = mem_try(t.rows * width * sizeof(*features));
     labels = mem_try(t.rows * sizeof(*labels));
     if (!features || !labels)
@@ -293,8 +307,9 @@ static enum err_code encode_shard(struct shards *s, size_t shard, struct err *e)
     for (size_t row = 0; row < t.rows; row++)
         if (encode_row(s->encoding, t.fields + row * t.columns, features + row * width, &labels[row], e))
             return err_wrap(e, "shard %s, record %zu", s->dataset->shards[shard].key, row + 1);
-    s->kept[shard] = (struct kept){ .features = TAKE(features), .labels = TAKE(labels), .rows = t.rows };
-    s->bytes += t.rows * row_bytes(s);
+    keep(s, shard,
+         &(struct kept){
+             .features = TAKE(features), .labels = TAKE(labels), .rows = t.rows, .bytes = bytes });
     return OK;
 }
 
@@ -303,7 +318,7 @@ enum err_code shards_get(struct shards *s, size_t shard, struct shard_rows *out,
     struct kept *k = &s->kept[shard];
 
     invariant(s->encoding != NULL && shard < s->dataset->shard_count);
-    if (!k->features && encode_shard(s, shard, e))
+    if (!k->bytes && encode_shard(s, shard, e))
         return e->code;
     k->last_used = ++s->uses;
     *out = (struct shard_rows){
@@ -312,5 +327,40 @@ enum err_code shards_get(struct shards *s, size_t shard, struct shard_rows *out,
         .features = k->features,
         .labels = k->labels,
     };
+    return OK;
+}
+
+static enum err_code read_tokens(struct shards *s, size_t shard, struct err *e)
+{
+    const struct dataset_shard *want = &s->dataset->shards[shard];
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(want->bytes);
+    CLEANUP(freep) int32_t *tokens = NULL;
+
+    if (fetch(s, shard, &bytes, e))
+        return e->code;
+    if (bytes.len != want->records * (uint64_t)s->dataset->token_bytes)
+        return err_set(e, ERR_CORRUPT, "shard %s: %zu bytes are not the %" PRIu64 " tokens of its manifest",
+                       want->key, bytes.len, want->records);
+    uint64_t room = want->records * sizeof(*tokens);
+    make_room(s, room);
+    tokens = mem_try(room);
+    if (!tokens)
+        return err_set(e, ERR_LIMIT, "no memory for shard %s: %" PRIu64 " tokens; stage smaller shards",
+                       want->key, want->records);
+    if (sequence_tokens(bytes.data, want->records, (size_t)s->dataset->token_bytes, s->vocab, tokens, e))
+        return err_wrap(e, "shard %s", want->key);
+    keep(s, shard, &(struct kept){ .tokens = TAKE(tokens), .rows = want->records, .bytes = room });
+    return OK;
+}
+
+enum err_code shards_tokens(struct shards *s, size_t shard, struct shard_tokens *out, struct err *e)
+{
+    struct kept *k = &s->kept[shard];
+
+    invariant(s->vocab > 0 && shard < s->dataset->shard_count);
+    if (!k->bytes && read_tokens(s, shard, e))
+        return e->code;
+    k->last_used = ++s->uses;
+    *out = (struct shard_tokens){ .count = k->rows, .tokens = k->tokens };
     return OK;
 }

@@ -3,8 +3,8 @@
  * while there is room.
  *
  * A shard whose bytes are not those of the manifest is ERR_CORRUPT and names the shard: it stops the job,
- * nothing is skipped. What is kept are encoded rows; when they exceed the limit, the least recently used
- * shard goes and is fetched again when needed.
+ * nothing is skipped. What is kept are encoded rows, or tokens; when they exceed the limit, the least
+ * recently used shard goes and is fetched again when needed.
  */
 #ifndef TRAINER_SHARDS_H
 #define TRAINER_SHARDS_H
@@ -14,7 +14,7 @@
 #include "core/store/store.h"
 
 struct shards;
-/* All borrowed; they must outlive it. `bytes_max`: of encoded rows kept at once; one shard is always kept. */
+/* All borrowed; they must outlive it. `bytes_max`: of what is kept at once; one shard always is. */
 struct shards *shards_new(struct store *store, const struct dataset *dataset, const struct spec_data *spec,
                           uint64_t bytes_max);
 void shards_free(struct shards *s);
@@ -37,5 +37,14 @@ struct shard_rows {
 };
 /* Borrowed until the next call. */
 enum err_code shards_get(struct shards *s, size_t shard, struct shard_rows *out, struct err *e);
+
+/* Or, from here on, tokens, each below `vocab`. */
+void shards_set_vocabulary(struct shards *s, size_t vocab);
+struct shard_tokens {
+    size_t count;
+    const int32_t *tokens;
+};
+/* Borrowed until the next call. ERR_CORRUPT: a token that there is not. */
+enum err_code shards_tokens(struct shards *s, size_t shard, struct shard_tokens *out, struct err *e);
 
 #endif

@@ -16,7 +16,7 @@ enum { STREAM_INIT = 0x696e6974, STREAM_DROPOUT = 0x64726f70 };
  */
 struct share {
     double loss_sum;
-    uint64_t records;
+    uint64_t records, predicted;
     double squares;
 };
 /* What a rank tells all others, once a step; the same layout on every rank of one binary. */
@@ -178,6 +178,17 @@ static void take_leaf(struct step *s, const float *grad)
         s->k->add(s->device, s->sum, grad, s->model->params.padded);
 }
 
+static uint64_t predictions(const struct step *s, const struct batch *b)
+{
+    uint64_t count = 0;
+
+    if (!s->model->ops->sequences)
+        return b->n;
+    for (size_t i = 0; i < b->n * b->length; i++)
+        count += b->labels[i] >= 0;
+    return count;
+}
+
 /* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. After a
  * failure zeros stand for the leaves that are left: the rank still takes part in the sum, so that the step
  * needs no exchange just to ask whether it will. */
@@ -193,7 +204,7 @@ static void run_leaves(struct step *s, const struct step_input *in, struct err *
         struct share *share = &s->own_report->shares[i];
         size_t leaf = s->leaves.first + i;
         float *grad = leaf_gradient(s);
-        *share = (struct share){ .records = in->leaves[i].n };
+        *share = (struct share){ .records = in->leaves[i].n, .predicted = predictions(s, &in->leaves[i]) };
         if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i],
                                             dropout_key(s, in->step, leaf), grad, &share->loss_sum, e))
             IGNORE(err_wrap(e, "leaf %zu", leaf));
@@ -248,6 +259,7 @@ static void read_report(struct step *s, int rank, const struct report *report, s
         s->by_leaf[leaf + i] = report->shares[i].loss_sum;
         s->by_slice[slice + i] = report->shares[i].squares;
         r->records += report->shares[i].records;
+        r->predicted += report->shares[i].predicted;
     }
 }
 
@@ -272,10 +284,10 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
     }
     if (failed)
         return comm_agree(s->comm, e);
-    if (r->records == 0)
+    if (r->predicted == 0)
         return OK;
-    r->loss = tree_sum_f64(s->by_leaf, s->config.leaves) / (double)r->records;
-    r->norm = sqrt(tree_sum_f64(s->by_slice, s->config.leaves)) / (double)r->records;
+    r->loss = tree_sum_f64(s->by_leaf, s->config.leaves) / (double)r->predicted;
+    r->norm = sqrt(tree_sum_f64(s->by_slice, s->config.leaves)) / (double)r->predicted;
     return OK;
 }
 
@@ -303,7 +315,7 @@ static enum err_code update(struct step *s, const struct step_input *in, const s
                        .beta2 = (float)c->beta2,
                        .epsilon = (float)c->epsilon,
                        .weight_decay = (float)c->weight_decay,
-                       .grad_scale = (float)(clip / (double)r->records) };
+                       .grad_scale = (float)(clip / (double)r->predicted) };
 
     adamw_prepare(&a, in->step);
     s->k->adamw(s->device, s->params + first, s->moment1, s->moment2, grad + first, s->slices.count * count,
@@ -326,7 +338,7 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
     if (share_reports(s, in, r, e))
         return e->code;
     look_for_divergence(s, in->step, r);
-    if (r->diverged || r->records == 0)
+    if (r->diverged || r->predicted == 0)
         return OK;
     return update(s, in, r, grad, e) ? e->code : device_sync(s->device, e);
 }

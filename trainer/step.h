@@ -4,7 +4,7 @@
  * Every rank holds all parameters, and the optimizer's two moments for its own slices alone (tree.h says
  * which). A step: each own leaf forward and backward, its gradient into the tree; the sum scattered over the
  * ranks; the global norm from the slices' norms; AdamW on the own slices; the new parameters spread to all.
- * The gradient is the mean over the records that the leaves really had.
+ * The gradient is the mean over what was predicted: the records that the leaves really had, or their tokens.
  *
  * With `exact` the state after a step has the same bits on any number of ranks. It depends on the
  * configuration, the seed, the step's number and the leaves' records; nothing else is remembered, so a
@@ -47,10 +47,11 @@ struct step_input {
     int64_t vote; /* anything small that the ranks want to know of each other, such as "stop was asked" */
 };
 struct step_result {
-    double loss; /* mean over the records; 0 records: 0 */
+    double loss; /* mean over what was predicted; 0 where nothing was */
     double norm; /* of the mean gradient, before clipping */
     uint64_t records;
-    int64_t vote_max; /* the largest vote of all ranks */
+    uint64_t predicted; /* records, or tokens with a label */
+    int64_t vote_max;   /* the largest vote of all ranks */
     bool diverged;
     char why[160]; /* "step 12: the loss of leaf 3 is nan" */
 };

@@ -432,6 +432,13 @@ enum err_code dataset_load_version(struct store *store, const char *prefix, cons
     return OK;
 }
 
+uint64_t dataset_examples(uint64_t records, uint64_t context)
+{
+    if (context == 0)
+        return records;
+    return records > 0 ? (records - 1) / context : 0;
+}
+
 uint64_t dataset_holdout(uint64_t records, double share)
 {
     if (!(share > 0))

@@ -129,6 +129,11 @@ enum err_code dataset_open_shard(const struct dataset *d, size_t shard, struct b
 enum err_code dataset_load_version(struct store *store, const char *prefix, const char *version,
                                    struct dataset *out, char out_digest[65], struct err *e);
 
+/* What a job counts as the records of a shard: with context 0 the shard's own. A model of sequences takes
+ * `context` tokens at a time, and the one behind each: so one token more than it reads. What is left over at
+ * the end of a shard is not used. Pure. */
+uint64_t dataset_examples(uint64_t records, uint64_t context);
+
 /* The training part of a shard is its first records - dataset_holdout() records. Pure. */
 uint64_t dataset_holdout(uint64_t records, double share); /* floor(records * share + 0.5) */
 

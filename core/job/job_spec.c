@@ -8,9 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const task_names[] = { "train", NULL };
-static const char *const model_names[] = { "mlp", NULL };
-static const char *const format_names[] = { "csv", NULL };
+static const char *const task_names[] = { "train", "evaluate", NULL };
+static const char *const model_names[] = { "mlp", "gpt", NULL };
+static const char *const preset_names[] = {
+    "none", "gpt2-124M", "gpt2-350M", "gpt2-774M", "gpt2-1558M", NULL
+};
+const char *const norm_names[] = { "layer", "rms", NULL };
+const char *const positions_names[] = { "learned", "rotary", NULL };
+const char *const mlp_names[] = { "gelu", "swiglu", NULL };
+static const char *const format_names[] = { "csv", "tokens", "text", NULL };
 static const char *const device_names[] = { "auto", "cpu", NULL };
 static const char *const schedule_names[] = { "constant", "cosine", NULL };
 static const char *const reduce_names[] = { "exact", "fast", NULL };
@@ -51,10 +57,28 @@ static const struct conf_field missing_element = {
 };
 
 static const struct conf_field model_fields[] = {
-    CONF_CHOICE(spec_model, kind, "mlp", model_names, "mlp: fully connected layers over the columns"),
+    CONF_CHOICE(spec_model, kind, "mlp", model_names,
+                "mlp: fully connected layers over columns; gpt: a transformer over tokens"),
     CONF_LIST(spec_model, hidden, hidden_count, SPEC_HIDDEN_MAX, NULL, &width_element,
-              "width of each hidden layer, first to last; none: a linear model"),
-    CONF_REAL(spec_model, dropout, "0", 0, 0.95, "share of each hidden layer dropped while training"),
+              "mlp: width of each hidden layer, first to last; none: a linear model"),
+    CONF_REAL(spec_model, dropout, "0", 0, 0.95,
+              "share dropped while training: of hidden layers, or of a gpt's embeddings and branches"),
+    CONF_CHOICE(spec_model, preset, "none", preset_names,
+                "gpt: sizes as GPT-2's; what is given besides counts more"),
+    CONF_INT(spec_model, layers, "0", 0, 80, "gpt: blocks"),
+    CONF_INT(spec_model, heads, "0", 0, 256, "gpt: heads of attention; they divide the width"),
+    CONF_INT(spec_model, width, "0", 0, 16384, "gpt: numbers of a token's vector"),
+    CONF_INT(spec_model, context, "0", 0, 65536, "gpt: tokens of a sequence"),
+    CONF_INT(spec_model, vocab, "0", 0, 262144, "gpt: tokens there are; 0: as many as the dataset says"),
+    CONF_CHOICE(spec_model, norm, "layer", norm_names, "gpt: LayerNorm or RMSNorm"),
+    CONF_CHOICE(spec_model, positions, "learned", positions_names,
+                "gpt: a vector of each position, or rotated queries and keys"),
+    CONF_CHOICE(spec_model, mlp, "gelu", mlp_names, "gpt: between a block's two matrices"),
+    CONF_BOOL(spec_model, recompute, "false",
+              "gpt: keep a block's input alone, and compute it again on the way back: less memory, more time"),
+    CONF_TEXT(spec_model, from, "",
+              "gpt: parameters to begin with: s3://bucket/model.safetensors, or a manifest that "
+              "`sovrun model ls` lists"),
     CONF_END,
 };
 
@@ -62,9 +86,10 @@ static const struct conf_field data_fields[] = {
     CONF_TEXT_REQUIRED(spec_data, train,
                        "a staged dataset (s3://bucket/prefix), or a file (file://data.csv) to stage"),
     CONF_REAL(spec_data, holdout, "0", 0, 0.9, "share of each shard's end kept for evaluation"),
-    CONF_CHOICE(spec_data, format, "csv", format_names, "of the shards"),
-    CONF_TEXT_REQUIRED(spec_data, target, "the column to predict"),
-    CONF_TEXT_REQUIRED(spec_data, positive, "the target's value that scores and AUC speak of"),
+    CONF_CHOICE(spec_data, format, "csv", format_names,
+                "of the shards: csv for an mlp, tokens for a gpt; text: a plain file that becomes tokens"),
+    CONF_TEXT(spec_data, target, "", "csv: the column to predict"),
+    CONF_TEXT(spec_data, positive, "", "csv: the target's value that scores and AUC speak of"),
     CONF_LIST(spec_data, missing, missing_count, SPEC_MISSING_MAX, NULL, &missing_element,
               "values that stand for \"not known\", as in [\"?\", \"\"]"),
     CONF_END,
@@ -83,7 +108,8 @@ static const struct conf_field resources_fields[] = {
 
 static const struct conf_field train_fields[] = {
     CONF_INT(spec_train, epochs, "10", 1, 1000000, "times that the data is gone through"),
-    CONF_INT(spec_train, batch, "64", 1, 16777216, "records a step, over all ranks: a multiple of leaves"),
+    CONF_INT(spec_train, batch, "64", 1, 16777216,
+             "records (of a gpt: sequences) a step, over all ranks: a multiple of leaves"),
     CONF_REAL(spec_train, lr, "1e-3", 1e-12, 100, "learning rate, at its peak"),
     CONF_CHOICE(spec_train, schedule, "constant", schedule_names, "of the learning rate, after the warm-up"),
     CONF_INT(spec_train, warmup, "0", 0, 1000000000, "steps in which the learning rate rises to its peak"),
@@ -151,6 +177,14 @@ static enum err_code refuse(const struct conf_doc *doc, const char *path, struct
     return err_set(e, ERR_USAGE, "%s: %s", conf_where(doc, path, &place), sentence);
 }
 
+/* The place is that of the section, as the setting has none. */
+static enum err_code refuse_missing(const struct conf_doc *doc, const char *section, const char *name,
+                                    const char *how, struct err *e)
+{
+    CLEANUP(buf_done) struct buf place = BUF_INIT(4096);
+    return err_set(e, ERR_USAGE, "%s.%s: must be given%s", conf_where(doc, section, &place), name, how);
+}
+
 static bool is_power_of_two(int64_t v)
 {
     return v > 0 && (v & (v - 1)) == 0;
@@ -194,6 +228,26 @@ static enum err_code check_place(const struct conf_doc *doc, const char *path, c
     return OK;
 }
 
+static enum err_code check_columns(const struct conf_doc *doc, const struct spec_data *d, struct err *e)
+{
+    const struct {
+        const char *path;
+        bool given;
+    } settings[] = { { "data.target", d->target[0] != '\0' },
+                     { "data.positive", d->positive[0] != '\0' },
+                     { "data.missing", d->missing_count > 0 } };
+
+    if (d->format == FORMAT_CSV && !d->target[0])
+        return refuse_missing(doc, "data", "target", "", e);
+    if (d->format == FORMAT_CSV && !d->positive[0])
+        return refuse_missing(doc, "data", "positive", "", e);
+    for (size_t i = 0; d->format != FORMAT_CSV && i < ARRAY_LEN(settings); i++)
+        if (settings[i].given)
+            return refuse(doc, settings[i].path, e, "goes with data.format csv, not with %s",
+                          format_names[d->format]);
+    return OK;
+}
+
 static enum err_code check_data(const struct conf_doc *doc, const struct spec_data *d, struct err *e)
 {
     bool is_file = text_starts(d->train, "file://");
@@ -203,6 +257,13 @@ static enum err_code check_data(const struct conf_doc *doc, const struct spec_da
     if (is_file && d->train[strlen("file://")] == '\0')
         return refuse(doc, "data.train", e, "must name a file, as in file://data.csv");
     if (!is_file && check_place(doc, "data.train", d->train, e))
+        return e->code;
+    if (d->format == FORMAT_TEXT && !is_file)
+        return refuse(
+            doc, "data.format", e,
+            "text is for a plain file (file://...), which is staged as tokens; a staged dataset has "
+            "tokens already: data.format: tokens");
+    if (check_columns(doc, d, e))
         return e->code;
     for (size_t i = 0; i < d->missing_count; i++) {
         if (strcmp(d->missing[i], d->positive) == 0)
@@ -229,10 +290,127 @@ static enum err_code check_checkpoint(const struct conf_doc *doc, const struct s
     return OK;
 }
 
+/* ---- the model ---- */
+
+/* Radford et al. 2019, table 2, by the sizes that the published checkpoints really have. */
+static const struct preset {
+    int64_t layers, heads, width;
+} presets[] = {
+    [PRESET_GPT2_124M] = { 12, 12, 768 },
+    [PRESET_GPT2_350M] = { 24, 16, 1024 },
+    [PRESET_GPT2_774M] = { 36, 20, 1280 },
+    [PRESET_GPT2_1558M] = { 48, 25, 1600 },
+};
+enum { GPT2_CONTEXT = 1024, GPT2_VOCAB = 50257 };
+
+static void take_preset(struct spec_model *m)
+{
+    const struct preset *p = &presets[m->preset];
+    const struct {
+        int64_t *number, preset;
+    } sizes[] = { { &m->layers, p->layers },
+                  { &m->heads, p->heads },
+                  { &m->width, p->width },
+                  { &m->context, GPT2_CONTEXT },
+                  { &m->vocab, GPT2_VOCAB } };
+
+    for (size_t i = 0; m->preset != PRESET_NONE && i < ARRAY_LEN(sizes); i++)
+        if (*sizes[i].number == 0)
+            *sizes[i].number = sizes[i].preset;
+}
+
+static enum err_code check_mlp(const struct conf_doc *doc, const struct spec_model *m, struct err *e)
+{
+    const struct {
+        const char *path;
+        bool given;
+    } of_gpt[] = {
+        { "model.preset", m->preset != PRESET_NONE },
+        { "model.layers", m->layers != 0 },
+        { "model.heads", m->heads != 0 },
+        { "model.width", m->width != 0 },
+        { "model.context", m->context != 0 },
+        { "model.vocab", m->vocab != 0 },
+        { "model.norm", m->norm != NORM_LAYER },
+        { "model.positions", m->positions != POSITIONS_LEARNED },
+        { "model.mlp", m->mlp != MLP_GELU },
+        { "model.recompute", m->recompute },
+        { "model.from", m->from[0] != '\0' },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(of_gpt); i++)
+        if (of_gpt[i].given)
+            return refuse(doc, of_gpt[i].path, e, "goes with model.kind gpt, not with mlp");
+    return OK;
+}
+
+static enum err_code check_from(const struct conf_doc *doc, const struct spec_model *m, struct err *e)
+{
+    static const char *const endings[] = { ".safetensors", ".json" };
+
+    if (!text_starts(m->from, "s3://"))
+        return refuse(doc, "model.from", e, "must start with s3://, as in s3://models/gpt2.safetensors");
+    if (check_place(doc, "model.from", m->from, e))
+        return e->code;
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+        if (text_ends(m->from, endings[i]))
+            return OK;
+    return refuse(doc, "model.from", e, "must be a .safetensors file, or the .json manifest of a model");
+}
+
+static enum err_code check_gpt(const struct conf_doc *doc, const struct spec_model *m, struct err *e)
+{
+    const struct {
+        const char *name;
+        int64_t number;
+    } sizes[] = {
+        { "layers", m->layers }, { "heads", m->heads }, { "width", m->width }, { "context", m->context }
+    };
+
+    if (m->hidden_count > 0)
+        return refuse(doc, "model.hidden", e, "goes with model.kind mlp, not with gpt");
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        if (sizes[i].number == 0)
+            return refuse_missing(doc, "model", sizes[i].name, " for a gpt, or model.preset", e);
+    if (m->width % m->heads != 0)
+        return refuse(doc, "model.width", e, "must be a multiple of model.heads (%" PRId64 "), not %" PRId64,
+                      m->heads, m->width);
+    if (m->positions == POSITIONS_ROTARY && m->width / m->heads % 2 != 0)
+        return refuse(doc, "model.positions", e,
+                      "rotary turns pairs: model.width / model.heads must be even, not %" PRId64,
+                      m->width / m->heads);
+    if (m->vocab == 1)
+        return refuse(doc, "model.vocab", e, "must be at least 2");
+    return m->from[0] ? check_from(doc, m, e) : OK;
+}
+
+static enum err_code check_model(const struct conf_doc *doc, const struct job_spec *s, struct err *e)
+{
+    bool gpt = s->model.kind == MODEL_GPT;
+
+    if (gpt ? check_gpt(doc, &s->model, e) : check_mlp(doc, &s->model, e))
+        return e->code;
+    if (gpt != (s->data.format != FORMAT_CSV))
+        return refuse(doc, "data.format", e, "must be %s for model.kind %s, not %s", gpt ? "tokens" : "csv",
+                      model_names[s->model.kind], format_names[s->data.format]);
+    if (s->task == TASK_EVALUATE && !gpt)
+        return refuse(doc, "task", e,
+                      "evaluate is for model.kind gpt; an mlp's figures come with its training");
+    if (s->task == TASK_EVALUATE && !s->model.from[0])
+        return refuse_missing(doc, "model", "from", " to evaluate: what is looked at", e);
+    return OK;
+}
+
+uint64_t job_spec_context(const struct job_spec *spec)
+{
+    return spec->model.kind == MODEL_GPT ? (uint64_t)spec->model.context : 0;
+}
+
 /* What no single field can say. */
 static enum err_code job_spec_check(const struct conf_doc *doc, const struct job_spec *s, struct err *e)
 {
-    if (check_numbers(doc, s, e) || check_data(doc, &s->data, e) || check_checkpoint(doc, &s->checkpoint, e))
+    if (check_numbers(doc, s, e) || check_model(doc, s, e) || check_data(doc, &s->data, e) ||
+        check_checkpoint(doc, &s->checkpoint, e))
         return e->code;
     return OK;
 }
@@ -241,7 +419,10 @@ enum err_code job_spec_from_doc(const struct conf_doc *doc, struct job_spec *out
 {
     struct job_spec s;
     memset(&s, 0, sizeof(s)); /* the padding too */
-    if (conf_bind(doc, job_spec_fields, &s, e) || job_spec_check(doc, &s, e))
+    if (conf_bind(doc, job_spec_fields, &s, e))
+        return e->code;
+    take_preset(&s.model);
+    if (job_spec_check(doc, &s, e))
         return e->code;
     *out = s;
     return OK;

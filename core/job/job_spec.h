@@ -3,8 +3,8 @@
  *
  * The table (job_spec_fields) is the truth: defaults, ranges and help are read from it by the parser, by
  * `sovrun config explain job` and by the docs. What a table cannot say (leaves a power of two, ranks a power
- * of two up to leaves, retain only with a lock, ...) is checked when a document is bound, with the same
- * file:line errors.
+ * of two up to leaves, which settings go with which model, retain only with a lock, ...) is checked when a
+ * document is bound, with the same file:line errors.
  */
 #ifndef CORE_JOB_JOB_SPEC_H
 #define CORE_JOB_JOB_SPEC_H
@@ -19,25 +19,37 @@ enum {
     SPEC_LEAVES_MAX = 1024
 };
 
-enum job_task { TASK_TRAIN };
-enum model_kind { MODEL_MLP };
-enum data_format { FORMAT_CSV };
+enum job_task { TASK_TRAIN, TASK_EVALUATE };
+enum model_kind { MODEL_MLP, MODEL_GPT };
+enum model_preset { PRESET_NONE, PRESET_GPT2_124M, PRESET_GPT2_350M, PRESET_GPT2_774M, PRESET_GPT2_1558M };
+enum norm_kind { NORM_LAYER, NORM_RMS };
+enum positions_kind { POSITIONS_LEARNED, POSITIONS_ROTARY };
+enum mlp_kind { MLP_GELU, MLP_SWIGLU };
+extern const char *const norm_names[], *const positions_names[], *const mlp_names[];
+enum data_format { FORMAT_CSV, FORMAT_TOKENS, FORMAT_TEXT };
 enum reduce_kind { REDUCE_EXACT, REDUCE_FAST };
 enum lr_schedule { SCHEDULE_CONSTANT, SCHEDULE_COSINE };
 enum device_kind { DEVICE_AUTO, DEVICE_CPU };
 enum precision_kind { PRECISION_FP32 };
 
 struct spec_model {
-    int kind; /* enum model_kind */
-    int64_t hidden[SPEC_HIDDEN_MAX];
+    int kind;                        /* enum model_kind */
+    int64_t hidden[SPEC_HIDDEN_MAX]; /* mlp */
     size_t hidden_count;
     double dropout;
+    /* gpt. Once a spec is bound, what the preset says stands in the numbers too. */
+    int preset;
+    int64_t layers, heads, width, context;
+    int64_t vocab; /* 0: as large as the dataset's */
+    int norm, positions, mlp;
+    bool recompute;
+    char from[SPEC_URI_BYTES]; /* parameters to begin with: a safetensors file, or a manifest of ours */
 };
 struct spec_data {
     char train[SPEC_URI_BYTES]; /* dataset manifest: s3://bucket/prefix; or file://path.csv, staged on the fly
                                    by the client */
     double holdout;             /* share of each shard's tail kept for evaluation; 0: none */
-    int format;
+    int format;                 /* text: of a plain file alone, which becomes tokens when it is staged */
     char target[SPEC_NAME_BYTES], positive[SPEC_NAME_BYTES];
     char missing[SPEC_MISSING_MAX][SPEC_NAME_BYTES];
     size_t missing_count;
@@ -83,6 +95,9 @@ struct job_spec {
     struct spec_retry retry;
 };
 extern const struct conf_field job_spec_fields[];
+
+/* How many tokens make a record of training: 0 where a record of the dataset is one. */
+uint64_t job_spec_context(const struct job_spec *spec);
 
 /* Bind and check. ERR_USAGE with file, line and key. */
 enum err_code job_spec_from_doc(const struct conf_doc *doc, struct job_spec *out, struct err *e);

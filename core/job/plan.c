@@ -106,15 +106,27 @@ enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t se
     return OK;
 }
 
-enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch,
-                               uint32_t leaves, struct plan *out, struct err *e)
+struct plan_rule plan_rule_of(const struct job_spec *spec)
+{
+    return (struct plan_rule){ .holdout = spec->data.holdout,
+                               .context = job_spec_context(spec),
+                               .seed = spec->train.seed,
+                               .leaves = (uint32_t)spec->train.leaves };
+}
+
+enum err_code plan_for_dataset(const struct dataset *d, const struct plan_rule *rule, int64_t epoch,
+                               struct plan *out, struct err *e)
 {
     CLEANUP(freep) uint64_t *records = mem_array(MAX(d->shard_count, 1), sizeof(*records));
-    for (size_t i = 0; i < d->shard_count; i++)
-        records[i] = d->shards[i].records - dataset_holdout(d->shards[i].records, holdout);
-    if (plan_make(records, d->shard_count, seed, epoch, leaves, out, e))
-        return err_wrap(e, "plan epoch %" PRId64 " of dataset '%s'", epoch, d->name);
-    return OK;
+    for (size_t i = 0; i < d->shard_count; i++) {
+        uint64_t all = dataset_examples(d->shards[i].records, rule->context);
+        records[i] = all - dataset_holdout(all, rule->holdout);
+    }
+    if (plan_make(records, d->shard_count, rule->seed, epoch, rule->leaves, out, e) == OK)
+        return OK;
+    if (rule->context > 0)
+        IGNORE(err_wrap(e, "in sequences of %" PRIu64 " tokens", rule->context));
+    return err_wrap(e, "plan epoch %" PRId64 " of dataset '%s'", epoch, d->name);
 }
 
 static json_t *segment_to_json(const struct plan_segment *s)

@@ -6,7 +6,7 @@
  * is a list of segments (shard, first, count). What is left over (fewer records than leaves) is left out of
  * this epoch; another epoch, which starts elsewhere, leaves out others. Rank r of p reads leaves r*V/p to
  * (r+1)*V/p - 1, so p may change between attempts and nothing is read twice. Within a segment the reader
- * permutes the records by (seed, epoch, leaf, segment).
+ * permutes the records by (seed, epoch, leaf, segment). A record is what dataset_examples() counts.
  *
  * Exactly (base/rng.h): key = rng_key(rng_key(seed, PLAN_STREAM), epoch); order = rng_permutation(key) over
  * all shards; start = rng_below(rng_key(key, PLAN_START), 0, total). The digest is that of the canonical JSON
@@ -21,6 +21,7 @@
 #define CORE_JOB_PLAN_H
 
 #include "core/job/dataset.h"
+#include "core/job/job_spec.h"
 
 enum { PLAN_STREAM = 0x706c616e /* "plan" */, PLAN_START = 1, PLAN_LEAVES_MAX = 1024 };
 
@@ -42,8 +43,17 @@ void plan_done(struct plan *p);
  * PLAN_LEAVES_MAX leaves. */
 enum err_code plan_make(const uint64_t *train_records, size_t shards, int64_t seed, int64_t epoch,
                         uint32_t leaves, struct plan *out, struct err *e);
-enum err_code plan_for_dataset(const struct dataset *d, double holdout, int64_t seed, int64_t epoch,
-                               uint32_t leaves, struct plan *out, struct err *e);
+
+/* What a job's plans have in common. */
+struct plan_rule {
+    double holdout;
+    uint64_t context; /* dataset_examples() */
+    int64_t seed;
+    uint32_t leaves;
+};
+struct plan_rule plan_rule_of(const struct job_spec *spec);
+enum err_code plan_for_dataset(const struct dataset *d, const struct plan_rule *rule, int64_t epoch,
+                               struct plan *out, struct err *e);
 json_t *plan_to_json(const struct plan *p); /* what stands in the state under plan/ID/N */
 void plan_digest(const struct plan *p, char out_hex[65]);
 

@@ -107,11 +107,15 @@ static void add_metrics(const json_t *metrics, struct buf *out)
 {
     static const struct {
         const char *name, *shown;
-    } rows[] = { { "holdout_auc", "AUC" }, { "holdout_accuracy", "accuracy" }, { "holdout_loss", "loss" } };
+    } rows[] = { { "holdout_auc", "AUC" },
+                 { "holdout_accuracy", "accuracy" },
+                 { "holdout_perplexity", "perplexity" },
+                 { "holdout_loss", "loss" } };
     int64_t records = json_i64_or(metrics, "holdout_records", 0);
-    if (records == 0)
+    int64_t tokens = json_i64_or(metrics, "holdout_tokens", 0);
+    if (records == 0 && tokens == 0)
         return;
-    buf_addf(out, "  hold-out  %" PRId64 " records", records);
+    buf_addf(out, "  hold-out  %" PRId64 " %s", tokens ? tokens : records, tokens ? "tokens" : "records");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (json_is_number(json_object_get(metrics, rows[i].name)))
             buf_addf(out, ", %s %.4f", rows[i].shown, json_f64_or(metrics, rows[i].name, 0));

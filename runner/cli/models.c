@@ -167,13 +167,11 @@ enum err_code models_checkpoint_file(const struct models *m, const struct artifa
 {
     CLEANUP(buf_wipe) struct buf vector = BUF_INIT(FILE_BYTES_MAX);
     CLEANUP(json_donep) json_t *metadata = NULL;
-    const char *content;
-    json_t *rows, *encoding;
+    json_t *rows, *file;
 
     if (json_get_array(a->meta, "checkpoint meta", "tensors", &rows, e) ||
-        json_get_object(a->meta, "checkpoint meta", "encoding", &encoding, e) ||
-        json_get_text(a->meta, "checkpoint meta", "dataset_content", &content, e) ||
-        model_file_metadata(encoding, content, &metadata, e) || join_params(m, a, &vector, e))
+        json_get_object(a->meta, "checkpoint meta", "file", &file, e) ||
+        model_file_metadata(file, &metadata, e) || join_params(m, a, &vector, e))
         return e->code;
     size_t count = json_array_size(rows);
     if (count < 1 || count > TENSORS_MAX)

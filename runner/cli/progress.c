@@ -28,6 +28,7 @@ void progress_view_of(const json_t *shown, struct progress_view *out)
     copy_text(job, "state", v.state, sizeof(v.state));
     copy_text(job, "reason", v.reason, sizeof(v.reason));
     v.batch = json_i64_or(json_object_get(spec, "train"), "batch", 0);
+    v.context = json_i64_or(json_object_get(spec, "model"), "context", 0);
     if (json_is_object(pulse) && json_i64_or(pulse, "attempt", 0) == v.attempt) {
         v.has_pulse = true;
         copy_text(pulse, "phase", v.phase, sizeof(v.phase));
@@ -91,7 +92,8 @@ static void add_pulse(const struct progress_view *v, struct buf *out)
     if (v->steps > 0)
         buf_addf(out, "  epoch %" PRId64 "/%" PRId64, v->epoch, v->epochs);
     if (v->records_per_second > 0)
-        buf_addf(out, "  %s records/s", progress_count(v->records_per_second, number));
+        buf_addf(out, "  %s %s/s", progress_count(v->records_per_second * (double)MAX(v->context, 1), number),
+                 v->context > 0 ? "tokens" : "records");
     if (v->checkpoint_step > 0)
         buf_addf(out, "  checkpoint %" PRId64, v->checkpoint_step);
     if (!training && v->phase[0])

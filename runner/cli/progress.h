@@ -20,6 +20,7 @@ enum { PROGRESS_REDRAW_MS = 250, PROGRESS_PLAIN_MS = 10000 };
 struct progress_view {
     char name[64], id[32], state[16], phase[24], reason[512];
     int64_t attempt, batch;
+    int64_t context; /* tokens of a record; 0: it has none */
     bool has_pulse;
     int64_t step, steps, epoch, epochs, checkpoint_step; /* checkpoint_step -1: none yet */
     double loss, records_per_second;

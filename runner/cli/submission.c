@@ -103,28 +103,48 @@ static enum err_code send_there(struct cluster *cluster, const struct source *so
     return OK;
 }
 
+/* What the file is, and what the job takes it for. */
+static enum err_code check_format(const char *path, const struct source *source, const struct job_spec *spec,
+                                  struct stage_options *o, struct err *e)
+{
+    static const enum records_format formats[] = {
+        [FORMAT_CSV] = RECORDS_CSV, [FORMAT_TOKENS] = RECORDS_TOKENS, [FORMAT_TEXT] = RECORDS_TEXT
+    };
+    enum records_format wanted = formats[spec->data.format];
+    const char *why;
+
+    if (records_guess(source, &o->format, &why, e))
+        return e->code;
+    if (o->format != wanted)
+        return err_set(e, ERR_USAGE, "'%s' is %s, %s; the job says data.format: %s", path,
+                       records_format_names[o->format], why, records_format_names[wanted]);
+    return OK;
+}
+
 static enum err_code stage_into(struct cluster *cluster, const char *path, const struct job_spec *spec,
                                 struct progress *progress, char **out_uri, struct err *e)
 {
     CLEANUP(source_closep) struct source *source = NULL;
     CLEANUP(stage_facts_done) struct stage_facts facts = { .columns = NULL };
     const struct passwd *user = getpwuid(geteuid());
-    const char *why;
+    CLEANUP(stage_tokenizer_done) struct stage_tokenizer tokenizer = { .is = NULL };
     struct stage_options o = { .data_class = CLASS_PERSONAL,
                                .owner = user ? user->pw_name : "",
                                .progress = progress };
 
     for (size_t i = 0; i < spec->data.missing_count; i++)
         o.missing[o.missing_count++] = spec->data.missing[i];
-    if (source_open(path, cluster->home, 0, &source, e) || records_guess(source, &o.format, &why, e))
+    if (source_open(path, cluster->home, 0, &source, e) || check_format(path, source, spec, &o, e))
         return err_wrap(e, "data.train");
-    if (o.format != RECORDS_CSV)
-        return err_set(e, ERR_USAGE, "data.train: '%s' is %s, %s; this version trains on csv", path,
-                       records_format_names[o.format], why);
+    if (spec->data.format == FORMAT_TEXT) {
+        o.tokenizer = &tokenizer;
+        if (stage_tokenizer_open(TOKENIZER_BYTES, NULL, NULL, &tokenizer, e))
+            return err_wrap(e, "data.train");
+    }
     if (stage_survey(source, &o, &facts, e))
         return err_wrap(e, "data.train");
     o.reread = facts.bytes <= STAGE_SMALL_BYTES; /* what is broken is mended, where that is cheap */
-    if (check_target(path, &facts, spec->data.target, e) ||
+    if ((spec->data.format == FORMAT_CSV && check_target(path, &facts, spec->data.target, e)) ||
         stage_check_policy(&cluster->policy, cluster->default_data_bucket, o.data_class, e))
         return e->code;
     if (send_there(cluster, source, &facts, &o, out_uri, e))
@@ -149,7 +169,7 @@ static enum err_code stage_data(const struct cli *c, const char *file, const str
 /* ---- sending ---- */
 
 static json_t *make_request(const char *file, const struct buf *text, const struct opt_list *sets,
-                            const char *train_uri)
+                            const char *train_uri, const struct job_spec *spec)
 {
     uint8_t random[KEY_BYTES];
     char key[2 * KEY_BYTES + 1];
@@ -162,6 +182,8 @@ static json_t *make_request(const char *file, const struct buf *text, const stru
     if (train_uri) {
         CLEANUP(freep) char *set = mem_printf("data.train=%s", train_uri);
         json_array_append_new(list, json_string(set));
+        if (spec->data.format == FORMAT_TEXT) /* which it was */
+            json_array_append_new(list, json_string("data.format=tokens"));
     }
     return json_pack("{s:s,s:s,s:o,s:s}", "file", file, "spec", buf_text(text), "set", list, "key", key);
 }
@@ -191,7 +213,7 @@ enum err_code submission_send(const struct cli *c, struct api_client *api, const
         return e->code;
     if (text_starts(spec->data.train, file_scheme) && stage_data(c, file, spec, progress, &train_uri, e))
         return e->code;
-    CLEANUP(json_donep) json_t *request = make_request(file, &text, sets, train_uri);
+    CLEANUP(json_donep) json_t *request = make_request(file, &text, sets, train_uri, spec);
     if (!request)
         return err_set(e, ERR_USAGE, "'%s' is not UTF-8, or one of --set is not", file);
     return send(api, request, out, e);

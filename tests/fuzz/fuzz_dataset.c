@@ -9,7 +9,8 @@ static void check_plan(const struct dataset *d)
 {
     CLEANUP(plan_done) struct plan p = { .segments = NULL };
     struct err e = ERR_INIT;
-    enum err_code code = plan_for_dataset(d, 0.3, 1, 2, 4, &p, &e);
+    const struct plan_rule rule = { .holdout = 0.3, .seed = 1, .leaves = 4 };
+    enum err_code code = plan_for_dataset(d, &rule, 2, &p, &e);
     if (code) {
         invariant(code == ERR_USAGE); /* too few records */
         return;

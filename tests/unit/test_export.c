@@ -6,6 +6,7 @@
 #include "tests/fake/small_job.h"
 
 #include "base/mem.h"
+#include "trainer/encode.h"
 #include "trainer/export.h"
 
 #include <stdio.h>
@@ -64,9 +65,19 @@ static int end(void **state)
     return 0;
 }
 
+/* As the feed of rows describes it (trainer/feed_rows.c). */
+static json_t *describe(const struct setup *s)
+{
+    char content[65];
+    dataset_content_digest(&s->dataset, content);
+    return json_pack("{s:s,s:{s:s},s:o,s:s}", "format", "sovrun.mlp.v1", "model", "kind", "mlp", "encoding",
+                     encoding_to_json(&s->encoding, &s->dataset), "dataset_content", content);
+}
+
 static enum err_code export(struct setup *s, struct export_result *r, struct err *e) {
-    return export_model(&s->job->place, s->job->model, step_params(s->job->step), &s->encoding, &s->dataset,
-                        2, &s->metrics, r, e);
+    CLEANUP(json_donep) json_t *description = describe(s);
+    return export_model(&s->job->place, s->job->model, step_params(s->job->step), description, 2, &s->metrics,
+                        r, e);
 }
 
 /* The manifest's artifact and the opened file, as a reader gets them. */

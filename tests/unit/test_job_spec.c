@@ -14,6 +14,13 @@
     "data: { train: s3://bank-data/credit/v3, target: class, positive: bad }\n"                              \
     "checkpoint: { to: s3://models/credit }\n"
 
+/* The same for a language model. */
+#define GPT_DATA                                                                                             \
+    "name: a\n"                                                                                              \
+    "data: { train: s3://data/bible/v1, format: tokens }\n"                                                  \
+    "checkpoint: { to: s3://models/bible }\n"
+#define GPT GPT_DATA "model: { kind: gpt, layers: 2, heads: 2, width: 64, context: 32"
+
 static const char full[] =
     "name: credit-risk-nightly\n"
     "queue: research\n"
@@ -135,6 +142,44 @@ static const struct refusal {
       "checkpoint: { to: s3://models/x, lock: complience }\n",
       "job.yaml:3: checkpoint.lock: must be none, governance or compliance, not 'complience'; did you mean "
       "'compliance'?" },
+    { "what is a gpt's is refused for an mlp", MINIMAL "model: { kind: mlp, layers: 3 }\n",
+      "job.yaml:4: model.layers: goes with model.kind gpt, not with mlp" },
+    { "where to begin is a gpt's, too", MINIMAL "model: { from: s3://models/x.safetensors }\n",
+      "job.yaml:4: model.from: goes with model.kind gpt, not with mlp" },
+    { "what is an mlp's is refused for a gpt", GPT ", hidden: [3] }\n",
+      "job.yaml:4: model.hidden: goes with model.kind mlp, not with gpt" },
+    { "a gpt has its sizes", GPT_DATA "model: { kind: gpt, layers: 2, heads: 2, width: 64 }\n",
+      "job.yaml:4: model.context: must be given for a gpt, or model.preset" },
+    { "a preset is known", GPT_DATA "model: { kind: gpt, preset: gpt2-123M }\n",
+      "job.yaml:4: model.preset: must be none, gpt2-124M, gpt2-350M, gpt2-774M or gpt2-1558M, not "
+      "'gpt2-123M'; did you mean 'gpt2-124M'?" },
+    { "heads divide the width", GPT_DATA "model: { kind: gpt, preset: gpt2-124M, heads: 7 }\n",
+      "job.yaml: model.width: must be a multiple of model.heads (7), not 768" },
+    { "rotary positions turn pairs",
+      GPT_DATA "model: { kind: gpt, layers: 1, heads: 2, width: 6, context: 8, positions: rotary }\n",
+      "job.yaml:4: model.positions: rotary turns pairs: model.width / model.heads must be even, not 3" },
+    { "a vocabulary has two tokens", GPT ", vocab: 1 }\n", "job.yaml:4: model.vocab: must be at least 2" },
+    { "a gpt reads tokens", MINIMAL "model: { kind: gpt, preset: gpt2-124M }\n",
+      "job.yaml: data.format: must be tokens for model.kind gpt, not csv" },
+    { "an mlp reads columns", GPT_DATA,
+      "job.yaml:2: data.format: must be csv for model.kind mlp, not tokens" },
+    { "tokens have no target",
+      "name: a\ndata: { train: s3://data/x, format: tokens, target: t }\n"
+      "checkpoint: { to: s3://models/x }\nmodel: { kind: gpt, preset: gpt2-124M }\n",
+      "job.yaml:2: data.target: goes with data.format csv, not with tokens" },
+    { "text is of a file",
+      "name: a\ndata: { train: s3://data/x, format: text }\n"
+      "checkpoint: { to: s3://models/x }\nmodel: { kind: gpt, preset: gpt2-124M }\n",
+      "job.yaml:2: data.format: text is for a plain file (file://...), which is staged as tokens; a staged "
+      "dataset has tokens already: data.format: tokens" },
+    { "a beginning lies in the store", GPT ", from: gpt2.safetensors }\n",
+      "job.yaml:4: model.from: must start with s3://, as in s3://models/gpt2.safetensors" },
+    { "a beginning is a file of tensors or a manifest", GPT ", from: s3://models/gpt2.bin }\n",
+      "job.yaml:4: model.from: must be a .safetensors file, or the .json manifest of a model" },
+    { "to evaluate takes a model", GPT " }\ntask: evaluate\n",
+      "job.yaml:4: model.from: must be given to evaluate: what is looked at" },
+    { "an mlp is not evaluated by itself", MINIMAL "task: evaluate\n",
+      "job.yaml:4: task: evaluate is for model.kind gpt; an mlp's figures come with its training" },
     { "an interval counts steps, not time",
       "name: a\ndata: { train: s3://data/x, target: t, positive: p }\n"
       "checkpoint: { to: s3://models/x, every: 10 minutes }\n",
@@ -274,7 +319,9 @@ static void canonical_form_is_known(void **state)
         "\"to\":\"s3://bank-models/credit\"},"
         "\"data\":{\"format\":\"csv\",\"holdout\":\"0.2\",\"missing\":[\"?\",\"\"],"
         "\"positive\":\"bad\",\"target\":\"class\",\"train\":\"s3://bank-data/german-credit/v3\"},"
-        "\"model\":{\"dropout\":\"0.1\",\"hidden\":[64,32],\"kind\":\"mlp\"},"
+        "\"model\":{\"context\":0,\"dropout\":\"0.1\",\"from\":\"\",\"heads\":0,\"hidden\":[64,32],"
+        "\"kind\":\"mlp\",\"layers\":0,\"mlp\":\"gelu\",\"norm\":\"layer\",\"positions\":\"learned\","
+        "\"preset\":\"none\",\"recompute\":false,\"vocab\":0,\"width\":0},"
         "\"name\":\"credit-risk-nightly\",\"priority\":-7,\"queue\":\"research\","
         "\"resources\":{\"cpus_per_rank\":3,\"device\":\"auto\",\"gpus_per_rank\":0,\"ranks\":2,"
         "\"time_limit\":\"2h\"},"
@@ -282,6 +329,36 @@ static void canonical_form_is_known(void **state)
         "\"train\":{\"batch\":64,\"beta1\":\"0.8\",\"beta2\":\"0.99\",\"clip\":\"1.5\",\"epochs\":40,"
         "\"epsilon\":\"1e-09\",\"leaves\":16,\"lr\":\"0.003\",\"precision\":\"fp32\","
         "\"reduce\":\"fast\",\"schedule\":\"cosine\",\"seed\":12,\"warmup\":20,\"weight_decay\":\"0.01\"}}");
+}
+
+static void a_preset_fills_in_what_is_not_given(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *preset;
+        int64_t layers, heads, width;
+    } rows[] = { { "gpt2-124M", 12, 12, 768 },
+                 { "gpt2-350M", 24, 16, 1024 },
+                 { "gpt2-774M", 36, 20, 1280 },
+                 { "gpt2-1558M", 48, 25, 1600 } };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[512];
+        struct err e = ERR_INIT;
+        struct job_spec s;
+        snprintf(text, sizeof(text), GPT_DATA "model: { kind: gpt, preset: %s, context: 256 }\n",
+                 rows[i].preset);
+        assert_ok(spec_of(text, &s, &e));
+        assert_int_equal(s.model.layers, rows[i].layers);
+        assert_int_equal(s.model.heads, rows[i].heads);
+        assert_int_equal(s.model.width, rows[i].width);
+        assert_int_equal(s.model.context, 256);
+        assert_int_equal(s.model.vocab, 50257);
+        assert_int_equal(job_spec_context(&s), 256);
+        CLEANUP(json_donep) json_t *j = job_spec_to_json(&s);
+        struct job_spec back;
+        assert_ok(job_spec_from_json(j, &back, &e));
+        assert_memory_equal(&back, &s, sizeof(s));
+    }
 }
 
 /* The digest is the SHA-256 of the text above, as any tool computes it: it never changes. */
@@ -293,7 +370,7 @@ static void digest_is_known(void **state)
     char digest[65];
     assert_ok(spec_of(full, &s, &e));
     job_spec_digest(&s, digest);
-    assert_string_equal(digest, "c4207cfe9bf2a6b03f47c5460339cb53569ddf649d3a9cb86d20767e022683b9");
+    assert_string_equal(digest, "7605bf1d53a513021d89089be0e65aebb2870025a9aebb5ca48ac7e6de173ee9");
 }
 
 static void digest_sees_the_last_bit_of_a_fraction(void **state)
@@ -386,6 +463,7 @@ int main(void)
         cmocka_unit_test(refused_spec_leaves_the_output_alone),
         cmocka_unit_test(spec_comes_back_from_json),
         cmocka_unit_test(canonical_form_is_known),
+        cmocka_unit_test(a_preset_fills_in_what_is_not_given),
         cmocka_unit_test(digest_is_known),
         cmocka_unit_test(digest_sees_the_last_bit_of_a_fraction),
         cmocka_unit_test(json_that_is_no_object_is_corrupt),

@@ -185,8 +185,9 @@ static struct loader *open_loader(struct setup *s, size_t first, size_t count, s
                                     .leaves = LEAVES,
                                     .own = { first, count },
                                     .leaf_batch = leaf_batch,
-                                    .holdout = s->spec.holdout };
-    assert_ok(loader_open(&config, &s->d, s->shards, s->encoding.width, &l, &e));
+                                    .holdout = s->spec.holdout,
+                                    .width = s->encoding.width };
+    assert_ok(loader_open(&config, &s->d, s->shards, &l, &e));
     return l;
 }
 

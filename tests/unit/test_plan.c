@@ -200,7 +200,8 @@ static void holdout_is_left_to_evaluation(void **state)
     const struct dataset d = { .name = "d", .shards = shards, .shard_count = 3 };
     CLEANUP(plan_done) struct plan p = { .segments = NULL };
     struct err e = ERR_INIT;
-    assert_ok(plan_for_dataset(&d, 0.2, 1, 0, 2, &p, &e));
+    const struct plan_rule rule = { .holdout = 0.2, .seed = 1, .leaves = 2 };
+    assert_ok(plan_for_dataset(&d, &rule, 0, &p, &e));
     assert_int_equal(p.records_per_leaf * 2 + p.left_out, 8 + 1 + 20);
     static const uint64_t ends[] = { 8, 1, 20 };
     for (uint32_t i = 0; i < p.leaf_start[2]; i++)
@@ -216,11 +217,29 @@ static void plan_too_small_names_the_dataset(void **state)
     const struct dataset d = { .name = "tiny", .shards = &shard, .shard_count = 1 };
     struct plan p = { .seed = 77 };
     struct err e = ERR_INIT;
-    assert_int_equal(plan_for_dataset(&d, 0, 1, 0, 8, &p, &e), ERR_USAGE);
+    const struct plan_rule rule = { .seed = 1, .leaves = 8 }, of_tokens = { .context = 3, .leaves = 4 };
+    assert_int_equal(plan_for_dataset(&d, &rule, 0, &p, &e), ERR_USAGE);
     assert_string_equal(
         e.text, "plan epoch 0 of dataset 'tiny': 7 training records cannot be dealt to 8 leaves: lower "
                 "train.leaves");
+    err_clear(&e);
+    assert_int_equal(plan_for_dataset(&d, &of_tokens, 0, &p, &e), ERR_USAGE);
+    assert_string_equal(
+        e.text,
+        "plan epoch 0 of dataset 'tiny': in sequences of 3 tokens: 2 training records cannot be dealt "
+        "to 4 leaves: lower train.leaves");
     assert_int_equal(p.seed, 77);
+}
+
+static void sequences_take_a_token_more_than_they_read(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t records, context, want;
+    } rows[] = { { 0, 0, 0 }, { 7, 0, 7 }, { 0, 4, 0 }, { 1, 1, 0 }, { 2, 1, 1 },
+                 { 8, 4, 1 }, { 9, 4, 2 }, { 4, 4, 0 }, { 5, 4, 1 }, { UINT64_MAX, 1, UINT64_MAX - 1 } };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_int_equal(dataset_examples(rows[i].records, rows[i].context), rows[i].want);
 }
 
 /* ---- what is refused ---- */
@@ -268,6 +287,7 @@ int main(void)
         cmocka_unit_test(small_plan_is_known),
         cmocka_unit_test(large_plan_is_known),
         cmocka_unit_test(holdout_is_left_to_evaluation),
+        cmocka_unit_test(sequences_take_a_token_more_than_they_read),
         cmocka_unit_test(plan_too_small_names_the_dataset),
         cmocka_unit_test(senseless_plans_are_refused),
     };

@@ -1,0 +1,65 @@
+/*
+ * worker_parts.h - the parts of a rank's work, and what they share. Private to worker*.c; worker.h is the
+ * door.
+ *
+ *     worker_prepare   stores, dataset, plan; the newest checkpoint, or a beginning
+ *     worker_train     step by step, with a checkpoint every now and then
+ *     worker_finish    how good it is, and the model as a file
+ *     worker_tell      what rank 0 says on the way
+ *
+ * All are collective and return the same code on every rank.
+ */
+#ifndef TRAINER_WORKER_PARTS_H
+#define TRAINER_WORKER_PARTS_H
+
+#include "trainer/checkpoint.h"
+#include "trainer/feed.h"
+#include "trainer/loader.h"
+#include "trainer/pulse.h"
+#include "trainer/renewal.h"
+#include "trainer/schedule.h"
+#include "trainer/worker.h"
+
+enum { WORKER_NO_CHECKPOINT = -1 };
+
+struct worker {
+    const struct attempt_doc *doc;
+    struct comm *comm;
+    struct store *data, *models;
+    struct renewal data_renewal, models_renewal;
+    struct signer signer;
+    struct dataset dataset;
+    struct shards *shards;
+    struct feed *feed;
+    struct device *device;
+    struct model *model;
+    struct step *step;
+    struct loader *loader;
+    struct schedule schedule;
+    struct pulse_line *line; /* rank 0 */
+    struct pulse pulse;
+    struct checkpoint_place place;
+    bool swept;
+    int64_t wait_said_ms;    /* when it was last told that a store is waited for */
+    bool fenced;             /* rank 0 was refused: all hear of it by the next vote */
+    struct err untold;       /* rank 0 could not even keep an event: the same */
+    enum trainer_exit ended; /* where the error's code does not say it: the same on all ranks */
+};
+
+/* *out_step: that of the checkpoint it goes on from; 0: from the beginning. */
+enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e);
+enum err_code worker_train(struct worker *w, int64_t from, struct err *e);
+enum err_code worker_finish(struct worker *w, struct err *e);
+
+/* An event by rank 0; `data` is taken over. Nobody else knows how that went, so nobody leaves here: the next
+ * vote tells. */
+void worker_tell(struct worker *w, const char *event, json_t *data, const char *put_name,
+                 const char *put_text);
+/* Rank 0 only, and at most now and then unless `now`. */
+void worker_progress(struct worker *w, const char *phase, bool now);
+/* A store_wait_fn: a store that is waited for is told of at once, and then every now and then. */
+void worker_waits(void *worker, const struct store_wait *wait);
+/* Sets w->ended. */
+enum err_code worker_fenced(struct worker *w, struct err *e);
+
+#endif

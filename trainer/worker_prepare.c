@@ -1,0 +1,226 @@
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/stop.h"
+#include "trainer/worker_parts.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { PREDICT_RECORDS = 1024 };
+static const uint64_t cache_bytes = 2ULL << 30; /* rows or tokens that a rank keeps */
+
+static enum err_code open_stores(struct worker *w, struct err *e)
+{
+    const struct attempt_doc *d = w->doc;
+    w->data_renewal = (struct renewal){ d, SESSION_DATA, state_open };
+    w->models_renewal = (struct renewal){ d, SESSION_MODELS, state_open };
+    if (renewal_open_store(&w->data_renewal, &w->data, e) ||
+        renewal_open_store(&w->models_renewal, &w->models, e) ||
+        signer_from_seed(d->signing_seed, &w->signer, e) ||
+        checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
+        return e->code;
+    store_on_wait(w->data, worker_waits, w);
+    store_on_wait(w->models, worker_waits, w);
+    w->place.doc = d;
+    w->place.store = w->models;
+    w->place.signer = &w->signer;
+    return OK;
+}
+
+static enum err_code load_dataset(struct worker *w, struct err *e)
+{
+    char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[SHA256_HEX_BYTES];
+
+    if (store_uri_parse(w->doc->spec.data.train, bucket, prefix, e) ||
+        dataset_load(w->data, prefix, &w->dataset, digest, e))
+        return e->code;
+    if (strcmp(digest, w->doc->dataset_digest) != 0)
+        return err_set(
+            e, ERR_CORRUPT,
+            "the manifest at %s is not the one that the job was submitted with: it was staged anew; "
+            "submit the job again",
+            w->doc->spec.data.train);
+    w->shards = shards_new(w->data, &w->dataset, &w->doc->spec.data, cache_bytes);
+    w->feed = feed_new(&(struct feed_place){ w->comm, &w->doc->spec, &w->dataset, w->shards });
+    return OK;
+}
+
+/* The trainer's first plan must be the scheduler's: two programs that disagree about data must not train. */
+static enum err_code check_plan(const struct worker *w, struct err *e)
+{
+    const struct job_spec *spec = &w->doc->spec;
+    CLEANUP(plan_done) struct plan plan = { 0 };
+    char digest[SHA256_HEX_BYTES];
+
+    if (!w->doc->first_plan_digest[0])
+        return OK;
+    const struct plan_rule rule = plan_rule_of(spec);
+    if (plan_for_dataset(&w->dataset, &rule, w->doc->first_plan_epoch, &plan, e))
+        return e->code;
+    plan_digest(&plan, digest);
+    if (strcmp(digest, w->doc->first_plan_digest) != 0)
+        return err_set(
+            e, ERR_CORRUPT,
+            "the scheduler's shard plan is not the one that follows from the spec; are scheduler and "
+            "trainer of one version?");
+    return OK;
+}
+
+static enum err_code check_stop(struct err *e)
+{
+    return stop_asked() ? err_set(e, ERR_CANCELED, "asked to stop before the first step") : OK;
+}
+
+static size_t leaf_batch(const struct job_spec *spec)
+{
+    return (size_t)(spec->train.batch / spec->train.leaves);
+}
+
+/* Rows are small: more of them at a time when they are only looked at. */
+static size_t records_at_once(const struct job_spec *spec)
+{
+    return job_spec_context(spec) > 0 ? leaf_batch(spec) : MAX(leaf_batch(spec), (size_t)PREDICT_RECORDS);
+}
+
+static enum err_code open_model(struct worker *w, struct err *e)
+{
+    const struct job_spec *spec = &w->doc->spec;
+    struct model_config config = feed_model_config(w->feed, records_at_once(spec));
+    struct step_config step = {
+        .seed = (uint64_t)spec->train.seed,
+        .leaves = (size_t)spec->train.leaves,
+        .exact = spec->train.reduce == REDUCE_EXACT,
+        .weight_decay = spec->train.weight_decay,
+        .beta1 = spec->train.beta1,
+        .beta2 = spec->train.beta2,
+        .epsilon = spec->train.epsilon,
+        .clip = spec->train.clip,
+    };
+    struct loader_config loader = {
+        .seed = spec->train.seed,
+        .leaves = (uint32_t)spec->train.leaves,
+        .own = leaves_of_rank(w->comm->rank, w->comm->size, (size_t)spec->train.leaves),
+        .leaf_batch = leaf_batch(spec),
+        .holdout = spec->data.holdout,
+        .width = config.width,
+        .context = (size_t)job_spec_context(spec),
+    };
+
+    IGNORE(model_open(w->feed->ops->model, &config, w->device, &w->model, e));
+    if (comm_agree(w->comm, e) || step_open(&step, w->model, w->comm, &w->step, e))
+        return e->code;
+    IGNORE(loader_open(&loader, &w->dataset, w->shards, &w->loader, e));
+    if (comm_agree(w->comm, e))
+        return e->code;
+    w->pulse.epochs = spec->train.epochs;
+    w->pulse.steps = spec->train.epochs * loader_steps_per_epoch(w->loader);
+    w->schedule = (struct schedule){
+        .kind = spec->train.schedule == SCHEDULE_COSINE ? SCHEDULE_KIND_COSINE : SCHEDULE_KIND_CONSTANT,
+        .peak = spec->train.lr,
+        .warmup = spec->train.warmup,
+        .steps = w->pulse.steps,
+    };
+    return OK;
+}
+
+static void close_model(struct worker *w)
+{
+    loader_close(TAKE(w->loader));
+    step_close(TAKE(w->step));
+    model_close(TAKE(w->model));
+}
+
+static void report_rejected(void *context, const char *manifest_key, const char *why)
+{
+    struct worker *w = context;
+    log_warn("checkpoint.rejected", "manifest=%s why=\"%s\"", manifest_key, why);
+    worker_tell(w, "checkpoint.rejected", json_pack("{s:s,s:s}", "manifest", manifest_key, "why", why), NULL,
+                NULL);
+}
+
+/* How the feed was fitted, and what a result says that no further step may change. */
+static enum err_code read_meta(struct worker *w, const json_t *meta, struct err *e)
+{
+    static const char what[] = "checkpoint meta";
+    json_t *file;
+    const char *loss;
+
+    if (json_get_object(meta, what, "file", &file, e) || json_get_text(meta, what, "loss", &loss, e) ||
+        feed_restore(w->feed, file, e))
+        return e->code;
+    if (parse_f64(loss, &w->pulse.loss, e))
+        return err_set(e, ERR_CORRUPT, "%s: 'loss' is no number", what);
+    return OK;
+}
+
+static enum err_code try_restore(struct worker *w, const struct artifact *a, struct err *e)
+{
+    IGNORE(read_meta(w, a->meta, e));
+    if (comm_agree(w->comm, e) || open_model(w, e))
+        return e->code;
+    return checkpoint_restore(&w->place, w->comm, a, w->step, e);
+}
+
+/* From the newest checkpoint that verifies whole; *out_step 0 where there is none. */
+static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
+{
+    char before[STORE_KEY_BYTES] = "";
+    size_t passed_over = 0;
+
+    for (;;) {
+        CLEANUP(artifact_done) struct artifact a = { 0 };
+        bool found;
+        if (checkpoint_find(&w->place, w->comm, before, &found, &a, &passed_over, report_rejected, w, e))
+            return e->code;
+        *out_step = 0;
+        /* To start anew behind the user's back would throw work away, and hide what happened to it. */
+        if (!found && passed_over > 0)
+            return err_set(
+                e, ERR_CORRUPT,
+                "none of the job's %zu checkpoints can be used: they were changed, or their key is "
+                "another; submit the job again to start from the beginning",
+                passed_over);
+        if (!found)
+            return OK;
+        if (try_restore(w, &a, e) == OK) {
+            *out_step = a.step;
+            if (w->comm->rank == 0)
+                log_info("checkpoint.restored", "manifest=%s step=%" PRId64, a.manifest_key, a.step);
+            worker_tell(w, "checkpoint.restored",
+                        json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step", (json_int_t)a.step), NULL,
+                        NULL);
+            return OK;
+        }
+        if (e->code != ERR_CORRUPT)
+            return e->code;
+        if (w->comm->rank == 0)
+            report_rejected(w, a.manifest_key, e->text);
+        err_clear(e);
+        close_model(w);
+        passed_over++;
+        memcpy(before, a.manifest_key, sizeof(before));
+    }
+}
+
+enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
+{
+    static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
+
+    if (w->comm->rank == 0)
+        w->line = pulse_line_new(w->doc, &clock_real, state_open);
+    w->pulse.attempt = w->doc->attempt;
+    w->pulse.checkpoint_step = WORKER_NO_CHECKPOINT;
+    worker_progress(w, "start", true);
+    IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
+           device_open(device_names[w->doc->spec.resources.device], &w->device, e));
+    if (comm_agree(w->comm, e))
+        return e->code;
+    device_use_threads(w->device, (size_t)w->doc->spec.resources.cpus_per_rank);
+    worker_progress(w, "restore", true);
+    if (resume(w, out_step, e))
+        return e->code;
+    if (*out_step > 0)
+        return OK;
+    return feed_fit(w->feed, e) ? e->code : open_model(w, e);
+}
