@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/stop.h"
+#include "trainer/budget.h"
 #include "trainer/worker_parts.h"
 
 #include <inttypes.h>
@@ -83,6 +84,37 @@ static size_t records_at_once(const struct job_spec *spec)
     return job_spec_context(spec) > 0 ? leaf_batch(spec) : MAX(leaf_batch(spec), (size_t)PREDICT_RECORDS);
 }
 
+/* The whole dataset, where it is smaller than what is kept of it. */
+static uint64_t data_bytes(const struct worker *w)
+{
+    uint64_t records = dataset_records(&w->dataset), each = sizeof(int32_t);
+
+    if (job_spec_context(&w->doc->spec) == 0)
+        each = dataset_records(&w->dataset) > 0 ? feed_model_config(w->feed, 1).width * sizeof(float) : 0;
+    return records > cache_bytes / MAX(each, 1) ? cache_bytes : records * each;
+}
+
+/* Before anything is taken: all ranks are on this machine (core/cluster has one launcher, local). */
+static enum err_code check_memory(struct worker *w, const struct model_config *config, struct err *e)
+{
+    const struct budget_question q = { .kind = w->feed->ops->model,
+                                       .config = config,
+                                       .spec = &w->doc->spec,
+                                       .device = w->device,
+                                       .ranks = (size_t)w->comm->size,
+                                       .data_bytes = data_bytes(w) };
+    char rows[256], total[NUM_TEXT_BYTES];
+    struct budget b;
+
+    if (w->comm->rank == 0 && budget_make(&q, &b, e) == OK) {
+        budget_text(&b, rows, sizeof(rows));
+        log_info("memory.plan", "ranks=%d each=\"%s\" of=\"%s\"", w->comm->size, format_size(b.total, total),
+                 rows);
+        IGNORE(budget_check(&b, (size_t)w->comm->size, budget_available(), e));
+    }
+    return comm_agree(w->comm, e);
+}
+
 static enum err_code open_model(struct worker *w, struct err *e)
 {
     const struct job_spec *spec = &w->doc->spec;
@@ -107,6 +139,8 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .context = (size_t)job_spec_context(spec),
     };
 
+    if (check_memory(w, &config, e))
+        return e->code;
     IGNORE(model_open(w->feed->ops->model, &config, w->device, &w->model, e));
     if (comm_agree(w->comm, e) || step_open(&step, w->model, w->comm, &w->step, e))
         return e->code;

@@ -1,4 +1,5 @@
 """A private Sovrun under build/, driven through its command line, for the system tests. TAP lines on standard output."""
+import contextlib
 import json
 import os
 import pathlib
@@ -171,5 +172,7 @@ def left_over(home):
 
 
 def kill(*pids):
+    """All of them; the end of one may have ended the next already."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -99,7 +99,7 @@ EMITTERS = [
     rf"\bmoves_event\([^;]*?{EVENT}",                        # scheduler
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
-    rf"\btell\(\w+,\s*{EVENT}",                              # trainer
+    rf"\bworker_tell\(\w+,\s*{EVENT}",                       # trainer
     rf"\brecord\(a, s, q?(?:->)?user, {EVENT}",               # scheduler/route_keys.c
     rf"\broutes_record\(a, s, q->user, {EVENT}",            # scheduler/route_export.c
     rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c
@@ -180,7 +180,7 @@ def check_this_test():
     check("a path of another project is not", missing_paths("*See git `tests/t0000.sh` (`char *x`).*\n") == [])
     check("a target that is not there is noticed", missing_targets("`make MODE=asan tsets`, to make sense") == ["tsets"])
     check("an event is noticed",
-          emitted_events({"core/job/job.c": 'x job_event_names[] = { "placed", NULL };', "a.c": 'tell(w, "model.sold", 0)'})
+          emitted_events({"core/job/job.c": 'x job_event_names[] = { "placed", NULL };', "a.c": 'worker_tell(w, "model.sold", 0)'})
           == {"job.placed", "model.sold"})
 
 
