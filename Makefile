@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-train demo asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-train demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -132,6 +132,11 @@ tsan: ## the tests that use threads, under the thread sanitizer
 demo: deps ## train on real data, kill a rank, resume, get the same model
 	@$(MAKE) --no-print-directory DEPS=0 all
 	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo.py
+
+demo-gpt: ## train a small GPT on a real text, and get the same bits by five ways
+	@DEPS=$(DEPS) tools/deps.sh run text
+	@$(MAKE) --no-print-directory DEPS=0 all
+	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo_gpt.py
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh

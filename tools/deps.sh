@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh run [test] [bench] - install what is missing from the distribution's packages, and nothing where all is there.
+# deps.sh run [test] [bench] [text] - install what is missing from the distribution's packages, and nothing where all is there.
 #
 # Debian and its kin: apt-get, as root or through sudo after saying what. Elsewhere: names what is missing and stops.
 # DEPS=0 skips all of it.
@@ -9,6 +9,7 @@ RUN="gcc make pkg-config libc6-dev libcurl4-openssl-dev libssl-dev libhiredis-de
 libmicrohttpd-dev libexpat1-dev libzstd-dev libp11-kit-dev libdnnl-dev libopenmpi-dev openmpi-bin redis-server procps python3 python3-numpy python3-cryptography"
 TEST="libcmocka-dev zstd softhsm2 opensc python3-venv ceph-mon ceph-osd radosgw awscli nginx-light tcpdump iproute2 util-linux clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck curl git faketime"
 BENCH="rclone nginx-light curl ceph-mon ceph-osd radosgw awscli"
+TEXT="bible-kjv bible-kjv-text"
 
 [ "${DEPS:-1}" = 0 ] && exit 0
 wanted=
@@ -17,7 +18,8 @@ for set in "$@"; do
     run) wanted="$wanted $RUN" ;;
     test) wanted="$wanted $TEST" ;;
     bench) wanted="$wanted $BENCH" ;;
-    *) echo "usage: tools/deps.sh run [test] [bench]" >&2; exit 2 ;;
+    text) wanted="$wanted $TEXT" ;;
+    *) echo "usage: tools/deps.sh run [test] [bench] [text]" >&2; exit 2 ;;
     esac
 done
 
