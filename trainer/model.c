@@ -43,6 +43,7 @@ enum err_code model_open(const char *kind, const struct model_config *config, st
     CLEANUP(model_closep) struct model *m = NULL;
     if (plan(kind, config, d, &m, e))
         return e->code;
+    invariant(m);
     if (memory_take(&m->memory, d, e))
         return err_wrap(e, "open model '%s'", kind);
     m->ops->start(m);
@@ -57,6 +58,7 @@ enum err_code model_plan(const char *kind, const struct model_config *config, st
     size_t bytes[MEMORY_USES];
     if (plan(kind, config, d, &m, e))
         return e->code;
+    invariant(m);
     if (memory_sum(&m->memory, bytes, e))
         return err_wrap(e, "plan model '%s'", kind);
     if (out_params)

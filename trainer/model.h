@@ -30,8 +30,7 @@ enum model_norm {
 };
 enum model_positions {
     MODEL_POSITIONS_LEARNED, /* a vector for each, added to the token's */
-    MODEL_POSITIONS_ROTARY,  /* Su et al. 2021: queries and keys are turned; no tensor. Heads of an even size
-                              */
+    MODEL_POSITIONS_ROTARY,  /* Su et al. 2021: queries and keys are turned; heads of an even size */
 };
 enum model_mlp_kind {
     MODEL_MLP_GELU,   /* of 4 widths */
