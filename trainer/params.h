@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PARAM_NAME_BYTES = 64, PARAM_DIMS_MAX = 4, PARAM_TENSORS_MAX = 1024, PARAM_SLICE_ALIGN = 16 };
+enum { PARAM_NAME_BYTES = 64, PARAM_DIMS_MAX = 4, PARAM_TENSORS_MAX = 1280, PARAM_SLICE_ALIGN = 16 };
 #define PARAM_COUNT_MAX ((size_t)1 << 32)
 
 struct param_tensor {

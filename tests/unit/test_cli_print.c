@@ -194,6 +194,11 @@ static void is_evaluating(struct progress_view *v)
     memcpy(v->phase, "evaluate", 9);
 }
 
+static void is_of_tokens(struct progress_view *v)
+{
+    v->context = 64;
+}
+
 static const struct line_row line_rows[] = {
     { "a running job shows all it knows", 0, nothing,
       "261122-k3m9qz credit  running  step 250/1000 (25%)  loss 0.5312  ETA 30.0s  epoch 10/40  "
@@ -208,6 +213,9 @@ static const struct line_row line_rows[] = {
     { "a loss that is no number is left out", 0, has_diverged,
       "261122-k3m9qz credit  running  step 250/1000 (25%)  ETA 30.0s  epoch 10/40  1,600 records/s  "
       "checkpoint 200" },
+    { "a language model counts tokens", 0, is_of_tokens,
+      "261122-k3m9qz credit  running  step 250/1000 (25%)  loss 0.5312  ETA 30.0s  epoch 10/40  "
+      "102,400 tokens/s  checkpoint 200" },
     { "no ETA when it is not training", 0, is_evaluating,
       "261122-k3m9qz credit  running  step 250/1000 (25%)  loss 0.5312  epoch 10/40  1,600 records/s  "
       "checkpoint 200  evaluate" },
