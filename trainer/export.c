@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { MODEL_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
-
 json_t *export_tensor_table(const struct params *p)
 {
     json_t *list = json_array();
@@ -79,7 +77,7 @@ enum err_code export_model(const struct checkpoint_place *p, const struct model 
                            const json_t *description, int64_t step, const struct metrics *metrics,
                            struct export_result *out, struct err *e)
 {
-    CLEANUP(buf_done) struct buf file = BUF_INIT(MODEL_BYTES_MAX);
+    CLEANUP(buf_done) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     CLEANUP(artifact_done) struct artifact a = { 0 };
     struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
     struct export_result r = { 0 };

@@ -65,7 +65,7 @@ static enum err_code check_size(const struct seal_context *c, struct err *e)
 {
     if (c->plain_bytes > STORE_OBJECT_BYTES_MAX ||
         floe_sealed_bytes(&floe_default, c->plain_bytes) > STORE_OBJECT_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes sealed do not fit in one object of %d",
+        return err_set(e, ERR_LIMIT, "%" PRIu64 " bytes sealed do not fit in one object of %" PRId64,
                        c->plain_bytes, STORE_OBJECT_BYTES_MAX);
     return OK;
 }

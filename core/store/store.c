@@ -141,7 +141,7 @@ enum err_code store_put(struct store *s, const char *key, const void *data, size
     if (store_check_key(key, e) || check_lock(&options->lock, e))
         return err_wrap(e, "put into %s", s->name);
     if (n > STORE_OBJECT_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "put %s/%s: %zu bytes are more than %d", s->name, key, n,
+        return err_set(e, ERR_LIMIT, "put %s/%s: %zu bytes are more than %" PRId64, s->name, key, n,
                        STORE_OBJECT_BYTES_MAX);
     if (s->ops->put(s, key, data, n, options, out ? &info : NULL, e))
         return err_wrap(e, "put %s/%s", s->name, key);
@@ -196,7 +196,7 @@ enum err_code store_get_many(struct store *s, const struct store_read *reads, si
         if (check_object(reads[i].key, reads[i].version, e))
             return err_wrap(e, "get from %s", s->name);
         if (reads[i].length > STORE_OBJECT_BYTES_MAX)
-            return err_set(e, ERR_LIMIT, "get %s/%s: %" PRIu64 " bytes are more than %d", s->name,
+            return err_set(e, ERR_LIMIT, "get %s/%s: %" PRIu64 " bytes are more than %" PRId64, s->name,
                            reads[i].key, reads[i].length, STORE_OBJECT_BYTES_MAX);
     }
     enum err_code code = s->ops->get_many(s, reads, count, each, context, e);

@@ -35,10 +35,12 @@ enum {
     STORE_KEY_BYTES = 1025,
     STORE_VERSION_BYTES = 129,
     STORE_BUCKET_BYTES = 64,
-    STORE_OBJECT_BYTES_MAX = 1 << 30, /* one put; larger things are cut into parts by their owner */
     STORE_PART_BYTES = 16 << 20,      /* s3: puts above it go as multipart */
     STORE_LIST_MAX = 1000000,
 };
+/* One put: room for the model file of 1.5 billion parameters. Larger things are cut into parts by their
+ * owner. */
+#define STORE_OBJECT_BYTES_MAX ((int64_t)8 << 30)
 
 enum store_kind { STORE_DIR, STORE_S3, STORE_MEM };
 extern const char *const store_kind_names[]; /* "dir", "s3", "mem", NULL: for configuration */

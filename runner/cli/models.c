@@ -8,8 +8,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
-
 void models_done(struct models *m)
 {
     store_close(m->store);
@@ -119,7 +117,7 @@ static enum err_code join_params(const struct models *m, const struct artifact *
     if (models_unwrap(m, a, &key, e))
         return e->code;
     for (size_t i = 0; i < a->part_count; i++) {
-        CLEANUP(buf_wipe) struct buf file = BUF_INIT(FILE_BYTES_MAX);
+        CLEANUP(buf_wipe) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
         CLEANUP(tensors_done) struct tensors t = { .list = NULL };
         if (artifact_get_part(m->store, key, a, i, &file, e) || tensors_read(file.data, file.len, &t, e))
             return err_wrap(e, "part %zu", i);
@@ -165,7 +163,7 @@ static enum err_code read_tensor(const json_t *row, const struct buf *vector, st
 enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out,
                                      struct err *e)
 {
-    CLEANUP(buf_wipe) struct buf vector = BUF_INIT(FILE_BYTES_MAX);
+    CLEANUP(buf_wipe) struct buf vector = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     CLEANUP(json_donep) json_t *metadata = NULL;
     json_t *rows, *file;
 

@@ -363,7 +363,8 @@ static enum err_code add_record(struct shard_job *j, const struct record *r, boo
     j->records += r->units;
     if (j->plain.full)
         return err_set(e, ERR_LIMIT,
-                       "a shard of %" PRIu64 " records has more than %d bytes: more shards make smaller ones "
+                       "a shard of %" PRIu64 " records has more than %" PRId64
+                       " bytes: more shards make smaller ones "
                        "(--shards N)",
                        j->records, STORE_OBJECT_BYTES_MAX);
     return OK;

@@ -80,31 +80,37 @@ static void what_does_not_fit_is_refused_with_the_sizes(void **state)
     assert_non_null(strstr(e.text, "stage smaller shards"));
 }
 
-static void a_file_larger_than_an_object_is_refused(void **state)
+static void what_no_object_can_hold_is_refused(void **state)
 {
     (void)state;
     struct err e = ERR_INIT;
     struct device *d = NULL;
     struct budget b;
-    struct model_config c = { .width = 1024,
-                              .layers = 24,
+    struct model_config c = { .width = 4096,
+                              .layers = 11,
                               .heads = 16,
                               .context = 1024,
                               .classes = 50257,
                               .records_max = 1,
-                              .slices = 1 };
+                              .slices = 8 };
     assert_ok(device_open("cpu", &d, &e));
     const struct budget_question q = { "gpt", &c, &spec, d, 1, 0 };
     assert_int_equal(budget_make(&q, &b, &e), ERR_LIMIT);
     assert_non_null(
-        strstr(e.text, "a model file of 354823168 parameters has 1.3 GiB, and an object at most 1.0 GiB"));
+        strstr(e.text, "a model file of 2425233408 parameters has 9.0 GiB, and an object at most 8.0 GiB"));
     err_clear(&e);
-    c.layers = 12, c.width = 768, c.heads = 12;
+    c = (struct model_config){ .width = 1600,
+                               .layers = 48,
+                               .heads = 25,
+                               .context = 1024,
+                               .classes = 50257,
+                               .records_max = 1,
+                               .slices = 2 };
     assert_int_equal(budget_make(&q, &b, &e), ERR_LIMIT);
     assert_non_null(strstr(e.text, "more train.leaves"));
     err_clear(&e);
-    c.slices = 8;
-    assert_ok(budget_make(&q, &b, &e)); /* GPT-2 124M */
+    c.slices = 4;
+    assert_ok(budget_make(&q, &b, &e)); /* GPT-2 1558M */
     device_close(d);
 }
 
@@ -120,7 +126,7 @@ int main(void)
         cmocka_unit_test(each_part_is_what_is_taken),
         cmocka_unit_test(what_is_to_be_reduced_reduces),
         cmocka_unit_test(what_does_not_fit_is_refused_with_the_sizes),
-        cmocka_unit_test(a_file_larger_than_an_object_is_refused),
+        cmocka_unit_test(what_no_object_can_hold_is_refused),
         cmocka_unit_test(this_machine_has_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
