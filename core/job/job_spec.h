@@ -66,7 +66,9 @@ struct spec_train {
     int schedule;
     int64_t warmup; /* steps */
     double weight_decay, beta1, beta2, epsilon;
-    double clip; /* by the global norm; 0: off */
+    double clip;           /* by the global norm; 0: off */
+    double explode;        /* stop at a loss of so many times that of a guess; 0: never */
+    int64_t compare_every; /* steps from one comparison of the ranks' parameters to the next; 0: none */
     int64_t seed, leaves;
     int reduce, precision;
 };
