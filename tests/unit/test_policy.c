@@ -286,6 +286,47 @@ static void without_certificate(struct world *w)
     w->places[1].client_certificate = false;
 }
 
+static void from_models(struct world *w)
+{
+    set(w->spec.model.from, "s3://models/credit/j/model/1.json");
+}
+static void from_data(struct world *w)
+{
+    set(w->spec.model.from, "s3://bank-data/gpt2.safetensors");
+}
+static void from_nobody(struct world *w)
+{
+    set(w->spec.model.from, "s3://elsewhere/gpt2.safetensors");
+}
+static void from_no_uri(struct world *w)
+{
+    set(w->spec.model.from, "gpt2.safetensors");
+}
+static void from_evidence(struct world *w)
+{
+    w->places[w->place_count - 1] = w->places[0];
+    w->places[w->place_count - 1].bucket = "evidence";
+    set(w->spec.model.from, "s3://evidence/gpt2.safetensors");
+}
+static void from_dev(struct world *w)
+{
+    set(w->spec.model.from, "s3://dev-models/gpt2.safetensors");
+}
+static void from_paris(struct world *w)
+{
+    set(w->spec.model.from, "s3://paris-models/gpt2.safetensors");
+}
+static void from_london(struct world *w)
+{
+    from_paris(w);
+    w->places[2].endpoint = "https://s3.eu-west-2.amazonaws.com";
+}
+static void from_without_tls(struct world *w)
+{
+    from_paris(w);
+    w->places[2].endpoint = "http://oos.eu-west-2.outscale.com";
+}
+
 static const struct row {
     const char *name;
     void (*change)(struct world *w);
@@ -298,6 +339,16 @@ static const struct row {
     { "without environments every queue may", no_environments, NULL, NULL },
     { "without names every key may", any_key, NULL, NULL },
     { "a job of the other environment", in_dev, NULL, NULL },
+    { "beginning with one of our models", from_models, NULL, NULL },
+    { "beginning with a model that lies beside data", from_data, NULL, NULL },
+    { "beginning with a model of another region's", from_paris, NULL, NULL },
+    { "beginning with a model of nobody's bucket", from_nobody, "bucket", "model.from: bucket 'elsewhere'" },
+    { "beginning with what is no URI", from_no_uri, "bucket", "model.from:" },
+    { "beginning with evidence", from_evidence, "purpose",
+      "model.from: bucket 'evidence' is not for models" },
+    { "beginning with development's model", from_dev, "environment", "may not use bucket 'dev-models'" },
+    { "beginning with a model in London for Paris", from_london, "region", "which is no endpoint of region" },
+    { "beginning with a model without TLS", from_without_tls, "tls", "without TLS" },
     { "a host's case does not matter", upper_case_host, NULL, NULL },
     { "the scheme's own port may be said", port_said, NULL, NULL },
     { "a file of the client", file_on_the_client, "data_staged", "stage it" },
