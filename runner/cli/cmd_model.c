@@ -179,9 +179,7 @@ static enum err_code get_run(struct cli *c, const struct arguments *a, const voi
         return err_set(e, ERR_USAGE, "--step '%s': must be the number of a step", s->step_text);
     /* The gate before the key: what may not leave is not even opened. */
     if (models_open(c, a->list[0], s->prefix, &m, e) || find_wanted(&m, &w, e) ||
-        export_gate(c, &m, &w.found, e) ||
-        (w.step >= 0 ? models_checkpoint_file(&m, &w.found, &file, e)
-                     : models_final_file(&m, &w.found, &file, e)))
+        export_gate(c, &m, &w.found, e) || models_file(&m, &w.found, &file, e))
         return e->code;
     output = s->output ? mem_text(s->output) : mem_printf("%s.safetensors", m.name[0] ? m.name : m.job);
     /* It was learned from data that others may not see. */

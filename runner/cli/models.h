@@ -34,10 +34,7 @@ enum err_code models_each(const struct models *m, enum artifact_kind kind, model
 enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out,
                             struct err *e);
 
-/* The file of a finished model; or one made of a checkpoint's parameters, in the same form. */
-enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out,
-                                struct err *e);
-enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out,
-                                     struct err *e);
+/* Its file, opened: model_read(). */
+enum err_code models_file(const struct models *m, const struct artifact *a, struct buf *out, struct err *e);
 
 #endif
