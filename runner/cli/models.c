@@ -1,6 +1,7 @@
 #include "runner/cli/models.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "core/artifact/model_read.h"
 #include "core/artifact/rewrap.h"
 #include "runner/cli/client.h"
@@ -31,6 +32,7 @@ static enum err_code ask_place(const struct cli *c, struct models *m, struct err
         return e->code;
     }
     snprintf(m->name, sizeof(m->name), "%s", client_text(shown, NULL, "name"));
+    snprintf(m->data, sizeof(m->data), "%s", client_text(shown, "data", "train"));
     return store_uri_parse(client_text(shown, "checkpoint", "to"), m->bucket, m->prefix, e);
 }
 
@@ -77,6 +79,56 @@ enum err_code models_each(const struct models *m, enum artifact_kind kind, model
             return e->code;
     }
     return OK;
+}
+
+/* The first that fits. */
+struct wanted {
+    int64_t step; /* -1: the final model */
+    struct artifact *found;
+    bool has_found;
+    const struct models *models;
+    char why[ERR_TEXT_BYTES]; /* of the newest that did not verify */
+};
+
+static enum err_code take_wanted(void *context, const char *key, const struct artifact *a, const char *why,
+                                 struct err *e)
+{
+    struct wanted *w = context;
+    if (!a && !w->why[0])
+        snprintf(w->why, sizeof(w->why), "%s", why);
+    if (!a || w->has_found || (w->step >= 0 && a->step != w->step))
+        return OK;
+    w->has_found = true;
+    return artifact_load(w->models->store, key, &w->models->trust, w->found, e);
+}
+
+enum err_code models_step(const char *text, int64_t *out, struct err *e)
+{
+    *out = -1;
+    if (text && (parse_i64(text, out, e) || *out < 0))
+        return err_set(e, ERR_USAGE, "--step '%s': must be the number of a step", text);
+    return OK;
+}
+
+enum err_code models_find(const struct models *m, int64_t step, struct artifact *out, struct err *e)
+{
+    struct wanted w = { .step = step, .models = m, .found = out };
+    enum artifact_kind kind = step >= 0 ? ARTIFACT_CHECKPOINT : ARTIFACT_MODEL;
+    if (models_each(m, kind, take_wanted, &w, e))
+        return e->code;
+    if (w.has_found)
+        return OK;
+    if (w.why[0])
+        return err_set(e, ERR_CORRUPT, "%s", w.why);
+    if (step >= 0)
+        return err_set(e, ERR_NOT_FOUND,
+                       "job %s has no checkpoint of step %" PRId64
+                       "; `sovrun model ls %s` lists what there is",
+                       m->job, step, m->job);
+    return err_set(e, ERR_NOT_FOUND,
+                   "job %s has no finished model; `sovrun model ls %s` lists its checkpoints (take one with "
+                   "--step N)",
+                   m->job, m->job);
 }
 
 enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out,
