@@ -95,21 +95,24 @@ static enum err_code find_tensor(const struct tensors *file, const char *name, c
     return OK;
 }
 
-static void add_shape(struct buf *out, size_t n, const uint64_t *wide, const size_t *dims)
+static void add_shape(struct buf *out, const uint64_t *dims, size_t n)
 {
     buf_add_byte(out, '(');
     for (size_t i = 0; i < n; i++)
-        buf_addf(out, "%s%" PRIu64, i ? ", " : "", wide ? wide[i] : (uint64_t)dims[i]);
+        buf_addf(out, "%s%" PRIu64, i ? ", " : "", dims[i]);
     buf_add_byte(out, ')');
 }
 
 static enum err_code refuse_shape(const struct tensor *t, const struct param_tensor *want, struct err *e)
 {
     CLEANUP(buf_done) struct buf is = BUF_INIT(256), should = BUF_INIT(256);
+    uint64_t dims[PARAM_DIMS_MAX];
     bool positions = strcmp(want->name, "wpe.weight") == 0, words = strcmp(want->name, "wte.weight") == 0;
 
-    add_shape(&is, t->dim_count, t->dims, NULL);
-    add_shape(&should, want->dim_count, NULL, want->dims);
+    for (size_t d = 0; d < want->dim_count; d++)
+        dims[d] = want->dims[d];
+    add_shape(&is, t->dims, t->dim_count);
+    add_shape(&should, dims, want->dim_count);
     return err_set(e, ERR_USAGE, "tensor '%s' is %s, and the model's %s%s", t->name, buf_text(&is),
                    buf_text(&should),
                    positions ? ": its rows are model.context, its columns model.width"

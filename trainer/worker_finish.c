@@ -6,13 +6,14 @@ enum { FLUSH_MS = 60000 };
 enum err_code worker_record(struct worker *w, const char *event, json_t *data, const json_t *result,
                             struct err *e)
 {
-    CLEANUP(json_donep) json_t *owned = data;
     CLEANUP(buf_done) struct buf text = BUF_INIT(64 << 10);
     char name[JOB_KEY_BYTES];
 
-    if (json_canonical(result, &text, e))
+    if (json_canonical(result, &text, e)) {
+        json_decref(data);
         return e->code;
-    worker_tell(w, event, json_incref(data), job_result_key(w->doc->job, name), buf_text(&text));
+    }
+    worker_tell(w, event, data, job_result_key(w->doc->job, name), buf_text(&text));
     worker_progress(w, "done", true);
     if (w->untold.code != OK) {
         *e = w->untold;
