@@ -16,7 +16,7 @@ except ImportError:
     print("ok 1 - models of tokens # SKIP numpy is not there\n1..1")
     sys.exit(0)
 
-from cluster import ROOT, Cluster, check, finish, left_over
+from cluster import ROOT, Cluster, check, finish, kill, left_over
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCAB = 2, 2, 32, 32, 257
 HOLDOUT = 0.05
@@ -142,7 +142,7 @@ def spec_of(c, name, data, more="", task="train", ranks=1, batch=32):
                     f"model: {{ kind: gpt, layers: {LAYERS}, heads: {HEADS}, width: {WIDTH}, context: {CONTEXT}{more} }}\n"
                     f"data: {{ {data}, holdout: {HOLDOUT} }}\nresources: {{ ranks: {ranks} }}\n"
                     f"train: {{ epochs: 1, batch: {batch}, leaves: 4, lr: 3e-3 }}\n"
-                    f"checkpoint: {{ to: s3://models/{name}, every: 20 steps }}\n")
+                    f"checkpoint: {{ to: s3://models/{name}, every: 20 steps, keep: 10 }}\n")
     return path
 
 
@@ -270,6 +270,14 @@ def beginning(c, jobs, checkpoint):
     manifest = next((c.home / "store" / "models" / "objects" / result(shown)["model"]["manifest"] / "@").glob("*-*"))
     payload = json.loads(base64.b64decode(json.loads(manifest.read_text())["payload"]))
     check("and in its manifest", payload["meta"]["begun_from"] == told[0]["data"]["sha256"], payload["meta"])
+    spec = spec_of(c, "killed", jobs.data, f", from: \"s3://models/{checkpoint}\"", "train", 2)
+    whole = c.wait_over(c.submit(spec, "train.epochs=8", "checkpoint.every=5"))
+    job = c.submit(spec, "train.epochs=8", "checkpoint.every=5", "retry.backoff=0s")
+    c.wait_step(job, 10)
+    kill(c.ranks(job)[0])
+    shown_2 = c.wait_over(job)
+    check("killed and gone on from its own checkpoint: the same model, and begun with only once", len(shown_2["attempts"]) == 2
+          and result(shown_2)["model"]["sha256"] == result(whole)["model"]["sha256"] and len(events(c, "model.begun_from", job)) == 1, shown_2)
     better = result(shown)["metrics"]["holdout_loss"]
     check("it goes on from there", better < result(jobs.good("before", f"s3://models/{checkpoint}"))["metrics"]["loss"], better)
 
