@@ -1,6 +1,7 @@
 #include "scheduler/submit.h"
 
 #include "base/text.h"
+#include "core/artifact/rewrap.h"
 #include "core/conf/conf.h"
 #include "core/job/dataset.h"
 #include "core/cluster/cluster_policy.h"
@@ -254,6 +255,28 @@ static enum err_code read_dataset(struct intake *in, struct err *e)
     return check_content(in, e);
 }
 
+/* What an attempt would only find later: no such object, or one that no rank could read. */
+static enum err_code check_from(const struct intake *in, struct err *e)
+{
+    CLEANUP(store_closep) struct store *store = NULL;
+    const char *uri = in->job.spec.model.from;
+    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+    struct store_info info;
+
+    if (!uri[0])
+        return OK;
+    if (store_uri_parse(uri, bucket, key, e) || cluster_open_store(in->m->cluster, bucket, &store, e))
+        return at(in, "model.from", e);
+    if (text_ends(key, ".json") && !artifact_is_manifest_key(key))
+        IGNORE(err_set(e, ERR_USAGE, "%s is no manifest's key: `sovrun model ls JOB` lists them", uri));
+    else if (store_head(store, key, NULL, &info, e) == ERR_NOT_FOUND)
+        IGNORE(err_set(e, ERR_USAGE, "there is no %s", uri));
+    else if (e->code == OK && info.bytes > STORE_OBJECT_BYTES_MAX)
+        IGNORE(err_set(e, ERR_USAGE, "%s has %" PRIu64 " bytes; at most %d are read", uri, info.bytes,
+                       STORE_OBJECT_BYTES_MAX));
+    return e->code ? at(in, "model.from", e) : OK;
+}
+
 static enum err_code check_key(const struct intake *in, struct err *e)
 {
     CLEANUP(keys_closep) struct keys *keys = NULL;
@@ -283,9 +306,11 @@ static enum err_code check_room(const struct intake *in, struct err *e)
  * configuration says. */
 static enum err_code check_buckets(const struct intake *in, struct err *e)
 {
-    const char *const uris[] = { in->job.spec.data.train, in->job.spec.checkpoint.to };
+    const struct job_spec *spec = &in->job.spec;
+    const char *const uris[] = { spec->data.train, spec->checkpoint.to, spec->model.from };
+    const char *const settings[] = { "data.train", "checkpoint.to", "model.from" };
 
-    for (size_t i = 0; i < ARRAY_LEN(uris); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(uris) && uris[i][0]; i++) {
         char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
         struct store_facts facts;
         if (store_uri_parse(uris[i], bucket, key, e))
@@ -297,7 +322,7 @@ static enum err_code check_buckets(const struct intake *in, struct err *e)
             return refuse(in, &d, e);
         }
         if (e->code)
-            return at(in, i ? "checkpoint.to" : "data.train", e);
+            return at(in, settings[i], e);
     }
     return OK;
 }
@@ -307,7 +332,7 @@ static enum err_code check_all(struct intake *in, struct err *e)
 {
     if (read_spec(in, e) || check_queue(in, e) || check_size(in, e) || check_room(in, e) ||
         check_ledgers_place(in, e) || ask_policy(in, NULL, e) || check_buckets(in, e) ||
-        read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_key(in, e))
+        read_dataset(in, e) || ask_policy(in, &in->dataset, e) || check_from(in, e) || check_key(in, e))
         return e->code;
     return OK;
 }

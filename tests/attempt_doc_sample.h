@@ -10,6 +10,7 @@
 
 #define SAMPLE_DATA_KEY "kkkkKKKKkkkkKKKKkkkkKKKKkkkkKKKK"
 #define SAMPLE_EARLIER_KEY "eeeeEEEEeeeeEEEEeeeeEEEEeeeeEEEE"
+#define SAMPLE_FROM_KEY "ffffFFFFffffFFFFffffFFFFffffFFFF"
 #define SAMPLE_SEED "ssssSSSSssssSSSSssssSSSSssssSSSS"
 #define SAMPLE_PASSWORD "pass word \"quoted\""
 #define SAMPLE_SECRET_KEY "wJalrXUtnFEMI-EXAMPLEKEY"
@@ -21,13 +22,13 @@ static inline struct secret *sample_secret(const char *text)
 
 static inline enum err_code sample_spec(struct job_spec *out, struct err *e)
 {
-    static const char text[] =
-        "name: credit-risk\n"
-        "task: train\n"
-        "model: { kind: mlp, hidden: [8] }\n"
-        "data: { train: \"s3://data/german\", format: csv, target: class, positive: bad }\n"
-        "resources: { ranks: 2 }\n"
-        "checkpoint: { to: \"s3://models/credit\", key: demo }\n";
+    static const char text[] = "name: credit-risk\n"
+                               "task: train\n"
+                               "model: { kind: gpt, layers: 1, heads: 2, width: 16, context: 8,\n"
+                               "  from: \"s3://models/gpt2.safetensors\" }\n"
+                               "data: { train: \"s3://data/german\", format: tokens }\n"
+                               "resources: { ranks: 2 }\n"
+                               "checkpoint: { to: \"s3://models/credit\", key: demo }\n";
     CLEANUP(conf_freep) struct conf_doc *doc = NULL;
     if (conf_parse("job.yaml", text, sizeof(text) - 1, &doc, e) || job_spec_from_doc(doc, out, e))
         return e->code;
@@ -67,6 +68,11 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
                                .bucket = "models",
                                .root = "/home/x/store",
                                .region = "local" } },
+        .from = { .at = { .place = { .kind = STORE_DIR,
+                                     .bucket = "models",
+                                     .root = "/home/x/store",
+                                     .region = "local" } },
+                  .version = "v1" },
         .state = { .address = "unix:/home/x/run/redis.sock",
                    .cluster = "embedded",
                    .timeout_ms = 2000,
@@ -85,6 +91,7 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
     d->state_password = sample_secret(SAMPLE_PASSWORD);
     d->data_key = sample_secret(SAMPLE_DATA_KEY);
     d->earlier[0].key = sample_secret(SAMPLE_EARLIER_KEY);
+    d->from.data_key = sample_secret(SAMPLE_FROM_KEY);
     d->signing_seed = sample_secret(SAMPLE_SEED);
     return sample_spec(&d->spec, e);
 }

@@ -55,6 +55,10 @@ enum err_code budget_make(const struct budget_question *q, struct budget *out, s
         .checkpoint = STATE_VECTORS * slices + COPIES_OF_FILE * MAX(part, vector),
         .data = q->data_bytes + (uint64_t)(q->spec->train.batch) / q->ranks * record,
     };
+    if (q->spec->task == TASK_EVALUATE) { /* the file is read, and nothing changes */
+        b.moments = b.gradients = 0;
+        b.checkpoint = COPIES_OF_FILE * vector;
+    }
     b.total = b.parameters + b.moments + b.gradients + b.activations + b.workspace + b.checkpoint + b.data;
     *out = b;
     return OK;

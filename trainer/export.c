@@ -88,6 +88,8 @@ enum err_code export_model(const struct checkpoint_place *p, const struct model 
     a.part_count = 1;
     a.parts = mem_array(1, sizeof(*a.parts));
     a.meta = json_pack("{s:o}", "metrics", metrics_json(metrics, true));
+    if (json_object_get(description, "begun_from"))
+        json_object_set(a.meta, "begun_from", json_object_get(description, "begun_from"));
     if (artifact_put_part(p->store, p->doc->data_key, &a, 0, file.data, file.len, &lock, &a.parts[0], e) ||
         artifact_commit(p->store, p->signer, &a, &lock, e))
         return err_wrap(e, "model");

@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
+
 struct feed *feed_new(const struct feed_place *place)
 {
     struct feed *f = place->spec->model.kind == MODEL_GPT ? feed_tokens_new() : feed_rows_new();
@@ -22,6 +24,7 @@ enum err_code feed_fit(struct feed *f, struct err *e)
 
 enum err_code feed_restore(struct feed *f, const json_t *file, struct err *e)
 {
+    snprintf(f->begun_from, sizeof(f->begun_from), "%s", json_text_or(file, "begun_from", ""));
     return f->ops->restore(f, file, e);
 }
 
@@ -52,7 +55,11 @@ struct model_config feed_model_config(const struct feed *f, size_t records_max)
 
 enum err_code feed_describe(const struct feed *f, const struct model *m, json_t **out, struct err *e)
 {
-    return f->ops->describe(f, m, out, e) ? err_wrap(e, "describe the model") : OK;
+    if (f->ops->describe(f, m, out, e))
+        return err_wrap(e, "describe the model");
+    if (f->begun_from[0])
+        json_object_set_new(*out, "begun_from", json_string(f->begun_from));
+    return OK;
 }
 
 enum err_code feed_evaluate(struct feed *f, struct model *m, const float *params, double share,

@@ -12,6 +12,7 @@
 #ifndef TRAINER_FEED_H
 #define TRAINER_FEED_H
 
+#include "core/crypto/crypto.h"
 #include "trainer/comm.h"
 #include "trainer/metrics.h"
 #include "trainer/model.h"
@@ -39,6 +40,7 @@ struct feed_ops {
 struct feed { /* first member of each feed's struct */
     const struct feed_ops *ops;
     struct feed_place place;
+    char begun_from[SHA256_HEX_BYTES]; /* of the model file that training began with; "": of none */
 };
 
 /* As spec->model.kind asks for. Everything in `place` is borrowed. */

@@ -2,11 +2,14 @@
  * sovrun-trainer: one rank of one attempt. Started by mpirun, which the supervisor starts; rank 0 gets the
  * attempt's document on standard input and broadcasts it. Exit codes: enum trainer_exit
  * (core/job/attempt.h).
+ *
+ * `sovrun-trainer sample` is something else: one process, alone, that draws tokens from a model (sample.h).
  */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "core/cluster/egress.h"
+#include "trainer/sample.h"
 #include "trainer/worker.h"
 
 #include <errno.h>
@@ -102,6 +105,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     secret_harden_process();
     log_init("trainer", LOG_INFO);
+    if (argc == 2 && strcmp(argv[1], "sample") == 0)
+        return sample_main(STDIN_FILENO, STDOUT_FILENO);
     stop_init();
     if (comm_mpi_open(&argc, &argv, &comm, &e)) {
         fprintf(stderr, "sovrun-trainer: error: %s\n", e.text);

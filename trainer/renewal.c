@@ -33,7 +33,10 @@ enum err_code renewal_look(void *renewal, struct store_session *out, struct err 
 
 enum err_code renewal_open_store(struct renewal *r, struct store **out, struct err *e)
 {
-    const struct attempt_store *at = r->use == SESSION_DATA ? &r->doc->data : &r->doc->models;
+    const struct attempt_store *const all[SESSION_USES] = {
+        [SESSION_DATA] = &r->doc->data, [SESSION_MODELS] = &r->doc->models, [SESSION_FROM] = &r->doc->from.at
+    };
+    const struct attempt_store *at = all[r->use];
     struct store_credentials c = store_lend(&at->session);
     c.renew = renewal_look;
     c.renew_context = r;

@@ -17,7 +17,7 @@ struct renewal {
     renewal_open_fn *open; /* state_open(), or a test's own */
 };
 
-/* The store of the data or the models, under what the document has for it; `r` must outlive it. */
+/* The store of that use, under what the document has for it; `r` must outlive it. */
 enum err_code renewal_open_store(struct renewal *r, struct store **out, struct err *e);
 enum err_code renewal_look(void *renewal, struct store_session *out, struct err *e); /* a store_renew_fn */
 

@@ -5,6 +5,8 @@
  *     worker_prepare   stores, dataset, plan; the newest checkpoint, or a beginning
  *     worker_train     step by step, with a checkpoint every now and then
  *     worker_finish    how good it is, and the model as a file
+ *     worker_begin     the parameters of model.from
+ *     worker_evaluate  task evaluate: in place of the model as a file
  *     worker_tell      what rank 0 says on the way
  *
  * All are collective and return the same code on every rank.
@@ -12,6 +14,7 @@
 #ifndef TRAINER_WORKER_PARTS_H
 #define TRAINER_WORKER_PARTS_H
 
+#include "trainer/begin_from.h"
 #include "trainer/checkpoint.h"
 #include "trainer/feed.h"
 #include "trainer/loader.h"
@@ -50,6 +53,14 @@ struct worker {
 enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e);
 enum err_code worker_train(struct worker *w, int64_t from, struct err *e);
 enum err_code worker_finish(struct worker *w, struct err *e);
+/* model.from into `params`, host memory; rank 0 tells of it. */
+enum err_code worker_begin_from(struct worker *w, float *params, struct begun *out, struct err *e);
+enum err_code worker_evaluate(struct worker *w, struct err *e);
+/* Rank 0: the result and its event in one commit, under the attempt's token; `data` is taken over. */
+enum err_code worker_record(struct worker *w, const char *event, json_t *data, const json_t *result,
+                            struct err *e);
+/* After a failure to record, agreed on: sets w->ended. */
+enum err_code worker_untold(struct worker *w, struct err *e);
 
 /* An event by rank 0; `data` is taken over. Nobody else knows how that went, so nobody leaves here: the next
  * vote tells. */

@@ -115,6 +115,14 @@ static enum err_code check_memory(struct worker *w, const struct model_config *c
     return comm_agree(w->comm, e);
 }
 
+static enum err_code open_model_alone(struct worker *w, const struct model_config *config, struct err *e)
+{
+    if (check_memory(w, config, e))
+        return e->code;
+    IGNORE(model_open(w->feed->ops->model, config, w->device, &w->model, e));
+    return comm_agree(w->comm, e);
+}
+
 static enum err_code open_model(struct worker *w, struct err *e)
 {
     const struct job_spec *spec = &w->doc->spec;
@@ -139,10 +147,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .context = (size_t)job_spec_context(spec),
     };
 
-    if (check_memory(w, &config, e))
-        return e->code;
-    IGNORE(model_open(w->feed->ops->model, &config, w->device, &w->model, e));
-    if (comm_agree(w->comm, e) || step_open(&step, w->model, w->comm, &w->step, e))
+    if (open_model_alone(w, &config, e) || step_open(&step, w->model, w->comm, &w->step, e))
         return e->code;
     IGNORE(loader_open(&loader, &w->dataset, w->shards, &w->loader, e));
     if (comm_agree(w->comm, e))
@@ -237,6 +242,26 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
     }
 }
 
+/* With the parameters of model.from, or drawn. */
+static enum err_code begin(struct worker *w, struct err *e)
+{
+    struct begun begun;
+
+    if (feed_fit(w->feed, e) || open_model(w, e))
+        return e->code;
+    return w->doc->spec.model.from[0] ? worker_begin_from(w, step_params(w->step), &begun, e) : OK;
+}
+
+/* A model without steps: none is to be gone through. */
+static enum err_code prepare_to_look(struct worker *w, int64_t *out_step, struct err *e)
+{
+    *out_step = 0;
+    if (feed_fit(w->feed, e))
+        return e->code;
+    const struct model_config config = feed_model_config(w->feed, records_at_once(&w->doc->spec));
+    return open_model_alone(w, &config, e);
+}
+
 enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
 {
     static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
@@ -251,10 +276,10 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
     if (comm_agree(w->comm, e))
         return e->code;
     device_use_threads(w->device, (size_t)w->doc->spec.resources.cpus_per_rank);
+    if (w->doc->spec.task == TASK_EVALUATE)
+        return prepare_to_look(w, out_step, e);
     worker_progress(w, "restore", true);
     if (resume(w, out_step, e))
         return e->code;
-    if (*out_step > 0)
-        return OK;
-    return feed_fit(w->feed, e) ? e->code : open_model(w, e);
+    return *out_step > 0 ? OK : begin(w, e);
 }

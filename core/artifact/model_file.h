@@ -8,6 +8,7 @@
  *     encoding         mlp: an object: how a record becomes a row of numbers (trainer/encode.h)
  *     tokenizer        gpt: an object: name, vocabulary, end, and its files' SHA-256: how text became tokens
  *     dataset_content  dataset_content_digest() of what it was trained on
+ *     begun_from       where training began with a model: the SHA-256 of that model's file
  *
  * and stands as `file` in a checkpoint's meta. In a file each object becomes its canonical text, since
  * safetensors has nothing but texts there. The trainer writes it, and so does whoever makes a model file out

@@ -8,14 +8,13 @@
 
 enum { LENGTH_BYTES = 8, ALIGN_BYTES = 8 };
 
-static const struct {
-    const char *name;
-    uint64_t width;
-} types[] = {
-    [TENSOR_F32] = { "F32", 4 },
-    [TENSOR_F64] = { "F64", 8 },
-    [TENSOR_I64] = { "I64", 8 },
-    [TENSOR_U8] = { "U8", 1 },
+const char *const tensor_type_names[] = {
+    [TENSOR_F32] = "F32", [TENSOR_F64] = "F64",   [TENSOR_I64] = "I64", [TENSOR_U8] = "U8",
+    [TENSOR_F16] = "F16", [TENSOR_BF16] = "BF16", [TENSOR_I32] = "I32", [TENSOR_BOOL] = "BOOL",
+};
+static const uint64_t widths[] = {
+    [TENSOR_F32] = 4, [TENSOR_F64] = 8,  [TENSOR_I64] = 8, [TENSOR_U8] = 1,
+    [TENSOR_F16] = 2, [TENSOR_BF16] = 2, [TENSOR_I32] = 4, [TENSOR_BOOL] = 1,
 };
 
 /* ---- writing ---- */
@@ -26,8 +25,8 @@ static json_t *entry_of(const struct tensor *t, uint64_t begin)
     for (size_t d = 0; d < t->dim_count; d++)
         json_array_append_new(shape, json_integer((int64_t)t->dims[d]));
     const json_int_t first = (json_int_t)begin, end = (json_int_t)begin + (json_int_t)t->bytes;
-    return json_pack("{s:s,s:o,s:[I,I]}", "dtype", types[t->type].name, "shape", shape, "data_offsets", first,
-                     end);
+    return json_pack("{s:s,s:o,s:[I,I]}", "dtype", tensor_type_names[t->type], "shape", shape, "data_offsets",
+                     first, end);
 }
 
 static enum err_code add_entry(const char *name, const json_t *value, bool first, struct buf *header,
@@ -74,7 +73,7 @@ static bool shape_fits(const struct tensor *t)
     for (size_t d = 0; d < t->dim_count; d++)
         if (__builtin_mul_overflow(elements, t->dims[d], &elements))
             return false;
-    return !__builtin_mul_overflow(elements, types[t->type].width, &bytes) && bytes == t->bytes;
+    return !__builtin_mul_overflow(elements, widths[t->type], &bytes) && bytes == t->bytes;
 }
 
 enum err_code tensors_write(const struct tensor *tensors, size_t count, const json_t *metadata,
@@ -105,8 +104,8 @@ void tensors_done(struct tensors *t)
 
 static enum err_code read_type(const char *name, enum tensor_type *out, struct err *e)
 {
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (strcmp(types[i].name, name) == 0) {
+    for (size_t i = 0; i < ARRAY_LEN(widths); i++)
+        if (strcmp(tensor_type_names[i], name) == 0) {
             *out = (enum tensor_type)i;
             return OK;
         }

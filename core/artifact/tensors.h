@@ -21,7 +21,18 @@ enum {
     TENSORS_HEADER_BYTES_MAX = 16 << 20
 };
 
-enum tensor_type { TENSOR_F32, TENSOR_F64, TENSOR_I64, TENSOR_U8 };
+/* We write the first four; others are what files of other makers hold. */
+enum tensor_type {
+    TENSOR_F32,
+    TENSOR_F64,
+    TENSOR_I64,
+    TENSOR_U8,
+    TENSOR_F16,
+    TENSOR_BF16,
+    TENSOR_I32,
+    TENSOR_BOOL,
+};
+extern const char *const tensor_type_names[]; /* "F32", ... */
 
 struct tensor {
     char name[TENSOR_NAME_BYTES];

@@ -11,13 +11,14 @@
 #include <string.h>
 
 enum {
-    DOC_VERSION = 3,
-    DOC_MEMBERS = 17,
+    DOC_VERSION = 4,
+    DOC_MEMBERS = 18,
     STORE_MEMBERS = 17,
     SESSION_MEMBERS = 4,
     GUARD_MEMBERS = 3,
     STATE_MEMBERS = 5,
-    EARLIER_MEMBERS = 3
+    EARLIER_MEMBERS = 3,
+    FROM_MEMBERS = 3
 };
 static const char doc_name[] = "attempt document";
 
@@ -30,6 +31,8 @@ void attempt_doc_done(struct attempt_doc *d)
 {
     store_done(&d->data);
     store_done(&d->models);
+    store_done(&d->from.at);
+    secret_free(d->from.data_key);
     secret_free(d->state_password);
     secret_free(d->data_key);
     secret_free(d->signing_seed);
@@ -79,6 +82,14 @@ static json_t *store_to_json(const struct attempt_store *s)
                      attempt_doc_session_to_json(&s->session));
 }
 
+static json_t *from_to_json(const struct attempt_doc *d)
+{
+    if (!d->spec.model.from[0])
+        return json_null();
+    return json_pack("{s:o, s:s, s:o}", "at", store_to_json(&d->from.at), "version", d->from.version,
+                     "data_key", secret_to_json(d->from.data_key));
+}
+
 static json_t *state_to_json(const struct attempt_doc *d)
 {
     const struct state_config *s = &d->state;
@@ -111,14 +122,14 @@ enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, 
 {
     CLEANUP(json_donep)
     json_t *j = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:s, s:I}}",
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:s, s:I}}",
         "version", DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job, "attempt",
         (json_int_t)d->attempt, "token", (json_int_t)d->token, "spec", job_spec_to_json(&d->spec),
         "spec_digest", d->spec_digest, "dataset_digest", d->dataset_digest, "data", store_to_json(&d->data),
-        "models", store_to_json(&d->models), "state", state_to_json(d), "earlier", earlier_to_json(d),
-        "data_key", secret_to_json(d->data_key), "wrapped_key", d->wrapped_key, "signing_seed",
-        secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest, "epoch",
-        (json_int_t)d->first_plan_epoch);
+        "models", store_to_json(&d->models), "from", from_to_json(d), "state", state_to_json(d), "earlier",
+        earlier_to_json(d), "data_key", secret_to_json(d->data_key), "wrapped_key", d->wrapped_key,
+        "signing_seed", secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest,
+        "epoch", (json_int_t)d->first_plan_epoch);
     if (!j)
         return err_set(e, ERR_USAGE, "%s: a member is not UTF-8", doc_name);
     if (json_canonical(j, out, e))
@@ -272,6 +283,24 @@ static enum err_code read_store(const struct part *doc, const char *name, const 
     return attempt_doc_session_from_json(session, &out->session, doc->e);
 }
 
+/* Exactly where the spec has one. */
+static enum err_code read_from(const struct part *doc, struct attempt_doc *d)
+{
+    struct part p = *doc;
+    bool none = json_is_null(json_object_get(doc->object, "from"));
+    if (none != (d->spec.model.from[0] == '\0'))
+        return err_set(doc->e, ERR_CORRUPT, "%s: 'from' and the spec's model.from do not go together",
+                       doc->what);
+    if (none)
+        return OK;
+    if (enter(doc, "from", "attempt document's from", FROM_MEMBERS, &p) ||
+        read_store(&p, "at", "attempt document's model.from", &d->from.at) ||
+        read_text(&p, "version", d->from.version, sizeof(d->from.version)) ||
+        read_secret(&p, "data_key", DATA_KEY_BYTES, true, &d->from.data_key))
+        return doc->e->code;
+    return OK;
+}
+
 static enum err_code read_state(const struct part *doc, struct attempt_doc *d)
 {
     struct part p = *doc;
@@ -366,8 +395,8 @@ enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_d
     const struct part doc = { j, doc_name, e };
     if (read_version(&doc) || read_job(&doc, &d) ||
         read_store(&doc, "data", "attempt document's data", &d.data) ||
-        read_store(&doc, "models", "attempt document's models", &d.models) || read_state(&doc, &d) ||
-        read_keys(&doc, &d))
+        read_store(&doc, "models", "attempt document's models", &d.models) || read_from(&doc, &d) ||
+        read_state(&doc, &d) || read_keys(&doc, &d))
         return e->code;
     *out = d;
     d = (struct attempt_doc){ .state_password = NULL };

@@ -2,7 +2,7 @@
  * attempt_doc.h - all that the ranks of one attempt need, on rank 0's standard input.
  *
  * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments,
- * environment or on disk. JSON, version 3; secrets are base64 members of it and nowhere else. Both sides wipe
+ * environment or on disk. JSON, version 4; secrets are base64 members of it and nowhere else. Both sides wipe
  * the text when they have parsed it.
  */
 #ifndef CORE_CLUSTER_ATTEMPT_DOC_H
@@ -31,6 +31,11 @@ struct attempt_doc {
     struct job_spec spec;
     char spec_digest[65], dataset_digest[65];
     struct attempt_store data, models; /* the buckets of data.train and checkpoint.to */
+    struct attempt_from {              /* of model.from, where the spec has one */
+        struct attempt_store at;
+        char version[STORE_VERSION_BYTES]; /* of the file or the manifest; "": it could not be had any more */
+        struct secret *data_key;           /* of a manifest's parts; NULL: a plain file */
+    } from;
     struct state_config state;
     struct secret *state_password; /* may be NULL */
     struct attempt_key earlier[ATTEMPT_KEYS_MAX];

@@ -19,6 +19,7 @@
 #include "core/conf/conf.h"
 #include "core/crypto/crypto.h"
 #include "core/cluster/fence.h"
+#include "core/cluster/session_policy.h"
 #include "core/keys/keys.h"
 #include "core/policy/policy.h"
 #include "core/state/state.h"
@@ -142,11 +143,12 @@ enum err_code cluster_credentials(const struct cluster *c, const char *bucket, s
 
 /* The role that its ranks' sessions are of; "": none. */
 const char *cluster_role(const struct cluster *c, const char *bucket);
-/* Credentials for an attempt's ranks, for what lies below bucket/prefix/ alone: where the store has a role, a
- * session of it that may do no more (session_policy.h), for `write` or reading; else what its file has now.
+/* Credentials for an attempt's ranks, for what `reach` says of bucket and prefix alone: where the store has a
+ * role, a session of it that may do no more (session_policy.h); else what its file has now.
  * `name` stands in the service's logs. One call of at most timeout_ms. */
-enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix, bool write,
-                              const char *name, int64_t timeout_ms, struct store_session *out, struct err *e);
+enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix,
+                              enum session_reach reach, const char *name, int64_t timeout_ms,
+                              struct store_session *out, struct err *e);
 
 /* A bucket that is configured and not there is away, as a disk that is not mounted: ERR_RETRY. A store by its
  * bucket's name is not waited for with the place's patience, only tried a few times: whoever asks has a loop

@@ -388,7 +388,7 @@ static enum err_code check_store(const struct checker *k, const struct cluster *
             return refuse(k, path, "sse_context: '%s' is no NAME=VALUE", s->sse_context[n]);
     if (s->sts_endpoint[0] && !s->role[0])
         return refuse(k, path, "'sts_endpoint' needs a 'role'");
-    if (s->role[0] && session_policy(s->role, "b", "p", "", false, &policy, &bad))
+    if (s->role[0] && session_policy(s->role, "b", "p", "", REACH_READ_BELOW, &policy, &bad))
         return refuse(k, path, "role: %s", bad.text);
     if (strcmp(s->region, c->region) != 0)
         return refuse(k, path, "region '%s' is not the cluster's ('%s')", s->region, c->region);

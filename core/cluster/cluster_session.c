@@ -1,7 +1,6 @@
 #include "core/cluster/cluster_paths.h"
 
 #include "base/text.h"
-#include "core/cluster/session_policy.h"
 
 static enum err_code assume(const struct cluster *c, const struct cluster_store *s, const char *bucket,
                             const struct sts_request *q, int64_t timeout_ms, struct store_session *out,
@@ -28,14 +27,15 @@ const char *cluster_role(const struct cluster *c, const char *bucket)
     return s ? s->role : "";
 }
 
-enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix, bool write,
-                              const char *name, int64_t timeout_ms, struct store_session *out, struct err *e)
+enum err_code cluster_session(const struct cluster *c, const char *bucket, const char *prefix,
+                              enum session_reach reach, const char *name, int64_t timeout_ms,
+                              struct store_session *out, struct err *e)
 {
     CLEANUP(buf_done) struct buf policy = BUF_INIT(STS_POLICY_BYTES_MAX);
     const struct cluster_store *s = cluster_find_store(c, bucket);
     if (!s || !s->role[0])
         return cluster_credentials(c, bucket, out, e);
-    if (session_policy(s->role, bucket, prefix, s->sse_key, write, &policy, e))
+    if (session_policy(s->role, bucket, prefix, s->sse_key, reach, &policy, e))
         return err_wrap(e, "session for bucket '%s'", bucket);
     const struct sts_request q = {
         .role = s->role, .session_name = name, .policy = buf_text(&policy), .duration_ms = s->session_ms

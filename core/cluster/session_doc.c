@@ -9,7 +9,7 @@
 
 enum { AAD_BYTES_MAX = 1024 };
 static const char purpose[] = "sovrun renewed sessions 1";
-static const char *const use_names[SESSION_USES] = { "data", "models" };
+static const char *const use_names[SESSION_USES] = { "data", "models", "from" };
 
 static struct aead *open_aead(const struct session_owner *o)
 {

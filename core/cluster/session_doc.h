@@ -13,7 +13,8 @@
 #include "core/cluster/attempt_doc.h"
 
 enum { SESSION_DOC_BYTES_MAX = 64 * 1024 };
-enum session_use { SESSION_DATA, SESSION_MODELS, SESSION_USES };
+/* SESSION_FROM: where the spec has a model.from. */
+enum session_use { SESSION_DATA, SESSION_MODELS, SESSION_FROM, SESSION_USES };
 
 /* Whose they are; `data_key` is borrowed. */
 struct session_owner {

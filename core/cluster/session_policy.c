@@ -70,8 +70,12 @@ static bool is_of_aws(const char *role)
 }
 
 enum err_code session_policy(const char *role, const char *bucket, const char *prefix, const char *sse_key,
-                             bool write, struct buf *out, struct err *e)
+                             enum session_reach reach, struct buf *out, struct err *e)
 {
+    static const char *const ends[] = {
+        [REACH_READ_BELOW] = "/*", [REACH_WRITE_BELOW] = "/*", [REACH_READ_ONE] = "", [REACH_READ_ALIKE] = "*"
+    };
+    bool write = reach == REACH_WRITE_BELOW;
     char partition[PARTITION_BYTES];
     if (partition_of(role, partition, e))
         return e->code;
@@ -79,7 +83,7 @@ enum err_code session_policy(const char *role, const char *bucket, const char *p
         return err_set(e, ERR_USAGE,
                        "'%.200s' holds '*', '?' or '$', which a session's policy takes for a pattern",
                        prefix);
-    CLEANUP(freep) char *below = mem_printf("%s%s*", prefix, prefix[0] ? "/" : "");
+    CLEANUP(freep) char *below = mem_printf("%s%s", prefix, prefix[0] ? ends[reach] : "*");
     CLEANUP(freep) char *the_bucket = mem_printf("arn:%s:s3:::%s", partition, bucket);
     CLEANUP(freep) char *objects = mem_printf("%s/%s", the_bucket, below);
     json_t *list = allow(list_actions, the_bucket);

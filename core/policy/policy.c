@@ -12,8 +12,14 @@
 struct question {
     const struct policy_question *q;
     char data[STORE_BUCKET_BYTES], models[STORE_BUCKET_BYTES]; /* "": not an object's URI */
-    char problem[256];                                         /* then: why */
+    char from[STORE_BUCKET_BYTES];                             /* that, or it begins with nothing */
+    char problem[256];                                         /* why one of them is none */
 };
+
+static const struct policy_place *place_of(const struct question *q, const char *bucket)
+{
+    return policy_place_of(q->q->places, q->q->place_count, bucket);
+}
 
 static const char *bucket_of(const char *uri, const char *setting, char out[STORE_BUCKET_BYTES],
                              struct question *q)
@@ -41,7 +47,7 @@ static bool is_staged(const struct ruling *r, const struct question *q)
 static bool bucket_is_known(const struct ruling *r, const struct question *q, const char *setting,
                             const char *bucket)
 {
-    if (!policy_place_of(q->q->places, q->q->place_count, bucket))
+    if (!place_of(q, bucket))
         return deny(r, "%s: bucket '%s' is none of this cluster's: name one of its stores' buckets", setting,
                     bucket);
     const struct policy_bucket *b = policy_bucket_named(r->p, bucket);
@@ -55,21 +61,32 @@ static bool bucket_is_known(const struct ruling *r, const struct question *q, co
 
 static bool buckets_known(const struct ruling *r, const struct question *q)
 {
-    if (!q->data[0] || !q->models[0])
+    if (q->problem[0])
         return deny(r, "%s", q->problem);
-    return bucket_is_known(r, q, "data.train", q->data) && bucket_is_known(r, q, "checkpoint.to", q->models);
+    return bucket_is_known(r, q, "data.train", q->data) &&
+           bucket_is_known(r, q, "checkpoint.to", q->models) &&
+           (!q->from[0] || bucket_is_known(r, q, "model.from", q->from));
+}
+
+/* A model that was brought in lies beside data; one that was made here lies with the others. */
+static bool from_fits(const struct ruling *r, const struct question *q)
+{
+    const struct policy_bucket *b = policy_bucket_named(r->p, q->from);
+    if (b && has_int(b->purposes, b->purpose_count, (int)PURPOSE_DATA))
+        return true;
+    return rule_purpose(r, "model.from", q->from, PURPOSE_MODELS);
 }
 
 static bool purposes_fit(const struct ruling *r, const struct question *q)
 {
     return rule_purpose(r, "data.train", q->data, PURPOSE_DATA) &&
-           rule_purpose(r, "checkpoint.to", q->models, PURPOSE_MODELS);
+           rule_purpose(r, "checkpoint.to", q->models, PURPOSE_MODELS) && (!q->from[0] || from_fits(r, q));
 }
 
 static bool regions_fit(const struct ruling *r, const struct question *q)
 {
-    return rule_region(r, policy_place_of(q->q->places, q->q->place_count, q->data)) &&
-           rule_region(r, policy_place_of(q->q->places, q->q->place_count, q->models));
+    return rule_region(r, place_of(q, q->data)) && rule_region(r, place_of(q, q->models)) &&
+           (!q->from[0] || rule_region(r, place_of(q, q->from)));
 }
 
 static bool data_in_bucket(const struct ruling *r, const struct question *q)
@@ -117,9 +134,9 @@ static bool environment_fits(const struct ruling *r, const struct question *q)
             r, "queue '%.60s' is in none of the environments: use another queue, or have it added to one",
             spec->queue);
     ruling_at(r, env->line, "environments", env->name);
-    const char *const buckets[] = { q->data, q->models };
+    const char *const buckets[] = { q->data, q->models, q->from };
     for (size_t i = 0; i < ARRAY_LEN(buckets); i++)
-        if (!HAS_TEXT(env->buckets, env->bucket_count, buckets[i]))
+        if (buckets[i][0] && !HAS_TEXT(env->buckets, env->bucket_count, buckets[i]))
             return deny(r, "queue '%.60s' is in environment '%s', which may not use bucket '%s'", spec->queue,
                         env->name, buckets[i]);
     if (!HAS_TEXT(env->keys, env->key_count, spec->checkpoint.key))
@@ -207,8 +224,8 @@ static bool retention_fits(const struct ruling *r, const struct question *q)
 
 static bool tls_fits(const struct ruling *r, const struct question *q)
 {
-    return rule_tls(r, policy_place_of(q->q->places, q->q->place_count, q->data)) &&
-           rule_tls(r, policy_place_of(q->q->places, q->q->place_count, q->models));
+    return rule_tls(r, place_of(q, q->data)) && rule_tls(r, place_of(q, q->models)) &&
+           (!q->from[0] || rule_tls(r, place_of(q, q->from)));
 }
 
 static const struct rule {
@@ -233,6 +250,8 @@ void policy_admit(const struct policy *p, const struct policy_question *asked, s
     struct question q = { .q = asked };
     bucket_of(asked->spec->data.train, "data.train", q.data, &q);
     bucket_of(asked->spec->checkpoint.to, "checkpoint.to", q.models, &q);
+    if (asked->spec->model.from[0])
+        bucket_of(asked->spec->model.from, "model.from", q.from, &q);
     decision_begin(out);
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         const struct ruling r = ruling_begin(p, out, rules[i].name);

@@ -15,9 +15,11 @@
  *
  *     data_staged   data.train is in the store, not a file of the submitting machine
  *
- *     bucket        the buckets of data.train and checkpoint.to are the cluster's, and the policy's
+ *     bucket        the buckets of data.train, checkpoint.to and model.from are the cluster's, and the
+ * policy's
  *
- *     purpose       data comes from a bucket for data; checkpoints go to one for models
+ *     purpose       data comes from a bucket for data; checkpoints go to one for models; model.from is in one
+ *                   for either
  *
  *     region        each bucket's store is at an endpoint of the bucket's region, and says that region
  *

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "core/artifact/rewrap.h"
 #include "core/cluster/cluster_policy.h"
+#include "runner/attempt/origin.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -27,9 +28,9 @@ static enum err_code ask_policy(const struct cluster *c, const struct job *job, 
 /* Where the buckets are, as the store itself says, and not as a configuration has it. */
 static enum err_code read_back(const struct cluster *c, const struct job *job, json_t **out, struct err *e)
 {
-    const char *const uris[] = { job->spec.data.train, job->spec.checkpoint.to };
+    const char *const uris[] = { job->spec.data.train, job->spec.checkpoint.to, job->spec.model.from };
     *out = json_array();
-    for (size_t i = 0; i < ARRAY_LEN(uris); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(uris) && uris[i][0]; i++) {
         char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
         struct store_facts told = { .versioned = false };
         enum err_code code = store_uri_parse(uris[i], bucket, key, e);
@@ -123,7 +124,7 @@ static enum err_code make_data_key(const struct cluster *c, const struct job *jo
         keys_describe(buf_text(&wrapped), out_key, e) ||
         text_copy(d->wrapped_key, sizeof(d->wrapped_key), buf_text(&wrapped), "wrapped key", e))
         return e->code;
-    return gather_keys(c, keys, d, e);
+    return gather_keys(c, keys, d, e) ? e->code : origin_find(c, keys, d, e);
 }
 
 static enum err_code add_secrets(const struct cluster *c, const struct job *job, struct attempt_doc *d,
@@ -168,8 +169,9 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     memcpy(d.dataset_digest, job->dataset_digest, sizeof(d.dataset_digest));
     cluster_state_config(c, &d.state);
     if (sessions_begin(c, job, attempt, sessions, e) || open_place(c, sessions, SESSION_DATA, &d.data, e) ||
-        open_place(c, sessions, SESSION_MODELS, &d.models, e) || read_plan(s, job->id, attempt, &d, e) ||
-        add_secrets(c, job, &d, &facts->key, e))
+        open_place(c, sessions, SESSION_MODELS, &d.models, e) ||
+        (job->spec.model.from[0] && open_place(c, sessions, SESSION_FROM, &d.from.at, e)) ||
+        read_plan(s, job->id, attempt, &d, e) || add_secrets(c, job, &d, &facts->key, e))
         return e->code;
     sessions->data_key = secret_copy(d.data_key);
     return attempt_doc_to_text(&d, out, e);

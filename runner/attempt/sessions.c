@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/artifact/rewrap.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,8 +36,20 @@ static void set_due(struct sessions *s, size_t use)
 static enum err_code fetch(const struct sessions *s, size_t use, struct store_session *out, struct err *e)
 {
     const struct session_source *from = &s->sources[use];
-    return cluster_session(s->cluster, from->bucket, from->prefix, from->write, s->name, sessions_call_ms(s),
+    return cluster_session(s->cluster, from->bucket, from->prefix, from->reach, s->name, sessions_call_ms(s),
                            out, e);
+}
+
+/* A manifest's parts lie beside it, in a folder of its name. */
+static enum err_code find_from(const struct job *job, struct session_source *from, struct err *e)
+{
+    static const char ending[] = ".json";
+    if (store_uri_parse(job->spec.model.from, from->bucket, from->prefix, e))
+        return e->code;
+    from->reach = artifact_is_manifest_key(from->prefix) ? REACH_READ_ALIKE : REACH_READ_ONE;
+    if (from->reach == REACH_READ_ALIKE)
+        from->prefix[strlen(from->prefix) - strlen(ending)] = '\0';
+    return OK;
 }
 
 /* Ranks read the dataset below its own prefix, and write below the job's. */
@@ -51,11 +64,11 @@ static enum err_code find_sources(const struct job *job, struct sessions *s, str
                                 above[0] && above[strlen(above) - 1] != '/' ? "/" : "", job->id);
     if (n >= sizeof(models->prefix))
         return err_set(e, ERR_USAGE, "checkpoint.to: too long");
-    models->write = true;
+    models->reach = REACH_WRITE_BELOW;
     n = strlen(data->prefix);
     while (n > 0 && data->prefix[n - 1] == '/')
         data->prefix[--n] = '\0';
-    return OK;
+    return job->spec.model.from[0] ? find_from(job, &s->sources[SESSION_FROM], e) : OK;
 }
 
 enum err_code sessions_begin(const struct cluster *c, const struct job *job, int64_t attempt,
@@ -65,7 +78,8 @@ enum err_code sessions_begin(const struct cluster *c, const struct job *job, int
     snprintf(s.name, sizeof(s.name), "sovrun-%.40s.%" PRId64, job->id, attempt);
     enum err_code code = find_sources(job, &s, e);
     for (size_t use = 0; use < SESSION_USES && code == OK; use++) {
-        code = fetch(&s, use, &s.now[use], e);
+        if (s.sources[use].bucket[0])
+            code = fetch(&s, use, &s.now[use], e);
         set_due(&s, use);
     }
     if (code)

@@ -1,7 +1,8 @@
 /*
  * sessions.h - the credentials that an attempt's ranks have, and newer ones before those end.
  *
- * An attempt begins with a session for its data and one for its models, in its document. From then on each is
+ * An attempt begins with a session for its data, one for its models and, where there is a model.from, one for
+ * that, in its document. From then on each is
  * looked after by itself: one with an end is renewed when half of its time is over, one without is read again
  * from its file every now and then, as whoever rotates it writes it there. What changed goes to the ranks
  * through the state, sealed (core/cluster/session_doc.h), and into the ledger: which bucket, which role,
@@ -15,9 +16,9 @@
 
 struct sessions {
     const struct cluster *cluster;
-    struct session_source {
+    struct session_source { /* bucket "": not used */
         char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES];
-        bool write;
+        enum session_reach reach;
         int64_t due_at; /* when it is looked after next; monotonic */
     } sources[SESSION_USES];
     struct store_session now[SESSION_USES];

@@ -119,69 +119,21 @@ struct get_settings {
     const char *prefix, *output, *step_text;
 };
 
-/* The first that fits. */
-struct wanted {
-    int64_t step; /* -1: the final model */
-    struct artifact found;
-    bool has_found;
-    const struct models *models;
-    char why[ERR_TEXT_BYTES]; /* of the newest that did not verify */
-};
-
-static void wanted_done(struct wanted *w)
-{
-    artifact_done(&w->found);
-}
-
-static enum err_code take_wanted(void *context, const char *key, const struct artifact *a, const char *why,
-                                 struct err *e)
-{
-    struct wanted *w = context;
-    if (!a && !w->why[0])
-        snprintf(w->why, sizeof(w->why), "%s", why);
-    if (!a || w->has_found || (w->step >= 0 && a->step != w->step))
-        return OK;
-    w->has_found = true;
-    return artifact_load(w->models->store, key, &w->models->trust, &w->found, e);
-}
-
-static enum err_code find_wanted(const struct models *m, struct wanted *w, struct err *e)
-{
-    enum artifact_kind kind = w->step >= 0 ? ARTIFACT_CHECKPOINT : ARTIFACT_MODEL;
-    w->models = m;
-    if (models_each(m, kind, take_wanted, w, e))
-        return e->code;
-    if (w->has_found)
-        return OK;
-    if (w->why[0])
-        return err_set(e, ERR_CORRUPT, "%s", w->why);
-    if (w->step >= 0)
-        return err_set(e, ERR_NOT_FOUND,
-                       "job %s has no checkpoint of step %" PRId64
-                       "; `sovrun model ls %s` lists what there is",
-                       m->job, w->step, m->job);
-    return err_set(
-        e, ERR_NOT_FOUND,
-        "job %s has no finished model; `sovrun model ls %s` lists its checkpoints (get one with --step N)",
-        m->job, m->job);
-}
-
 static enum err_code get_run(struct cli *c, const struct arguments *a, const void *settings, struct err *e)
 {
     const struct get_settings *s = settings;
     CLEANUP(models_done) struct models m = { .store = NULL };
-    CLEANUP(wanted_done) struct wanted w = { .step = -1 };
+    CLEANUP(artifact_done) struct artifact found = { .parts = NULL };
     CLEANUP(buf_wipe) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     CLEANUP(freep) char *output = NULL;
     char sha256[SHA256_HEX_BYTES], bytes[NUM_TEXT_BYTES];
+    int64_t step;
 
-    if (s->step_text && (parse_i64(s->step_text, &w.step, e) || w.step < 0))
-        return err_set(e, ERR_USAGE, "--step '%s': must be the number of a step", s->step_text);
+    if (models_step(s->step_text, &step, e))
+        return e->code;
     /* The gate before the key: what may not leave is not even opened. */
-    if (models_open(c, a->list[0], s->prefix, &m, e) || find_wanted(&m, &w, e) ||
-        export_gate(c, &m, &w.found, e) ||
-        (w.step >= 0 ? models_checkpoint_file(&m, &w.found, &file, e)
-                     : models_final_file(&m, &w.found, &file, e)))
+    if (models_open(c, a->list[0], s->prefix, &m, e) || models_find(&m, step, &found, e) ||
+        export_gate(c, &m, &found, e) || models_file(&m, &found, &file, e))
         return e->code;
     output = s->output ? mem_text(s->output) : mem_printf("%s.safetensors", m.name[0] ? m.name : m.job);
     /* It was learned from data that others may not see. */
@@ -190,12 +142,12 @@ static enum err_code get_run(struct cli *c, const struct arguments *a, const voi
     sha256_hex(file.data, file.len, sha256);
     if (c->json) {
         CLEANUP(json_donep)
-        json_t *doc = json_pack("{s:s,s:s,s:I,s:I,s:s}", "file", output, "sha256", sha256, "bytes",
-                                (json_int_t)file.len, "step", (json_int_t)w.found.step, "manifest",
-                                w.found.manifest_key);
+        json_t *doc =
+            json_pack("{s:s,s:s,s:I,s:I,s:s}", "file", output, "sha256", sha256, "bytes",
+                      (json_int_t)file.len, "step", (json_int_t)found.step, "manifest", found.manifest_key);
         return print_json(doc, e);
     }
-    return print_line(e, "%s: step %" PRId64 ", %s\nsha256 %s", output, w.found.step,
+    return print_line(e, "%s: step %" PRId64 ", %s\nsha256 %s", output, found.step,
                       format_size(file.len, bytes), sha256);
 }
 

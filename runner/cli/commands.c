@@ -15,6 +15,7 @@ const struct cmd *const cli_commands[] = {
     &cmd_why,
     &cmd_model_ls,
     &cmd_model_get,
+    &cmd_model_sample,
     &cmd_model_verify,
     &cmd_data_stage,
     &cmd_data_ls,

@@ -110,12 +110,16 @@ static void add_metrics(const json_t *metrics, struct buf *out)
     } rows[] = { { "holdout_auc", "AUC" },
                  { "holdout_accuracy", "accuracy" },
                  { "holdout_perplexity", "perplexity" },
-                 { "holdout_loss", "loss" } };
+                 { "holdout_loss", "loss" },
+                 { "perplexity", "perplexity" },
+                 { "loss", "loss" } };
     int64_t records = json_i64_or(metrics, "holdout_records", 0);
-    int64_t tokens = json_i64_or(metrics, "holdout_tokens", 0);
+    int64_t evaluated = json_i64_or(metrics, "tokens", 0); /* by a job that does nothing else */
+    int64_t tokens = evaluated ? evaluated : json_i64_or(metrics, "holdout_tokens", 0);
     if (records == 0 && tokens == 0)
         return;
-    buf_addf(out, "  hold-out  %" PRId64 " %s", tokens ? tokens : records, tokens ? "tokens" : "records");
+    buf_addf(out, "  %s  %" PRId64 " %s", evaluated ? "looked at" : "hold-out ", tokens ? tokens : records,
+             tokens ? "tokens" : "records");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (json_is_number(json_object_get(metrics, rows[i].name)))
             buf_addf(out, ", %s %.4f", rows[i].shown, json_f64_or(metrics, rows[i].name, 0));
@@ -139,6 +143,8 @@ static enum err_code tell_success(const json_t *job, struct err *e)
     if (json_is_object(model)) {
         buf_addf(&out, "  model     %s\n", json_text_or(model, "uri", "-"));
         buf_addf(&out, "  sha256    %s\n", json_text_or(model, "sha256", "-"));
+        if (strcmp(json_text_or(spec, "task", ""), "evaluate") == 0)
+            return print_out(&out, e);
         /* With its place it is found without a scheduler, too: `run` has taken its own down by then. */
         buf_addf(&out, "  fetch it: sovrun model get %s%s%s\n", id, to[0] ? " --prefix " : "", to);
     }

@@ -1,7 +1,8 @@
 #include "runner/cli/models.h"
 
 #include "base/mem.h"
-#include "core/artifact/model_file.h"
+#include "base/num.h"
+#include "core/artifact/model_read.h"
 #include "core/artifact/rewrap.h"
 #include "runner/cli/client.h"
 
@@ -31,6 +32,7 @@ static enum err_code ask_place(const struct cli *c, struct models *m, struct err
         return e->code;
     }
     snprintf(m->name, sizeof(m->name), "%s", client_text(shown, NULL, "name"));
+    snprintf(m->data, sizeof(m->data), "%s", client_text(shown, "data", "train"));
     return store_uri_parse(client_text(shown, "checkpoint", "to"), m->bucket, m->prefix, e);
 }
 
@@ -79,6 +81,56 @@ enum err_code models_each(const struct models *m, enum artifact_kind kind, model
     return OK;
 }
 
+/* The first that fits. */
+struct wanted {
+    int64_t step; /* -1: the final model */
+    struct artifact *found;
+    bool has_found;
+    const struct models *models;
+    char why[ERR_TEXT_BYTES]; /* of the newest that did not verify */
+};
+
+static enum err_code take_wanted(void *context, const char *key, const struct artifact *a, const char *why,
+                                 struct err *e)
+{
+    struct wanted *w = context;
+    if (!a && !w->why[0])
+        snprintf(w->why, sizeof(w->why), "%s", why);
+    if (!a || w->has_found || (w->step >= 0 && a->step != w->step))
+        return OK;
+    w->has_found = true;
+    return artifact_load(w->models->store, key, &w->models->trust, w->found, e);
+}
+
+enum err_code models_step(const char *text, int64_t *out, struct err *e)
+{
+    *out = -1;
+    if (text && (parse_i64(text, out, e) || *out < 0))
+        return err_set(e, ERR_USAGE, "--step '%s': must be the number of a step", text);
+    return OK;
+}
+
+enum err_code models_find(const struct models *m, int64_t step, struct artifact *out, struct err *e)
+{
+    struct wanted w = { .step = step, .models = m, .found = out };
+    enum artifact_kind kind = step >= 0 ? ARTIFACT_CHECKPOINT : ARTIFACT_MODEL;
+    if (models_each(m, kind, take_wanted, &w, e))
+        return e->code;
+    if (w.has_found)
+        return OK;
+    if (w.why[0])
+        return err_set(e, ERR_CORRUPT, "%s", w.why);
+    if (step >= 0)
+        return err_set(e, ERR_NOT_FOUND,
+                       "job %s has no checkpoint of step %" PRId64
+                       "; `sovrun model ls %s` lists what there is",
+                       m->job, step, m->job);
+    return err_set(e, ERR_NOT_FOUND,
+                   "job %s has no finished model; `sovrun model ls %s` lists its checkpoints (take one with "
+                   "--step N)",
+                   m->job, m->job);
+}
+
 enum err_code models_unwrap(const struct models *m, const struct artifact *a, struct secret **out,
                             struct err *e)
 {
@@ -88,95 +140,8 @@ enum err_code models_unwrap(const struct models *m, const struct artifact *a, st
     return artifact_unwrap(m->store, keys, &m->trust, a, out, e);
 }
 
-enum err_code models_final_file(const struct models *m, const struct artifact *a, struct buf *out,
-                                struct err *e)
+enum err_code models_file(const struct models *m, const struct artifact *a, struct buf *out, struct err *e)
 {
     CLEANUP(secret_freep) struct secret *key = NULL;
-    char sha256[SHA256_HEX_BYTES];
-
-    if (a->part_count != 1)
-        return err_set(e, ERR_CORRUPT, "manifest %s: a model has one part, not %zu", a->manifest_key,
-                       a->part_count);
-    if (models_unwrap(m, a, &key, e) || artifact_get_part(m->store, key, a, 0, out, e))
-        return e->code;
-    sha256_hex(out->data, out->len, sha256);
-    if (strcmp(sha256, a->parts[0].plain_sha256) != 0)
-        return err_set(e, ERR_CORRUPT, "%s: what is inside has another SHA-256 than its manifest says",
-                       a->parts[0].key);
-    return OK;
-}
-
-/* ---- a model out of a checkpoint ---- */
-
-/* Every slice's `params`, one behind the other: the model's vector, with its padding. */
-static enum err_code join_params(const struct models *m, const struct artifact *a, struct buf *out,
-                                 struct err *e)
-{
-    CLEANUP(secret_freep) struct secret *key = NULL;
-
-    if (models_unwrap(m, a, &key, e))
-        return e->code;
-    for (size_t i = 0; i < a->part_count; i++) {
-        CLEANUP(buf_wipe) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
-        CLEANUP(tensors_done) struct tensors t = { .list = NULL };
-        if (artifact_get_part(m->store, key, a, i, &file, e) || tensors_read(file.data, file.len, &t, e))
-            return err_wrap(e, "part %zu", i);
-        const struct tensor *params = tensors_find(&t, "params");
-        if (!params || params->type != TENSOR_F32)
-            return err_set(e, ERR_CORRUPT, "part %zu holds no 'params'", i);
-        buf_add(out, params->data, params->bytes);
-    }
-    return buf_check(out, "the model's parameters", e);
-}
-
-/* One row of meta.tensors: {"name","dims","first"} in floats of the vector. */
-static enum err_code read_tensor(const json_t *row, const struct buf *vector, struct tensor *out,
-                                 struct err *e)
-{
-    static const char what[] = "checkpoint meta: tensors";
-    struct tensor t = { .type = TENSOR_F32 };
-    uint64_t count = 1, floats = vector->len / sizeof(float);
-    int64_t first;
-    json_t *dims;
-
-    if (json_copy_text(row, what, "name", t.name, sizeof(t.name), e) ||
-        json_get_i64(row, what, "first", &first, e) || json_get_array(row, what, "dims", &dims, e))
-        return e->code;
-    t.dim_count = json_array_size(dims);
-    if (t.dim_count < 1 || t.dim_count > TENSOR_DIMS_MAX)
-        return err_set(e, ERR_CORRUPT, "%s: '%s' has %zu dimensions", what, t.name, t.dim_count);
-    for (size_t d = 0; d < t.dim_count; d++) {
-        json_int_t n = json_integer_value(json_array_get(dims, d));
-        if (n < 1 || (uint64_t)n > floats || count > floats / (uint64_t)n)
-            return err_set(e, ERR_CORRUPT, "%s: '%s' is larger than the checkpoint", what, t.name);
-        t.dims[d] = (uint64_t)n;
-        count *= (uint64_t)n;
-    }
-    if (first < 0 || (uint64_t)first > floats - count)
-        return err_set(e, ERR_CORRUPT, "%s: '%s' lies outside the checkpoint", what, t.name);
-    t.data = vector->data + (uint64_t)first * sizeof(float);
-    t.bytes = count * sizeof(float);
-    *out = t;
-    return OK;
-}
-
-enum err_code models_checkpoint_file(const struct models *m, const struct artifact *a, struct buf *out,
-                                     struct err *e)
-{
-    CLEANUP(buf_wipe) struct buf vector = BUF_INIT(STORE_OBJECT_BYTES_MAX);
-    CLEANUP(json_donep) json_t *metadata = NULL;
-    json_t *rows, *file;
-
-    if (json_get_array(a->meta, "checkpoint meta", "tensors", &rows, e) ||
-        json_get_object(a->meta, "checkpoint meta", "file", &file, e) ||
-        model_file_metadata(file, &metadata, e) || join_params(m, a, &vector, e))
-        return e->code;
-    size_t count = json_array_size(rows);
-    if (count < 1 || count > TENSORS_MAX)
-        return err_set(e, ERR_CORRUPT, "checkpoint meta: %zu tensors", count);
-    CLEANUP(freep) struct tensor *tensors = mem_array(count, sizeof(*tensors));
-    for (size_t i = 0; i < count; i++)
-        if (read_tensor(json_array_get(rows, i), &vector, &tensors[i], e))
-            return e->code;
-    return tensors_write(tensors, count, metadata, out, e);
+    return models_unwrap(m, a, &key, e) ? e->code : model_read(m->store, key, a, out, e);
 }

@@ -133,7 +133,7 @@ static enum err_code next_session(void *context, struct store_session *out, stru
     struct world *w = context;
     CLEANUP(buf_done) struct buf policy = BUF_INIT(STS_POLICY_BYTES_MAX);
     w->rows++;
-    if (session_policy(role, w->place.bucket, world_key(w, "own"), "", true, &policy, e))
+    if (session_policy(role, w->place.bucket, world_key(w, "own"), "", REACH_WRITE_BELOW, &policy, e))
         return e->code;
     return assume_with(w, role, buf_text(&policy), out, e);
 }

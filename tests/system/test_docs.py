@@ -99,7 +99,7 @@ EMITTERS = [
     rf"\bmoves_event\([^;]*?{EVENT}",                        # scheduler
     rf"struct standing_event \w+(?:\[\])? = \{{[^;]*",       # runner/attempt: names inside, below
     rf"snprintf\(event, sizeof\(event\), {EVENT}",          # scheduler/moves.c
-    rf"\bworker_tell\(\w+,\s*{EVENT}",                       # trainer
+    rf"\bworker_(?:tell|record)\(\w+,\s*{EVENT}",                       # trainer
     rf"\brecord\(a, s, q?(?:->)?user, {EVENT}",               # scheduler/route_keys.c
     rf"\broutes_record\(a, s, q->user, {EVENT}",            # scheduler/route_export.c
     rf"return record\(p, {EVENT}",                            # runner/cli/data_place.c

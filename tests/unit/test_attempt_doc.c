@@ -52,6 +52,7 @@ static void assert_no_secret(const struct err *e)
     assert_keeps_secret(e->text, SAMPLE_DATA_KEY);
     assert_keeps_secret(e->text, SAMPLE_SEED);
     assert_keeps_secret(e->text, SAMPLE_EARLIER_KEY);
+    assert_keeps_secret(e->text, SAMPLE_FROM_KEY);
     assert_keeps_secret(e->text, SAMPLE_PASSWORD);
     assert_keeps_secret(e->text, SAMPLE_SECRET_KEY);
 }
@@ -119,6 +120,9 @@ static void assert_same_doc(const struct attempt_doc *a, const struct attempt_do
     assert_string_equal(a->dataset_digest, b->dataset_digest);
     assert_same_store(&a->data, &b->data);
     assert_same_store(&a->models, &b->models);
+    assert_same_store(&a->from.at, &b->from.at);
+    assert_string_equal(a->from.version, b->from.version);
+    assert_same_secret(a->from.data_key, b->from.data_key);
     assert_string_equal(a->state.address, b->state.address);
     assert_string_equal(a->state.cluster, b->state.cluster);
     assert_int_equal(a->state.timeout_ms, b->state.timeout_ms);
@@ -159,6 +163,27 @@ static void a_state_without_password_is_fine(void **state)
     assert_ok(read_json(j, &e));
 }
 
+static void from_goes_with_the_specs(void **state)
+{
+    CLEANUP(attempt_doc_done) struct attempt_doc d, back = { .attempt = 0 };
+    CLEANUP(buf_wipe) struct buf text = BUF_INIT(ATTEMPT_DOC_BYTES_MAX);
+    CLEANUP(json_donep) json_t *j = sample_json();
+    struct err e = ERR_INIT;
+    (void)state;
+    json_object_set_new(json_object_get(j, "from"), "data_key", json_null()); /* a plain file */
+    assert_ok(read_json(j, &e));
+    json_object_set_new(j, "from", json_null());
+    assert_int_equal(read_json(j, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.text, "do not go together"));
+    err_clear(&e);
+    assert_ok(sample_doc(&d, &e));
+    d.spec.model.from[0] = '\0';
+    assert_ok(attempt_doc_to_text(&d, &text, &e));
+    assert_ok(attempt_doc_from_text(text.data, text.len, &back, &e));
+    assert_null(back.from.data_key);
+    assert_string_equal(back.from.at.place.bucket, "");
+}
+
 static int members_tried;
 
 static void try_without(const json_t *doc, json_t *object, const char *name)
@@ -176,7 +201,7 @@ static void try_without(const json_t *doc, json_t *object, const char *name)
 
 static void a_missing_member_is_refused_by_its_name(void **state)
 {
-    enum { MEMBERS = 17 + 2 * (17 + 3 + 4) + 5 + 2 };
+    enum { MEMBERS = 18 + 3 * (17 + 3 + 4) + 3 + 5 + 2 };
     CLEANUP(json_donep) json_t *j = sample_json();
     (void)state;
     members_tried = 0;
@@ -215,7 +240,7 @@ static void a_member_of_another_kind_is_refused(void **state)
 
 static void a_member_that_is_not_known_is_refused(void **state)
 {
-    static const char *const objects[] = { NULL, "data", "models", "state", "first_plan" };
+    static const char *const objects[] = { NULL, "data", "models", "from", "state", "first_plan" };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
         CLEANUP(json_donep) json_t *j = sample_json();
@@ -235,7 +260,7 @@ static void another_version_is_refused(void **state)
     (void)state;
     json_object_set_new(j, "version", json_integer(2));
     assert_int_equal(read_json(j, &e), ERR_CORRUPT);
-    assert_string_equal(e.text, "attempt document: has version 2, and this program knows 3");
+    assert_string_equal(e.text, "attempt document: has version 2, and this program knows 4");
 }
 
 static void a_text_cut_anywhere_is_refused_and_not_quoted(void **state)
@@ -272,6 +297,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(a_state_without_password_is_fine),
+        cmocka_unit_test(from_goes_with_the_specs),
         cmocka_unit_test(a_missing_member_is_refused_by_its_name),
         cmocka_unit_test(a_member_of_another_kind_is_refused),
         cmocka_unit_test(a_member_that_is_not_known_is_refused),

@@ -165,10 +165,14 @@ static void region_that_begins_alike(struct world *w)
     w->places[1].region = "eusc-de-east-11";
 }
 /* eu-west-2 is Paris at OUTSCALE and London at AWS. */
+static void london_for_paris(struct world *w)
+{
+    w->places[2].endpoint = "https://s3.eu-west-2.amazonaws.com";
+}
 static void london(struct world *w)
 {
     models_at(w, "s3://paris-models/x");
-    w->places[2].endpoint = "https://s3.eu-west-2.amazonaws.com";
+    london_for_paris(w);
 }
 static void evil_ending(struct world *w)
 {
@@ -286,6 +290,15 @@ static void without_certificate(struct world *w)
     w->places[1].client_certificate = false;
 }
 
+static void paris_for_nothing(struct world *w)
+{
+    w->policy.buckets[2].purpose_count = 0;
+}
+static void paris_without_tls(struct world *w)
+{
+    w->places[2].endpoint = "http://oos.eu-west-2.outscale.com";
+}
+
 static const struct row {
     const char *name;
     void (*change)(struct world *w);
@@ -353,11 +366,27 @@ static const struct row {
     { "no certificate of ours", without_certificate, "tls", "without a certificate of ours" },
 };
 
-static void admits(void **state)
+static const struct from_row {
+    const char *name;
+    void (*change)(struct world *w);
+    const char *rule, *says, *from; /* `from`: model.from */
+} from_rows[] = {
+    { "from one of our models", nothing, NULL, NULL, "s3://models/j/model/1.json" },
+    { "from a model that lies beside data", nothing, NULL, NULL, "s3://bank-data/gpt2.safetensors" },
+    { "from nobody's bucket", nothing, "bucket", "model.from: bucket 'elsewhere'", "s3://elsewhere/x" },
+    { "from what is no URI", nothing, "bucket", "model.from:", "gpt2.safetensors" },
+    { "from a bucket for neither", paris_for_nothing, "purpose", "model.from: bucket",
+      "s3://paris-models/x" },
+    { "from development", nothing, "environment", "not use bucket 'dev-models'", "s3://dev-models/x" },
+    { "from London for Paris", london_for_paris, "region", "no endpoint of region", "s3://paris-models/x" },
+    { "from where there is no TLS", paris_without_tls, "tls", "without TLS", "s3://paris-models/x" },
+};
+
+static void admit(const struct row *row, const char *from)
 {
-    const struct row *row = *state;
     CLEANUP(freep) struct world *w = world_new();
     row->change(w);
+    set(w->spec.model.from, from);
     const struct policy_decision d = ask(w);
     if (!row->rule) {
         if (!d.allowed)
@@ -370,7 +399,15 @@ static void admits(void **state)
     if (!strstr(d.reason, row->says))
         fail_msg("'%s' lacks '%s'", d.reason, row->says);
 }
-
+static void admits(void **state)
+{
+    admit(*state, "");
+}
+static void begins(void **state)
+{
+    const struct from_row *r = *state;
+    admit(&(struct row){ r->name, r->change, r->rule, r->says }, r->from);
+}
 static void every_denial_is_listed_and_the_first_decides(void **state)
 {
     CLEANUP(freep) struct world *w = world_new();
@@ -551,9 +588,11 @@ int main(void)
         cmocka_unit_test(staging_asks_for_place_and_class),
         cmocka_unit_test(nothing_leaves_but_what_a_row_lets_out),
     };
-    static struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(facts_rows) + ARRAY_LEN(whole)];
+    static struct CMUnitTest
+        tests[ARRAY_LEN(rows) + ARRAY_LEN(from_rows) + ARRAY_LEN(facts_rows) + ARRAY_LEN(whole)];
     size_t count = 0;
     ADD_ROWS(rows, admits);
+    ADD_ROWS(from_rows, begins);
     ADD_ROWS(facts_rows, reads_back);
     memcpy(&tests[count], whole, sizeof(whole));
     return cmocka_run_group_tests(tests, NULL, NULL);

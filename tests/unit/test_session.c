@@ -13,8 +13,8 @@ static void a_policy_says_what_is_needed_and_no_more(void **state)
     CLEANUP(buf_done)
     struct buf read = BUF_INIT(STS_POLICY_BYTES_MAX), write = BUF_INIT(STS_POLICY_BYTES_MAX);
     struct err e = ERR_INIT;
-    assert_ok(session_policy("arn:aws-eusc:iam::123456789012:role/ranks", "bank-data", "credit/v3", "", false,
-                             &read, &e));
+    assert_ok(session_policy("arn:aws-eusc:iam::123456789012:role/ranks", "bank-data", "credit/v3", "",
+                             REACH_READ_BELOW, &read, &e));
     assert_string_equal(
         buf_text(&read),
         "{\"Statement\":[{\"Action\":[\"s3:GetObject\",\"s3:GetObjectVersion\"],\"Effect\":\"Allow\","
@@ -23,7 +23,7 @@ static void a_policy_says_what_is_needed_and_no_more(void **state)
         "\"Condition\":{\"StringLike\":{\"s3:prefix\":[\"credit/v3/*\"]}},\"Effect\":\"Allow\","
         "\"Resource\":[\"arn:aws-eusc:s3:::bank-data\"]}],\"Version\":\"2012-10-17\"}");
     assert_ok(session_policy("arn:aws:iam::123456789012:role/ranks", "bank-models", "",
-                             "arn:aws:kms:eu-1:1:key/k", true, &write, &e));
+                             "arn:aws:kms:eu-1:1:key/k", REACH_WRITE_BELOW, &write, &e));
     const char *text = buf_text(&write);
     assert_non_null(strstr(text, "\"arn:aws:s3:::bank-models/*\""));
     assert_non_null(strstr(text, "\"s3:PutObjectRetention\""));
@@ -33,6 +33,22 @@ static void a_policy_says_what_is_needed_and_no_more(void **state)
     assert_null(strstr(text, "s3:*"));
     assert_null(strstr(text, "Bucket\",\"s3:Put")); /* nothing of the bucket's own is changed */
     assert_null(strstr(text, "PutBucket"));
+}
+
+static void one_object_and_keys_that_begin_alike(void **state)
+{
+    static const char role[] = "arn:aws:iam::123456789012:role/ranks";
+    CLEANUP(buf_done)
+    struct buf one = BUF_INIT(STS_POLICY_BYTES_MAX), alike = BUF_INIT(STS_POLICY_BYTES_MAX);
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_ok(session_policy(role, "b", "gpt2.safetensors", "", REACH_READ_ONE, &one, &e));
+    assert_non_null(strstr(buf_text(&one), "\"arn:aws:s3:::b/gpt2.safetensors\""));
+    assert_null(strchr(buf_text(&one), '*'));
+    assert_ok(session_policy(role, "b", "a/j/model/9-1-1", "", REACH_READ_ALIKE, &alike, &e));
+    assert_non_null(strstr(buf_text(&alike), "\"arn:aws:s3:::b/a/j/model/9-1-1*\""));
+    assert_null(strstr(buf_text(&one), "s3:Put"));
+    assert_null(strstr(buf_text(&alike), "s3:Put"));
 }
 
 static void what_a_policy_would_take_for_more_is_refused(void **state)
@@ -45,13 +61,14 @@ static void what_a_policy_would_take_for_more_is_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
         struct err e = ERR_INIT;
-        assert_int_equal(session_policy(roles[i], "b", "p", "", false, &out, &e), ERR_USAGE);
+        assert_int_equal(session_policy(roles[i], "b", "p", "", REACH_READ_BELOW, &out, &e), ERR_USAGE);
         assert_int_equal(out.len, 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
         struct err e = ERR_INIT;
-        assert_int_equal(session_policy("arn:aws:iam:::role/r", "b", prefixes[i], "", true, &out, &e),
+        assert_int_equal(session_policy("arn:aws:iam:::role/r", "b", prefixes[i], "", REACH_WRITE_BELOW, &out,
+                                        &e),
                          ERR_USAGE);
     }
 }
@@ -65,7 +82,8 @@ static void a_tenants_role_says_nothing_of_keys(void **state)
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         CLEANUP(buf_done) struct buf out = BUF_INIT(STS_POLICY_BYTES_MAX);
         struct err e = ERR_INIT;
-        assert_ok(session_policy(roles[i], "b", "p", "arn:aws:kms:eu-1:1:key/k", true, &out, &e));
+        assert_ok(
+            session_policy(roles[i], "b", "p", "arn:aws:kms:eu-1:1:key/k", REACH_WRITE_BELOW, &out, &e));
         assert_null(strstr(buf_text(&out), "kms:"));
     }
 }
@@ -103,6 +121,7 @@ static void seal(struct sealed *s)
                                                         secret_of("token of the data"), 1234 };
     s->sessions[SESSION_MODELS] =
         (struct store_session){ secret_of("AKmodels"), secret_of("SKmodels"), NULL, 0 };
+    s->sessions[SESSION_FROM] = (struct store_session){ secret_of("AKfrom"), secret_of("SKfrom"), NULL, 0 };
     assert_ok(session_doc_seal(&s->owner, s->sessions, &s->text, &e));
 }
 
@@ -117,7 +136,7 @@ static void a_rank_opens_what_was_sealed_for_it(void **state)
         struct err e = ERR_INIT;
         assert_ok(session_doc_open(&s.owner, buf_text(&s.text), (enum session_use)use, &got, &e));
         assert_true(store_session_equal(&got, &s.sessions[use]));
-        assert_false(store_session_equal(&got, &s.sessions[1 - use]));
+        assert_false(store_session_equal(&got, &s.sessions[(use + 1) % SESSION_USES]));
     }
 }
 
@@ -173,6 +192,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_says_what_is_needed_and_no_more),
+        cmocka_unit_test(one_object_and_keys_that_begin_alike),
         cmocka_unit_test(what_a_policy_would_take_for_more_is_refused),
         cmocka_unit_test(a_tenants_role_says_nothing_of_keys),
         cmocka_unit_test(a_rank_opens_what_was_sealed_for_it),
