@@ -13,6 +13,9 @@
  * Every failure of MPI is ERR_RETRY with MPI's text, and sets `broken`: another attempt may work, this one
  * cannot. Ranks are then no longer together; what is left to do is comm_abort(), as comm_close() may hang.
  *
+ * Whoever knows when the others must have come sets that moment (comm_until()); without it a rank that hangs
+ * is waited for until somebody from outside ends them all.
+ *
  * Threads: only the one that opened it.
  */
 #ifndef TRAINER_COMM_H
@@ -49,6 +52,7 @@ struct comm { /* first member of each backend's struct */
     const struct comm_ops *ops;
     int rank, size;
     bool broken;
+    int64_t until_ms; /* comm_until() */
 };
 
 /* The world that mpirun started; argc and argv may be NULL. Once a process. Opens MPI, comm_close() finalises
@@ -81,6 +85,10 @@ enum err_code comm_max(struct comm *c, int64_t *value, struct err *e); /* the la
 /* Wait for all ranks, until the moment `until_ms` of clock_mono_ms(). Where one has not come by then this
  * rank can do no more together with the others: ERR_RETRY, which names it, and `broken`. */
 enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e);
+
+/* From now on sums, spreading and comm_gather() wait no longer than until this moment of clock_mono_ms();
+ * then they are ERR_RETRY and say who did not come, as comm_meet() does. 0: as long as it takes. */
+void comm_until(struct comm *c, int64_t mono_ms);
 
 /* What one rank met belongs to all. Pass how it went here: e->code OK or a failure. All ranks return with the
  * same code, OK only where all were OK, and the same text: of the largest code, the lowest rank ("rank 2:

@@ -10,11 +10,12 @@
 
 #include <limits.h>
 #include <mpi.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { SWAP_TAG = 1, HERE_TAG, ALL_HERE_TAG, MESSAGE_BYTES_MAX = 1 << 30 };
-enum { LOOK_EVERY_US = 200, ANSWER_MS = 2000 };
+enum { LOOK_EVERY_US = 200, ANSWER_MS = 2000, MISSED_MS = 3000 };
 
 struct comm_mpi {
     struct comm comm;
@@ -55,12 +56,6 @@ static enum err_code mpi_broadcast(struct comm *c, void *data, size_t bytes, int
     return OK;
 }
 
-static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
-{
-    return check(c, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
-                 "MPI_Allgather", e);
-}
-
 static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t bytes, void *all,
                                       const size_t *starts, struct err *e)
 {
@@ -82,8 +77,8 @@ static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 }
 
 /* Until *request is done, or it is late: asked again and again, as MPI knows no time-outs. */
-static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, bool *out_done,
-                                struct err *e)
+static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, useconds_t pause_us,
+                                bool *out_done, struct err *e)
 {
     for (;;) {
         int done = 0;
@@ -92,7 +87,10 @@ static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t un
         *out_done = done;
         if (done || clock_mono_ms() >= until_ms)
             return OK;
-        usleep(LOOK_EVERY_US);
+        if (pause_us == 0)
+            sched_yield();
+        else
+            usleep(pause_us);
     }
 }
 
@@ -107,7 +105,7 @@ static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_mis
             return e->code;
     for (int r = 1; r < c->size; r++) {
         bool here = false;
-        if (wait_until(c, &m->arrivals[r], until_ms, &here, e))
+        if (wait_until(c, &m->arrivals[r], until_ms, LOOK_EVERY_US, &here, e))
             return e->code;
         if (!here) {
             *out_missing = r;
@@ -133,11 +131,50 @@ static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing
     if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, 0, ALL_HERE_TAG, MPI_COMM_WORLD, &m->arrivals[0]), "MPI_Irecv",
               e) ||
         check(c, MPI_Send(NULL, 0, MPI_BYTE, 0, HERE_TAG, MPI_COMM_WORLD), "MPI_Send", e) ||
-        wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, &here, e))
+        wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, LOOK_EVERY_US, &here, e))
         return e->code;
     if (!here)
         *out_missing = 0;
     return OK;
+}
+
+/* What the ranks do together did not come about in time: who of them does not even come to meet? */
+static enum err_code missed(struct comm *c, struct err *e)
+{
+    int missing = -1;
+
+    if (mpi_meet(c, clock_mono_ms() + MISSED_MS, &missing, e))
+        return e->code;
+    c->broken = true;
+    if (missing < 0)
+        return err_set(e, ERR_RETRY, "all ranks are here, but their messages do not come through");
+    return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
+}
+
+/* As MPI_Wait; with comm_until(), until then. */
+static enum err_code wait_for(struct comm *c, MPI_Request *request, struct err *e)
+{
+    bool done = false;
+
+    if (c->until_ms == 0)
+        return check(c, MPI_Wait(request, MPI_STATUS_IGNORE), "MPI_Wait", e);
+    if (wait_until(c, request, c->until_ms, 0, &done, e))
+        return e->code;
+    return done ? OK : missed(c, e);
+}
+
+static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
+{
+    MPI_Request request;
+
+    if (c->until_ms == 0)
+        return check(c, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
+                     "MPI_Allgather", e);
+    if (check(c,
+              MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request),
+              "MPI_Iallgather", e))
+        return e->code;
+    return wait_for(c, &request, e);
 }
 
 static void add_floats(float *restrict sum, const float *restrict x, size_t n)
@@ -182,11 +219,11 @@ static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
 {
     size_t place = number % COMM_PIECES_IN_FLIGHT;
 
-    if (check(&s->m->comm, MPI_Wait(&s->got[place], MPI_STATUS_IGNORE), "MPI_Wait", e))
+    if (wait_for(&s->m->comm, &s->got[place], e))
         return e->code;
     if (s->add)
         add_floats(s->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], piece_floats(s, number));
-    return check(&s->m->comm, MPI_Wait(&s->sent[place], MPI_STATUS_IGNORE), "MPI_Wait", e);
+    return wait_for(&s->m->comm, &s->sent[place], e);
 }
 
 static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,

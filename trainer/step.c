@@ -21,7 +21,7 @@ struct share {
 };
 /* What a rank tells all others, once a step; the same layout on every rank of one binary. */
 struct report {
-    int64_t code, vote;
+    int64_t code, vote, mark;
     struct share shares[]; /* this rank's leaves and slices, each in order */
 };
 
@@ -255,6 +255,7 @@ static void read_report(struct step *s, int rank, const struct report *report, s
     size_t slice = slices_of_rank(rank, s->comm->size, s->config.leaves).first;
 
     r->vote_max = MAX(r->vote_max, report->vote);
+    r->mark_min = MIN(r->mark_min, report->mark);
     for (size_t i = 0; i < s->leaves.count; i++) {
         s->by_leaf[leaf + i] = report->shares[i].loss_sum;
         s->by_slice[slice + i] = report->shares[i].squares;
@@ -272,11 +273,13 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
 
     s->own_report->code = e->code;
     s->own_report->vote = in->vote;
+    s->own_report->mark = in->mark;
     if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
         *e = e_comm;
         return e->code;
     }
     r->vote_max = in->vote;
+    r->mark_min = in->mark;
     for (int rank = 0; rank < s->comm->size; rank++) {
         const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
         failed = failed || report->code != OK;

@@ -44,14 +44,16 @@ struct step_input {
     int64_t step; /* from 1 */
     double lr;
     const struct batch *leaves; /* this rank's leaves (leaves_of_rank()), in order; a leaf may be empty */
-    int64_t vote; /* anything small that the ranks want to know of each other, such as "stop was asked" */
+    /* Anything small that the ranks want to know of each other: of votes the largest counts ("stop was
+     * asked"), of marks the smallest ("my upload has come so far"). */
+    int64_t vote, mark;
 };
 struct step_result {
     double loss; /* mean over what was predicted; 0 where nothing was */
     double norm; /* of the mean gradient, before clipping */
     uint64_t records;
     uint64_t predicted; /* records, or tokens with a label */
-    int64_t vote_max;   /* the largest vote of all ranks */
+    int64_t vote_max, mark_min;
     bool diverged;
     char why[160]; /* "step 12: the loss of leaf 3 is nan" */
 };

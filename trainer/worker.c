@@ -7,6 +7,7 @@ enum { LAST_WORDS_MS = 2000 };
 static void worker_done(struct worker *w)
 {
     pulse_line_free(w->line);
+    saver_close(w->saver);   /* before what its thread uses */
     loader_close(w->loader);
     step_close(w->step);
     model_close(w->model);
@@ -17,6 +18,7 @@ static void worker_done(struct worker *w)
     signer_done(&w->signer);
     store_close(w->data);
     store_close(w->models);
+    store_close(w->uploads);
 }
 
 static enum trainer_exit exit_of(enum err_code code)

@@ -18,11 +18,14 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     w->models_renewal = (struct renewal){ d, SESSION_MODELS, state_open };
     if (renewal_open_store(&w->data_renewal, &w->data, e) ||
         renewal_open_store(&w->models_renewal, &w->models, e) ||
+        renewal_open_store(&w->models_renewal, &w->uploads, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;
-    store_on_wait(w->data, worker_waits, w);
-    store_on_wait(w->models, worker_waits, w);
+    w->data_wait.rank = w->models_wait.rank = w->uploads_wait.rank = w->comm->rank;
+    store_on_wait(w->data, worker_waits, &w->data_wait);
+    store_on_wait(w->models, worker_waits, &w->models_wait);
+    store_on_wait(w->uploads, worker_waits, &w->uploads_wait);
     w->place.doc = d;
     w->place.store = w->models;
     w->place.signer = &w->signer;

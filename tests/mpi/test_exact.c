@@ -290,6 +290,29 @@ static void ranks_meet(struct comm *c)
     need(!comm_barrier(c, &e), e);
 }
 
+/* With the argument "late": the last rank hangs before a sum whose time is limited. The others wait in the
+ * midst of it, some for ranks that wait themselves; rank 0 finds out who it is, and ends them all. */
+static void a_rank_hangs(struct comm *c, struct device *d)
+{
+    enum { TIME_MS = 300 };
+    struct err e = ERR_INIT;
+    void *sum = NULL;
+
+    need(!device_alloc(d, SUM_FLOATS, sizeof(float), &sum, &e), e);
+    comm_until(c, clock_mono_ms() + 60000);
+    need(!comm_sum_scatter(c, sum, SUM_FLOATS, &e) && !comm_spread(c, sum, SUM_FLOATS, &e), e); /* in time */
+    need_same(c, digest(digest_start, sum, SUM_FLOATS * sizeof(float)));
+    if (c->rank == c->size - 1)
+        pause();
+    comm_until(c, clock_mono_ms() + TIME_MS);
+    need(comm_sum_scatter(c, sum, SUM_FLOATS, &e) == ERR_RETRY && c->broken, e);
+    printf("rank %d: %s\n", c->rank, e.text);
+    fflush(stdout);
+    if (c->rank == 0)
+        comm_abort(c, 1);
+    pause();
+}
+
 int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
@@ -302,6 +325,8 @@ int main(int argc, char **argv)
     else
         need(!comm_mpi_open(&argc, &argv, &c, &e), e);
     need(c->size <= LEAVES, e);
+    if (argc > 1 && strcmp(argv[1], "late") == 0)
+        a_rank_hangs(c, d);
     sum_is_exact(c, d);
     training_is_exact(c, d);
     a_failure_belongs_to_all(c, d);
