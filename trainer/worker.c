@@ -8,6 +8,7 @@ static void worker_done(struct worker *w)
 {
     pulse_line_free(w->line);
     saver_close(w->saver);   /* before what its thread uses */
+    store_until(w->data, 1); /* nobody needs what the loader may still wait for */
     loader_close(w->loader);
     step_close(w->step);
     model_close(w->model);

@@ -140,6 +140,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .holdout = spec->data.holdout,
         .width = config.width,
         .context = (size_t)job_spec_context(spec),
+        .epochs = spec->train.epochs,
     };
 
     if (check_memory(w, &config, e))

@@ -222,5 +222,6 @@ enum err_code worker_train(struct worker *w, int64_t from, struct err *e)
         keep_work(w);
         return e->code;
     }
+    loader_close(TAKE(w->loader)); /* the shards are the main thread's again */
     return OK;
 }
