@@ -1,5 +1,6 @@
 #include "trainer/step.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -21,7 +22,7 @@ struct share {
 };
 /* What a rank tells all others, once a step; the same layout on every rank of one binary. */
 struct report {
-    int64_t code, vote, mark;
+    int64_t code, vote, mark, busy_us;
     struct share shares[]; /* this rank's leaves and slices, each in order */
 };
 
@@ -41,6 +42,7 @@ struct step {
     struct report *own_report;
     uint8_t *all_reports;
     double *by_leaf, *by_slice; /* losses and squared norms, in tree order */
+    int64_t *busy_us;           /* by rank */
 };
 
 void step_close(struct step *s)
@@ -58,6 +60,7 @@ void step_close(struct step *s)
     free(s->all_reports);
     free(s->by_leaf);
     free(s->by_slice);
+    free(s->busy_us);
     free(s);
 }
 
@@ -109,6 +112,7 @@ static enum err_code take_memory(struct step *s, struct err *e)
     s->all_reports = mem_array(ranks, s->report_bytes);
     s->by_leaf = mem_array(s->config.leaves, sizeof(double));
     s->by_slice = mem_array(s->config.leaves, sizeof(double));
+    s->busy_us = mem_array(ranks, sizeof(*s->busy_us));
     return OK;
 }
 
@@ -256,6 +260,7 @@ static void read_report(struct step *s, int rank, const struct report *report, s
 
     r->vote_max = MAX(r->vote_max, report->vote);
     r->mark_min = MIN(r->mark_min, report->mark);
+    s->busy_us[rank] = report->busy_us;
     for (size_t i = 0; i < s->leaves.count; i++) {
         s->by_leaf[leaf + i] = report->shares[i].loss_sum;
         s->by_slice[slice + i] = report->shares[i].squares;
@@ -274,12 +279,14 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
     s->own_report->code = e->code;
     s->own_report->vote = in->vote;
     s->own_report->mark = in->mark;
+    s->own_report->busy_us = in->waited_us + r->times.compute_us;
     if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
         *e = e_comm;
         return e->code;
     }
     r->vote_max = in->vote;
     r->mark_min = in->mark;
+    r->busy_us = s->busy_us;
     for (int rank = 0; rank < s->comm->size; rank++) {
         const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
         failed = failed || report->code != OK;
@@ -326,13 +333,24 @@ static enum err_code update(struct step *s, const struct step_input *in, const s
     return step_spread(s, e) ? err_wrap(e, "spread the parameters") : OK;
 }
 
+/* The time since *io_at_us, which is now afterwards. */
+static int64_t lap(int64_t *io_at_us)
+{
+    int64_t before = *io_at_us;
+
+    *io_at_us = clock_mono_us();
+    return *io_at_us - before;
+}
+
 /* Three exchanges: the gradients' sum, the reports, the new parameters. */
 static enum err_code run(struct step *s, const struct step_input *in, struct step_result *r, struct err *e)
 {
     struct err e_comm = ERR_INIT;
     float *grad = NULL;
+    int64_t at_us = clock_mono_us();
 
     run_leaves(s, in, e); // a failure is told to all in the report
+    r->times.compute_us = lap(&at_us);
     if (sum_gradient(s, &grad, &e_comm)) {
         *e = e_comm;
         return e->code;
@@ -340,10 +358,14 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
     measure_own_slices(s, grad);
     if (share_reports(s, in, r, e))
         return e->code;
+    r->times.reduce_us = lap(&at_us);
     look_for_divergence(s, in->step, r);
     if (r->diverged || r->predicted == 0)
         return OK;
-    return update(s, in, r, grad, e) ? e->code : device_sync(s->device, e);
+    if (update(s, in, r, grad, e) || device_sync(s->device, e))
+        return e->code;
+    r->times.update_us = lap(&at_us);
+    return OK;
 }
 
 enum err_code step_run(struct step *s, const struct step_input *in, struct step_result *out, struct err *e)

@@ -47,6 +47,7 @@ struct step_input {
     /* Anything small that the ranks want to know of each other: of votes the largest counts ("stop was
      * asked"), of marks the smallest ("my upload has come so far"). */
     int64_t vote, mark;
+    int64_t waited_us; /* for this step's data: told in busy_us */
 };
 struct step_result {
     double loss; /* mean over what was predicted; 0 where nothing was */
@@ -54,6 +55,10 @@ struct step_result {
     uint64_t records;
     uint64_t predicted; /* records, or tokens with a label */
     int64_t vote_max, mark_min;
+    struct step_times {
+        int64_t compute_us, reduce_us, update_us; /* on this rank; each with the waiting for others */
+    } times;
+    const int64_t *busy_us; /* of each rank: waited_us and compute_us; borrowed until the next step */
     bool diverged;
     char why[160]; /* "step 12: the loss of leaf 3 is nan" */
 };

@@ -10,6 +10,7 @@ static void worker_done(struct worker *w)
     saver_close(w->saver);   /* before what its thread uses */
     store_until(w->data, 1); /* nobody needs what the loader may still wait for */
     loader_close(w->loader);
+    times_free(w->times);
     step_close(w->step);
     model_close(w->model);
     device_close(w->device);

@@ -19,6 +19,7 @@
 #include "trainer/renewal.h"
 #include "trainer/saver.h"
 #include "trainer/schedule.h"
+#include "trainer/times.h"
 #include "trainer/worker.h"
 
 enum { WORKER_NO_CHECKPOINT = -1 };
@@ -46,12 +47,14 @@ struct worker {
     struct step *step;
     struct loader *loader;
     struct saver *saver;
+    struct times *times;
     struct schedule schedule;
     struct pulse_line *line; /* rank 0 */
     struct pulse pulse;
     struct checkpoint_place place;
     bool swept;
     int64_t step_ms_max;             /* the longest step yet */
+    int64_t train_began_ms, records; /* in this attempt */
     bool fenced;                     /* rank 0 was refused: all hear of it by the next vote */
     struct err untold;               /* rank 0 could not even keep an event: the same */
     enum trainer_exit ended;         /* where the error's code does not say it: the same on all ranks */

@@ -134,6 +134,7 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
     struct step_input in = {
         .step = step, .lr = schedule_lr(&w->schedule, step), .vote = own_vote(w), .mark = saver_mark(w->saver)
     };
+    int64_t began_us = clock_mono_us();
 
     w->pulse.lr = in.lr;
     if (loader_step(w->loader, step, &in.leaves, &own)) {
@@ -141,8 +142,10 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
         nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
         in.leaves = nothing;
     }
+    in.waited_us = clock_mono_us() - began_us;
     if (step_run(w->step, &in, r, e))
         return e->code;
+    times_add_step(w->times, in.waited_us, r);
     if (r->vote_max != VOTE_FAILED)
         return OK;
     *e = own;
@@ -174,24 +177,42 @@ static enum err_code hear_of_save(struct worker *w, const struct step_result *r,
     return OK;
 }
 
+static void note_progress(struct worker *w, int64_t step, const struct step_result *r)
+{
+    w->records += (int64_t)r->records;
+    w->pulse.step = step;
+    w->pulse.epoch = (step - 1) / loader_steps_per_epoch(w->loader) + 1;
+    w->pulse.loss = r->loss;
+    w->pulse.records_per_second =
+        1000.0 * (double)w->records / (double)MAX(clock_mono_ms() - w->train_began_ms, 1);
+    bool first = w->records == (int64_t)r->records; /* that it trains is told at once */
+    times_tell(w->times, clock_mono_us(), first ? 0 : PULSE_EVERY_MS * 1000, &w->pulse.step_ms);
+    worker_progress(w, "train", first);
+}
+
+/* What is due behind a step: checkpoints, and what the ranks told each other. */
+static enum err_code after_step(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+
+    if (hear_of_save(w, r, e) || after_votes(w, step, r, e))
+        return e->code;
+    if (step % w->doc->spec.checkpoint.every_steps == 0 && step < w->pulse.steps && begin_save(w, step, e))
+        return e->code;
+    times_add_checkpoint(w->times, clock_mono_us() - began_us);
+    return OK;
+}
+
 static enum err_code train(struct worker *w, int64_t from, struct err *e)
 {
-    const struct spec_checkpoint *rule = &w->doc->spec.checkpoint;
-    int64_t began = clock_mono_ms(), records = 0;
-
+    w->train_began_ms = clock_mono_ms();
+    times_start(w->times, clock_mono_us());
     for (int64_t step = from + 1; step <= w->pulse.steps; step++) {
         struct step_result r;
         if (step_and_time(w, step, &r, e))
             return e->code;
-        records += (int64_t)r.records;
-        w->pulse.step = step;
-        w->pulse.epoch = (step - 1) / loader_steps_per_epoch(w->loader) + 1;
-        w->pulse.loss = r.loss;
-        w->pulse.records_per_second = 1000.0 * (double)records / (double)MAX(clock_mono_ms() - began, 1);
-        worker_progress(w, "train", step == from + 1); /* that it trains is told at once */
-        if (hear_of_save(w, &r, e) || after_votes(w, step, &r, e))
-            return e->code;
-        if (step % rule->every_steps == 0 && step < w->pulse.steps && begin_save(w, step, e))
+        note_progress(w, step, &r);
+        if (after_step(w, step, &r, e))
             return e->code;
     }
     return finish_save(w, e);
@@ -218,6 +239,7 @@ enum err_code worker_train(struct worker *w, int64_t from, struct err *e)
     IGNORE(saver_open(&place, w->comm, w->step, true, &w->saver, e));
     if (comm_agree(w->comm, e))
         return e->code;
+    w->times = times_new(w->comm->size);
     if (train(w, from, e)) {
         keep_work(w);
         return e->code;
