@@ -77,8 +77,8 @@ static enum err_code mpi_max(struct comm *c, int64_t *value, struct err *e)
 }
 
 /* Until *request is done, or it is late: asked again and again, as MPI knows no time-outs. */
-static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, useconds_t pause_us,
-                                bool *out_done, struct err *e)
+static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t until_ms, bool *out_done,
+                                struct err *e)
 {
     for (;;) {
         int done = 0;
@@ -87,10 +87,7 @@ static enum err_code wait_until(struct comm *c, MPI_Request *request, int64_t un
         *out_done = done;
         if (done || clock_mono_ms() >= until_ms)
             return OK;
-        if (pause_us == 0)
-            sched_yield();
-        else
-            usleep(pause_us);
+        usleep(LOOK_EVERY_US);
     }
 }
 
@@ -105,7 +102,7 @@ static enum err_code meet_all(struct comm_mpi *m, int64_t until_ms, int *out_mis
             return e->code;
     for (int r = 1; r < c->size; r++) {
         bool here = false;
-        if (wait_until(c, &m->arrivals[r], until_ms, LOOK_EVERY_US, &here, e))
+        if (wait_until(c, &m->arrivals[r], until_ms, &here, e))
             return e->code;
         if (!here) {
             *out_missing = r;
@@ -131,7 +128,7 @@ static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing
     if (check(c, MPI_Irecv(NULL, 0, MPI_BYTE, 0, ALL_HERE_TAG, MPI_COMM_WORLD, &m->arrivals[0]), "MPI_Irecv",
               e) ||
         check(c, MPI_Send(NULL, 0, MPI_BYTE, 0, HERE_TAG, MPI_COMM_WORLD), "MPI_Send", e) ||
-        wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, LOOK_EVERY_US, &here, e))
+        wait_until(c, &m->arrivals[0], until_ms + ANSWER_MS, &here, e))
         return e->code;
     if (!here)
         *out_missing = 0;
@@ -151,16 +148,22 @@ static enum err_code missed(struct comm *c, struct err *e)
     return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
 }
 
-/* As MPI_Wait; with comm_until(), until then. */
+/* As MPI_Wait; with comm_until(), until then; with comm_gently(), with pauses. */
 static enum err_code wait_for(struct comm *c, MPI_Request *request, struct err *e)
 {
-    bool done = false;
-
-    if (c->until_ms == 0)
+    if (c->until_ms == 0 && !c->gentle)
         return check(c, MPI_Wait(request, MPI_STATUS_IGNORE), "MPI_Wait", e);
-    if (wait_until(c, request, c->until_ms, 0, &done, e))
-        return e->code;
-    return done ? OK : missed(c, e);
+    for (;;) {
+        int done = 0;
+        if (check(c, MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test", e) || done)
+            return e->code;
+        if (c->until_ms != 0 && clock_mono_ms() >= c->until_ms)
+            return missed(c, e);
+        if (c->gentle)
+            usleep(LOOK_EVERY_US);
+        else
+            sched_yield();
+    }
 }
 
 static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
@@ -183,55 +186,57 @@ static void add_floats(float *restrict sum, const float *restrict x, size_t n)
         sum[i] = sum[i] + x[i];
 }
 
-/* One exchange under way: pieces 0 .. started - 1 were handed to MPI, each in the place number % IN_FLIGHT.
- */
+/* One exchange under way: of each direction, pieces 0 .. started - 1 were handed to MPI, each in the place
+ * number % IN_FLIGHT. */
 struct swap {
     struct comm_mpi *m;
-    int partner;
-    const float *send;
-    float *into;
-    size_t n;
-    bool add;
+    const struct comm_swap *of;
     MPI_Request sent[COMM_PIECES_IN_FLIGHT], got[COMM_PIECES_IN_FLIGHT];
 };
 
-static size_t piece_floats(const struct swap *s, size_t number)
+/* Of a direction with n floats in all; 0 behind its end. */
+static size_t piece_floats(size_t n, size_t number)
 {
-    return MIN((size_t)COMM_PIECE_FLOATS, s->n - number * COMM_PIECE_FLOATS);
+    size_t first = number * COMM_PIECE_FLOATS;
+    return first < n ? MIN((size_t)COMM_PIECE_FLOATS, n - first) : 0;
 }
 
 static enum err_code start_piece(struct swap *s, size_t number, struct err *e)
 {
+    const struct comm_swap *of = s->of;
+    struct comm *c = &s->m->comm;
     size_t place = number % COMM_PIECES_IN_FLIGHT, first = number * COMM_PIECE_FLOATS;
-    int n = (int)piece_floats(s, number);
-    float *to = s->add ? s->m->pieces[place] : s->into + first;
+    int in = (int)piece_floats(of->into_count, number), out = (int)piece_floats(of->send_count, number);
 
-    if (check(&s->m->comm, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
-              "MPI_Irecv", e))
+    if (in > 0 && check(c,
+                        MPI_Irecv(of->add ? s->m->pieces[place] : of->into + first, in, MPI_FLOAT,
+                                  of->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
+                        "MPI_Irecv", e))
         return e->code;
-    return check(&s->m->comm,
-                 MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD,
-                           &s->sent[place]),
-                 "MPI_Isend", e);
+    if (out > 0 && check(c,
+                         MPI_Isend(of->send + first, out, MPI_FLOAT, of->partner, SWAP_TAG, MPI_COMM_WORLD,
+                                   &s->sent[place]),
+                         "MPI_Isend", e))
+        return e->code;
+    return OK;
 }
 
 static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
 {
-    size_t place = number % COMM_PIECES_IN_FLIGHT;
+    const struct comm_swap *of = s->of;
+    size_t place = number % COMM_PIECES_IN_FLIGHT, in = piece_floats(of->into_count, number);
 
-    if (wait_for(&s->m->comm, &s->got[place], e))
+    if (in > 0 && wait_for(&s->m->comm, &s->got[place], e))
         return e->code;
-    if (s->add)
-        add_floats(s->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], piece_floats(s, number));
-    return wait_for(&s->m->comm, &s->sent[place], e);
+    if (in > 0 && of->add)
+        add_floats(of->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], in);
+    return piece_floats(of->send_count, number) > 0 ? wait_for(&s->m->comm, &s->sent[place], e) : OK;
 }
 
-static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
-                              struct err *e)
+static enum err_code mpi_swap(struct comm *c, const struct comm_swap *of, struct err *e)
 {
-    struct swap s = {
-        .m = (struct comm_mpi *)c, .partner = partner, .send = send, .into = into, .n = n, .add = add
-    };
+    struct swap s = { .m = (struct comm_mpi *)c, .of = of };
+    size_t n = MAX(of->send_count, of->into_count);
     size_t count = (n + COMM_PIECE_FLOATS - 1) / COMM_PIECE_FLOATS, started = 0;
 
     for (size_t done = 0; done < count; done++) {
@@ -290,13 +295,14 @@ static enum err_code join_world(struct comm *c, int *argc, char ***argv, struct 
 {
     int level = 0;
 
-    if (check(c, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread", e) ||
+    if (check(c, MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &level), "MPI_Init_thread", e) ||
         check(c, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", e) ||
         check(c, MPI_Comm_rank(MPI_COMM_WORLD, &c->rank), "MPI_Comm_rank", e) ||
         check(c, MPI_Comm_size(MPI_COMM_WORLD, &c->size), "MPI_Comm_size", e))
         return e->code;
     if (level < MPI_THREAD_FUNNELED)
         return err_set(e, ERR_USAGE, "this MPI was built without threads");
+    c->any_thread = level >= MPI_THREAD_SERIALIZED;
     return OK;
 }
 

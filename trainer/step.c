@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "trainer/reducer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -36,6 +37,8 @@ struct step {
     float *params;                     /* whole, seen by the host too */
     float *moment1, *moment2;          /* own slices */
     struct tree *tree;                 /* exact */
+    struct reducer *reducer;           /* exact, in buckets; else NULL */
+    size_t final;                      /* of the last leaf's gradient: from here on it is in the sum */
     float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
     double *one;                       /* a double on the device */
     size_t report_bytes;
@@ -55,6 +58,7 @@ void step_close(struct step *s)
     device_free(s->device, s->sum);
     device_free(s->device, s->leaf);
     device_free(s->device, s->one);
+    reducer_close(s->reducer);
     tree_close(s->tree);
     free(s->own_report);
     free(s->all_reports);
@@ -103,6 +107,9 @@ static enum err_code take_memory(struct step *s, struct err *e)
         return e->code;
     if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, &s->tree, e)
                         : take_floats(s, p->padded, &s->sum, e) || take_floats(s, p->padded, &s->leaf, e))
+        return e->code;
+    if (s->config.exact && s->config.bucket > 0 && ranks > 1 && s->comm->any_thread &&
+        reducer_open(s->comm, p->padded, s->config.bucket, &s->reducer, e))
         return e->code;
     if (!device_host_view(s->device, s->params))
         return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
@@ -193,29 +200,69 @@ static uint64_t predictions(const struct step *s, const struct batch *b)
     return count;
 }
 
+/* A model_final_fn: the last leaf's gradient is final from float `first` on; so is this rank's sum. */
+static void leaf_is_final(void *context, size_t first)
+{
+    struct step *s = context;
+    struct err ignored = ERR_INIT; /* model_backward() meets it, too */
+
+    if (first >= s->final)
+        return;
+    tree_push_part(s->tree, first, s->final - first);
+    s->final = first;
+    IGNORE(device_sync(s->device, &ignored));
+    reducer_ready(s->reducer, first);
+}
+
+/* Of what is not in the sum yet. */
+static void zero_rest(struct step *s, float *grad, bool in_parts)
+{
+    s->k->zero(s->device, grad, in_parts ? s->final : s->model->params.padded);
+}
+
+static void run_leaf(struct step *s, const struct step_input *in, size_t i, bool in_parts, struct err *e)
+{
+    struct share *share = &s->own_report->shares[i];
+    size_t leaf = s->leaves.first + i;
+    float *grad = leaf_gradient(s);
+
+    *share = (struct share){ .records = in->leaves[i].n, .predicted = predictions(s, &in->leaves[i]) };
+    if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i], dropout_key(s, in->step, leaf),
+                                        grad, &share->loss_sum, e))
+        IGNORE(err_wrap(e, "leaf %zu", leaf));
+    if (e->code != OK)
+        zero_rest(s, grad, in_parts);
+    if (in_parts)
+        leaf_is_final(s, 0);
+    else
+        take_leaf(s, grad);
+}
+
+/* The last of them, whose sum over the ranks begins before it is done. */
+static void run_last_leaf(struct step *s, const struct step_input *in, struct err *e)
+{
+    s->final = s->model->params.padded;
+    reducer_start(s->reducer, device_host_view(s->device, tree_result_place(s->tree)));
+    model_on_final(s->model, leaf_is_final, s);
+    run_leaf(s, in, s->leaves.count - 1, true, e);
+    model_on_final(s->model, NULL, NULL);
+}
+
 /* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. After a
  * failure zeros stand for the leaves that are left: the rank still takes part in the sum, so that the step
  * needs no exchange just to ask whether it will. */
 static void run_leaves(struct step *s, const struct step_input *in, struct err *e)
 {
-    size_t padded = s->model->params.padded;
+    size_t whole = s->leaves.count - (s->reducer ? 1 : 0);
 
     if (s->config.exact)
         tree_start(s->tree);
     else
-        s->k->zero(s->device, s->sum, padded);
-    for (size_t i = 0; i < s->leaves.count; i++) {
-        struct share *share = &s->own_report->shares[i];
-        size_t leaf = s->leaves.first + i;
-        float *grad = leaf_gradient(s);
-        *share = (struct share){ .records = in->leaves[i].n, .predicted = predictions(s, &in->leaves[i]) };
-        if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i],
-                                            dropout_key(s, in->step, leaf), grad, &share->loss_sum, e))
-            IGNORE(err_wrap(e, "leaf %zu", leaf));
-        if (e->code != OK)
-            s->k->zero(s->device, grad, padded);
-        take_leaf(s, grad);
-    }
+        s->k->zero(s->device, s->sum, s->model->params.padded);
+    for (size_t i = 0; i < whole; i++)
+        run_leaf(s, in, i, false, e);
+    if (s->reducer)
+        run_last_leaf(s, in, e);
 }
 
 /* Sets r->diverged, and r->why to "step 12: " and the rest. */
@@ -237,7 +284,9 @@ static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
     size_t padded = s->model->params.padded;
     float *sum = device_host_view(s->device, s->config.exact ? tree_result(s->tree) : s->sum);
 
-    if (s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e) : comm_sum_fast(s->comm, sum, padded, e))
+    if (s->reducer        ? reducer_finish(s->reducer, e)
+        : s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e)
+                          : comm_sum_fast(s->comm, sum, padded, e))
         return err_wrap(e, "sum the gradients");
     *out = sum;
     return OK;

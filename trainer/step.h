@@ -28,6 +28,8 @@ struct step_config {
     uint64_t seed;
     size_t leaves; /* of all ranks: a power of two, a multiple of the ranks */
     bool exact;
+    size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
+                      goes on; 0: all at once, behind it. The bits are the same. */
     double weight_decay, beta1, beta2, epsilon;
     double clip; /* largest global norm of the mean gradient; 0: off */
 };

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PREDICT_RECORDS = 1024 };
+enum { PREDICT_RECORDS = 1024, BUCKET_FLOATS = 1 << 20 };
 static const uint64_t cache_bytes = 2ULL << 30; /* rows or tokens that a rank keeps */
 
 static enum err_code open_stores(struct worker *w, struct err *e)
@@ -126,6 +126,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .seed = (uint64_t)spec->train.seed,
         .leaves = (size_t)spec->train.leaves,
         .exact = spec->train.reduce == REDUCE_EXACT,
+        .bucket = BUCKET_FLOATS,
         .weight_decay = spec->train.weight_decay,
         .beta1 = spec->train.beta1,
         .beta2 = spec->train.beta2,
