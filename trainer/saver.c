@@ -27,12 +27,14 @@ struct saver {
     struct beside *beside;
     enum phase phase; /* the same on all ranks */
 
-    /* Of the checkpoint under way. The thread's while it works; `given_up` is for it to look at. */
+    /* Of the checkpoint under way. The thread's while it works; `given_up` and `handed_over` are for it to
+     * look at. */
     int64_t until_ms;
     struct store_lock lock;
     struct artifact artifact;
     struct artifact_part *own_parts;
-    atomic_bool given_up;
+    size_t next; /* the first of the own parts that is not up */
+    atomic_bool given_up, handed_over;
     struct err failure;
     bool late; /* the thread still worked when it ought to have given up by itself */
 
@@ -98,8 +100,9 @@ static enum err_code put_slice(struct saver *s, size_t i, struct err *e)
 static void put_parts(void *context)
 {
     struct saver *s = context;
-    for (size_t i = 0; i < s->own.count && s->failure.code == OK && !atomic_load(&s->given_up); i++)
-        IGNORE(put_slice(s, i, &s->failure));
+    while (s->next < s->own.count && !atomic_load(&s->given_up) && !atomic_load(&s->handed_over) &&
+           put_slice(s, s->next, &s->failure) == OK)
+        s->next++;
 }
 
 static void put_manifest(void *context)
@@ -144,6 +147,7 @@ void saver_begin(struct saver *s, int64_t at_step, json_t *meta, int64_t slack_m
     memset(s->own_parts, 0, s->own.count * sizeof(*s->own_parts));
     err_clear(&s->failure);
     s->late = false;
+    s->next = 0;
     atomic_store(&s->given_up, false);
     copy_slices(s);
     store_until(s->place.store, s->until_ms);
@@ -239,11 +243,22 @@ static enum err_code meet_and_agree(struct saver *s, struct err *e)
     return comm_agree(s->comm, e);
 }
 
+/* Who waits does the rest itself: the thread is polite, and would be so on a busy machine while a stop's time
+ * runs out. */
+static void take_over(struct saver *s)
+{
+    atomic_store(&s->handed_over, true);
+    beside_wait(s->beside);
+    atomic_store(&s->handed_over, false);
+    if (s->phase == PHASE_PARTS && s->failure.code == OK)
+        put_parts(s);
+}
+
 /* The thread's work is over, on all ranks: how did it go? One that hangs for good does so here, and the
  * others meet without it. What the thread met since it was told to give up is our own doing. */
 static enum err_code settle(struct saver *s, struct err *e)
 {
-    beside_wait(s->beside);
+    take_over(s);
     if (s->late)
         IGNORE(err_set(e, ERR_RETRY, "its upload went on for %d s behind the deadline", LATE_MS / 1000));
     else if (!atomic_load(&s->given_up))

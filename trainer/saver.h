@@ -21,7 +21,7 @@
  * where it is to finish, or in the steps meanwhile, whose exchanges wait only so long (comm_until(); comm is
  * broken then).
  *
- * Threads: all calls from comm's. place->store is the thread's from saver_begin() and saver_tidy() on: nobody
+ * Threads: all calls from comm's. place->store is the saver's from saver_begin() and saver_tidy() on: nobody
  * else may use it before saver_close().
  */
 #ifndef TRAINER_SAVER_H
@@ -58,7 +58,8 @@ struct saver_result {
 int64_t saver_mark(struct saver *s);
 enum err_code saver_hear(struct saver *s, int64_t mark_min, struct saver_result *out, struct err *e);
 
-/* Waits until nothing is under way. Collective. Not committed: there was nothing under way. */
+/* Until nothing is under way; parts that the thread has not begun are put by the caller. Collective. Not
+ * committed: there was nothing under way. */
 enum err_code saver_finish(struct saver *s, struct saver_result *out, struct err *e);
 
 /* From now on what is under way has at most so much time left. */
