@@ -137,7 +137,8 @@ void saver_begin(struct saver *s, int64_t at_step, json_t *meta, int64_t slack_m
     const struct job_spec *spec = &s->place.doc->spec;
 
     invariant(saver_idle(s));
-    beside_wait(s->beside); /* it may still tidy up */
+    store_until(s->place.store, clock_mono_ms() + TIDY_MS); /* it may still tidy up: not for long */
+    beside_wait(s->beside);
     s->until_ms = clock_mono_ms() + spec->checkpoint.deadline_ms;
     s->lock = checkpoint_lock(spec, clock_wall_ms());
     checkpoint_describe(&s->place, ARTIFACT_CHECKPOINT, at_step, &s->artifact);
@@ -321,6 +322,7 @@ void saver_tidy(struct saver *s, const char *saved_key, int64_t keep, bool sweep
     snprintf(s->saved_key, sizeof(s->saved_key), "%s", saved_key);
     s->keep = keep;
     s->sweep = sweep;
+    store_until(s->place.store, 0);
     beside_start(s->beside, tidy, s);
 }
 
@@ -330,6 +332,8 @@ void saver_close(struct saver *s)
         return;
     if (s->phase == PHASE_PARTS)
         give_up(s);
+    else if (saver_idle(s))
+        store_until(s->place.store, clock_mono_ms() + TIDY_MS);
     beside_close(s->beside);
     if (s->phase == PHASE_PARTS && !s->comm->broken)
         remove_parts(s);
