@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { COPIES_OF_FILE = 2 /* plain and sealed */, STATE_VECTORS = 3, HEADER_BYTES = 1 << 20 };
+enum { BATCHES = 2 /* of the step at hand and of the next */ };
 
 static enum err_code check_objects(const struct params *p, struct err *e)
 {
@@ -53,7 +54,7 @@ enum err_code budget_make(const struct budget_question *q, struct budget *out, s
         .activations = m.activations,
         .workspace = m.workspace,
         .checkpoint = STATE_VECTORS * slices + COPIES_OF_FILE * MAX(part, vector),
-        .data = q->data_bytes + (uint64_t)(q->spec->train.batch) / q->ranks * record,
+        .data = q->data_bytes + BATCHES * ((uint64_t)q->spec->train.batch / q->ranks) * record,
     };
     if (q->spec->task == TASK_EVALUATE) { /* the file is read, and nothing changes */
         b.moments = b.gradients = 0;

@@ -21,7 +21,7 @@ struct budget {
     uint64_t workspace;
     uint64_t
         checkpoint; /* the snapshot, and the largest of a part and the model file twice: plain and sealed */
-    uint64_t data;  /* shards that are kept, and the batch */
+    uint64_t data;  /* shards that are kept, and two batches */
     uint64_t total;
 };
 struct budget_question {

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX, SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
-enum { LATE_MS = 3000, TIDY_MS = 5000 };
+enum { SWEEP_MAX = 4096, CHECKPOINTS_MAX = 4096 };
 
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e)
 {
@@ -54,126 +53,6 @@ struct store_lock checkpoint_lock(const struct job_spec *spec, int64_t now_ms)
     if (lock.mode != STORE_LOCK_NONE)
         lock.retain_until_ms = now_ms + spec->checkpoint.retain_ms;
     return lock;
-}
-
-/* ---- saving ---- */
-
-static void slice_tensors(const struct step_slice *s, struct tensor out[3])
-{
-    const float *data[3] = { s->params, s->moment1, s->moment2 };
-    static const char *const names[3] = { "params", "moment1", "moment2" };
-    for (int i = 0; i < 3; i++) {
-        out[i] = (struct tensor){ .type = TENSOR_F32,
-                                  .dims = { s->count },
-                                  .dim_count = 1,
-                                  .data = data[i],
-                                  .bytes = s->count * sizeof(float) };
-        copy_text(out[i].name, sizeof(out[i].name), names[i]);
-    }
-}
-
-static enum err_code put_slice(const struct checkpoint_place *p, const struct artifact *a, struct step *step,
-                               size_t slice, const struct store_lock *lock, struct artifact_part *out,
-                               struct err *e)
-{
-    CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
-    struct step_slice s = step_slice(step, slice);
-    struct tensor tensors[3];
-
-    slice_tensors(&s, tensors);
-    if (tensors_write(tensors, 3, NULL, &file, e))
-        return err_wrap(e, "slice %zu of the state (more train.leaves make smaller slices)", slice);
-    return artifact_put_part(p->store, p->doc->data_key, a, slice, file.data, file.len, lock, out, e);
-}
-
-/* A rank that works gives up at the deadline by itself, and says what it was at. One that has not come a
- * moment later does not work. */
-static enum err_code meet_and_agree(struct comm *comm, int64_t until_ms, struct err *e)
-{
-    struct err e_meet = ERR_INIT;
-
-    if (comm_meet(comm, until_ms + LATE_MS, &e_meet)) {
-        if (e->code == OK)
-            *e = e_meet;
-        return e->code;
-    }
-    return comm_agree(comm, e);
-}
-
-/* Every rank's parts, gathered in rank order, into slice order. */
-static enum err_code gather_parts(struct comm *comm, const struct artifact_part *own,
-                                  struct slice_range range, struct artifact *a, struct err *e)
-{
-    CLEANUP(freep) struct artifact_part *all = mem_array(a->part_count, sizeof(*all));
-
-    if (comm_gather(comm, own, range.count * sizeof(*own), all, e))
-        return e->code;
-    for (int rank = 0; rank < comm->size; rank++) {
-        struct slice_range r = slices_of_rank(rank, comm->size, a->part_count);
-        memcpy(&a->parts[r.first], &all[(size_t)rank * r.count], r.count * sizeof(*all));
-    }
-    return OK;
-}
-
-/* Of a checkpoint that will never be: a disk that is full must not be filled further by each try. */
-static void remove_parts(const struct checkpoint_place *p, const struct artifact_part *parts, size_t count)
-{
-    struct err ignored = ERR_INIT;
-    for (size_t i = 0; i < count; i++)
-        if (parts[i].key[0])
-            IGNORE(store_delete(p->store, parts[i].key, parts[i].version, &ignored));
-}
-
-/* This rank's parts, told to all: OK only where every rank has put its own in time. */
-static enum err_code put_own(const struct checkpoint_place *p, struct comm *comm, struct step *step,
-                             const struct artifact *a, const struct store_lock *lock, int64_t until_ms,
-                             struct artifact_part *own, struct err *e)
-{
-    struct slice_range range = step_own_slices(step);
-
-    for (size_t i = 0; i < range.count && e->code == OK; i++)
-        IGNORE(put_slice(p, a, step, range.first + i, lock, &own[i], e));
-    return meet_and_agree(comm, until_ms, e);
-}
-
-static enum err_code save_parts(const struct checkpoint_place *p, struct comm *comm, struct step *step,
-                                struct artifact *a, int64_t until_ms, struct err *e)
-{
-    struct slice_range range = step_own_slices(step);
-    CLEANUP(freep) struct artifact_part *own = mem_array(range.count, sizeof(*own));
-    struct store_lock lock = checkpoint_lock(&p->doc->spec, clock_wall_ms());
-
-    if (put_own(p, comm, step, a, &lock, until_ms, own, e)) {
-        if (!comm->broken) {
-            store_until(p->store, clock_mono_ms() + TIDY_MS);
-            remove_parts(p, own, range.count);
-        }
-        return e->code;
-    }
-    if (gather_parts(comm, own, range, a, e))
-        return e->code;
-    if (comm->rank == 0)
-        IGNORE(artifact_commit(p->store, p->signer, a, &lock, e));
-    return meet_and_agree(comm, until_ms, e);
-}
-
-enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
-                              int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e)
-{
-    CLEANUP(artifact_done) struct artifact a = { 0 };
-    int64_t until_ms = clock_mono_ms() + p->doc->spec.checkpoint.deadline_ms;
-
-    checkpoint_describe(p, ARTIFACT_CHECKPOINT, at_step, &a);
-    a.meta = json_incref(meta);
-    a.part_count = (size_t)p->doc->spec.train.leaves;
-    a.parts = mem_array(a.part_count, sizeof(*a.parts));
-    store_until(p->store, until_ms);
-    enum err_code code = save_parts(p, comm, step, &a, until_ms, e);
-    store_until(p->store, 0);
-    if (code)
-        return err_wrap(e, "checkpoint at step %lld", (long long)at_step);
-    memcpy(out_key, a.manifest_key, STORE_KEY_BYTES);
-    return comm_broadcast(comm, out_key, STORE_KEY_BYTES, 0, e);
 }
 
 /* ---- restoring ---- */
@@ -271,7 +150,7 @@ static enum err_code take_floats(const struct tensors *t, const char *name, floa
 static enum err_code restore_slice(const struct checkpoint_place *p, const struct secret *data_key,
                                    const struct artifact *a, struct step *step, size_t slice, struct err *e)
 {
-    CLEANUP(buf_done) struct buf file = BUF_INIT(PART_BYTES_MAX);
+    CLEANUP(buf_done) struct buf file = BUF_INIT(CHECKPOINT_PART_BYTES_MAX);
     CLEANUP(tensors_done) struct tensors t = { 0 };
     struct step_slice s = step_slice(step, slice);
 

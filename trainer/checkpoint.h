@@ -1,5 +1,5 @@
 /*
- * checkpoint.h - saving and restoring the state of a job, whole or not at all.
+ * checkpoint.h - what a job's checkpoints are: finding, restoring and keeping them. saver.h saves them.
  *
  * A checkpoint has one part for each slice of the parameter vector (params.h): a safetensors file with
  * `params`, `moment1` and `moment2` of that slice. So its cut depends on train.leaves alone, and any number
@@ -7,7 +7,7 @@
  * the manifest: from there on it exists. Restoring goes from the newest manifest down; one that does not
  * verify, or one of whose parts does not, is passed over and reported by its key.
  *
- * All calls are collective: every rank returns the same code and text.
+ * Finding and restoring are collective: every rank returns the same code and text.
  */
 #ifndef TRAINER_CHECKPOINT_H
 #define TRAINER_CHECKPOINT_H
@@ -16,6 +16,8 @@
 #include "core/cluster/attempt_doc.h"
 #include "trainer/comm.h"
 #include "trainer/step.h"
+
+enum { CHECKPOINT_PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
 
 struct checkpoint_place {
     const struct attempt_doc *doc;
@@ -30,12 +32,6 @@ enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], stru
 void checkpoint_describe(const struct checkpoint_place *p, enum artifact_kind kind, int64_t step,
                          struct artifact *out);
 struct store_lock checkpoint_lock(const struct job_spec *spec, int64_t now_ms);
-
-/* Whole within checkpoint.deadline, or ERR_RETRY: a rank whose store is slow says which part it was at; one
- * that does not answer at all is named by rank 0 (and comm is broken). `meta` is borrowed. Fills *out_key
- * with the manifest's key on every rank. */
-enum err_code checkpoint_save(const struct checkpoint_place *p, struct comm *comm, struct step *step,
-                              int64_t at_step, json_t *meta, char out_key[STORE_KEY_BYTES], struct err *e);
 
 /* Called on rank 0 for each checkpoint that was passed over, with the reason. */
 typedef void checkpoint_rejected_fn(void *context, const char *manifest_key, const char *why);

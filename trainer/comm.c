@@ -53,6 +53,16 @@ enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e)
     return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
 }
 
+void comm_until(struct comm *c, int64_t mono_ms)
+{
+    c->until_ms = mono_ms;
+}
+
+void comm_gently(struct comm *c, bool gently)
+{
+    c->gentle = gently;
+}
+
 void comm_parts_done(struct comm_parts *p)
 {
     free(p->data);
@@ -118,18 +128,40 @@ enum err_code comm_agree(struct comm *c, struct err *e)
 
 enum err_code comm_sum_scatter(struct comm *c, float *data, size_t n, struct err *e)
 {
-    size_t first = 0, count = n;
+    return comm_sum_scatter_range(c, data, n, 0, n, e);
+}
 
-    invariant(is_power_of_two((size_t)c->size) && n % (size_t)c->size == 0);
+/* What [first, first + count) and [from, to) have in common. */
+static struct slice_range common(size_t first, size_t count, size_t from, size_t to)
+{
+    size_t begin = MAX(first, from), end = MIN(first + count, to);
+    return (struct slice_range){ begin, end > begin ? end - begin : 0 };
+}
+
+/* In each round the two partners hold the same part of the vector; so both know what of it is in the range.
+ */
+enum err_code comm_sum_scatter_range(struct comm *c, float *data, size_t n, size_t first, size_t count,
+                                     struct err *e)
+{
+    size_t at = 0, held = n;
+
+    invariant(is_power_of_two((size_t)c->size) && n % (size_t)c->size == 0 && first + count <= n);
     for (int bit = 1; bit < c->size; bit <<= 1) {
-        size_t half = count / 2;
+        size_t half = held / 2;
         bool upper = c->rank & bit;
-        float *keep = data + first + (upper ? half : 0);
-        const float *give = data + first + (upper ? 0 : half);
-        if (c->ops->swap(c, c->rank ^ bit, give, keep, half, true, e))
-            return err_wrap(e, "sum with rank %d", c->rank ^ bit);
-        first += upper ? half : 0;
-        count = half;
+        struct slice_range low = common(first, count, at, at + half);
+        struct slice_range high = common(first, count, at + half, at + held);
+        struct slice_range keep = upper ? high : low, give = upper ? low : high;
+        const struct comm_swap s = { .partner = c->rank ^ bit,
+                                     .send = data + give.first,
+                                     .send_count = give.count,
+                                     .into = data + keep.first,
+                                     .into_count = keep.count,
+                                     .add = true };
+        if (c->ops->swap(c, &s, e))
+            return err_wrap(e, "sum with rank %d", s.partner);
+        at += upper ? half : 0;
+        held = half;
     }
     return OK;
 }
@@ -142,9 +174,13 @@ enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e)
     invariant(n % (size_t)c->size == 0);
     for (int bit = c->size >> 1; bit > 0; bit >>= 1) {
         bool upper = c->rank & bit;
-        float *theirs = upper ? data + first - count : data + first + count;
-        if (c->ops->swap(c, c->rank ^ bit, data + first, theirs, count, false, e))
-            return err_wrap(e, "spread with rank %d", c->rank ^ bit);
+        const struct comm_swap s = { .partner = c->rank ^ bit,
+                                     .send = data + first,
+                                     .send_count = count,
+                                     .into = upper ? data + first - count : data + first + count,
+                                     .into_count = count };
+        if (c->ops->swap(c, &s, e))
+            return err_wrap(e, "spread with rank %d", s.partner);
         first -= upper ? count : 0;
         count *= 2;
     }
@@ -153,5 +189,8 @@ enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e)
 
 enum err_code comm_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
 {
+    /* A sum that cannot be waited for differently without perhaps being another one: so they meet before. */
+    if (c->until_ms != 0 && comm_meet(c, c->until_ms, e))
+        return e->code;
     return c->ops->sum_fast(c, data, n, e) ? err_wrap(e, "sum over all ranks") : OK;
 }

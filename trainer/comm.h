@@ -13,7 +13,10 @@
  * Every failure of MPI is ERR_RETRY with MPI's text, and sets `broken`: another attempt may work, this one
  * cannot. Ranks are then no longer together; what is left to do is comm_abort(), as comm_close() may hang.
  *
- * Threads: only the one that opened it.
+ * Whoever knows when the others must have come sets that moment (comm_until()); without it a rank that hangs
+ * is waited for until somebody from outside ends them all.
+ *
+ * Threads: one at a time; and where not `any_thread`, only the one that opened it.
  */
 #ifndef TRAINER_COMM_H
 #define TRAINER_COMM_H
@@ -28,6 +31,15 @@ enum { COMM_PIECE_FLOATS = 64 << 10, COMM_PIECES_IN_FLIGHT = 4 };
 #define COMM_GATHER_BYTES_MAX ((size_t)1 << 30)
 
 struct comm;
+/* Floats sent to a partner, and received from it; `add`: added to `into` instead of stored. */
+struct comm_swap {
+    int partner;
+    const float *send;
+    size_t send_count;
+    float *into;
+    size_t into_count;
+    bool add;
+};
 struct comm_ops {
     const char *name; /* "mpi", "self" */
     enum err_code (*barrier)(struct comm *c, struct err *e);
@@ -38,9 +50,7 @@ struct comm_ops {
     enum err_code (*max)(struct comm *c, int64_t *value, struct err *e);
     /* *out_missing: a rank that has not come by then (clock_mono_ms()), or -1. */
     enum err_code (*meet)(struct comm *c, int64_t until_ms, int *out_missing, struct err *e);
-    /* Send n floats, receive n from the same partner; `add`: add them to `into` instead of storing. */
-    enum err_code (*swap)(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
-                          struct err *e);
+    enum err_code (*swap)(struct comm *c, const struct comm_swap *s, struct err *e);
     enum err_code (*sum_fast)(struct comm *c, float *data, size_t n, struct err *e);
     void (*abort)(struct comm *c, int exit_status); /* does not return */
     void (*close)(struct comm *c);
@@ -49,6 +59,9 @@ struct comm { /* first member of each backend's struct */
     const struct comm_ops *ops;
     int rank, size;
     bool broken;
+    bool any_thread;     /* MPI copes with calls from several threads, one at a time */
+    int64_t until_ms;    /* comm_until() */
+    _Atomic bool gentle; /* comm_gently() */
 };
 
 /* The world that mpirun started; argc and argv may be NULL. Once a process. Opens MPI, comm_close() finalises
@@ -82,6 +95,14 @@ enum err_code comm_max(struct comm *c, int64_t *value, struct err *e); /* the la
  * rank can do no more together with the others: ERR_RETRY, which names it, and `broken`. */
 enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e);
 
+/* From now on sums, spreading and comm_gather() wait no longer than until this moment of clock_mono_ms();
+ * then they are ERR_RETRY and say who did not come, as comm_meet() does. 0: as long as it takes. */
+void comm_until(struct comm *c, int64_t mono_ms);
+
+/* Wait for other ranks by looking now and then, instead of all the time: for a thread beside one that
+ * computes. May be called while another thread waits. */
+void comm_gently(struct comm *c, bool gently);
+
 /* What one rank met belongs to all. Pass how it went here: e->code OK or a failure. All ranks return with the
  * same code, OK only where all were OK, and the same text: of the largest code, the lowest rank ("rank 2:
  * ..."). */
@@ -91,6 +112,10 @@ enum err_code comm_agree(struct comm *c, struct err *e);
  * rank's part of the sum, n / size floats, stands in its place in `data`: that of its slices
  * (slices_of_rank()); the rest of `data` is rubbish. */
 enum err_code comm_sum_scatter(struct comm *c, float *data, size_t n, struct err *e);
+/* The same for floats first .. first + count - 1 alone, which every rank has then. Ranges in whatever order
+ * that make up the whole give the same bits as the whole at once. */
+enum err_code comm_sum_scatter_range(struct comm *c, float *data, size_t n, size_t first, size_t count,
+                                     struct err *e);
 /* Each rank's part, in its place in `data`, to all ranks: what comm_sum_scatter() scattered is whole again.
  * */
 enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e);

@@ -10,11 +10,12 @@
 
 #include <limits.h>
 #include <mpi.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { SWAP_TAG = 1, HERE_TAG, ALL_HERE_TAG, MESSAGE_BYTES_MAX = 1 << 30 };
-enum { LOOK_EVERY_US = 200, ANSWER_MS = 2000 };
+enum { LOOK_EVERY_US = 200, ANSWER_MS = 2000, MISSED_MS = 3000 };
 
 struct comm_mpi {
     struct comm comm;
@@ -53,12 +54,6 @@ static enum err_code mpi_broadcast(struct comm *c, void *data, size_t bytes, int
         done += n;
     }
     return OK;
-}
-
-static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
-{
-    return check(c, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
-                 "MPI_Allgather", e);
 }
 
 static enum err_code mpi_gather_sized(struct comm *c, const void *own, size_t bytes, void *all,
@@ -140,61 +135,108 @@ static enum err_code mpi_meet(struct comm *c, int64_t until_ms, int *out_missing
     return OK;
 }
 
+/* What the ranks do together did not come about in time: who of them does not even come to meet? */
+static enum err_code missed(struct comm *c, struct err *e)
+{
+    int missing = -1;
+
+    if (mpi_meet(c, clock_mono_ms() + MISSED_MS, &missing, e))
+        return e->code;
+    c->broken = true;
+    if (missing < 0)
+        return err_set(e, ERR_RETRY, "all ranks are here, but their messages do not come through");
+    return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
+}
+
+/* As MPI_Wait; with comm_until(), until then; with comm_gently(), with pauses. */
+static enum err_code wait_for(struct comm *c, MPI_Request *request, struct err *e)
+{
+    if (c->until_ms == 0 && !c->gentle)
+        return check(c, MPI_Wait(request, MPI_STATUS_IGNORE), "MPI_Wait", e);
+    for (;;) {
+        int done = 0;
+        if (check(c, MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test", e) || done)
+            return e->code;
+        if (c->until_ms != 0 && clock_mono_ms() >= c->until_ms)
+            return missed(c, e);
+        if (c->gentle)
+            usleep(LOOK_EVERY_US);
+        else
+            sched_yield();
+    }
+}
+
+static enum err_code mpi_gather(struct comm *c, const void *own, size_t bytes, void *all, struct err *e)
+{
+    MPI_Request request;
+
+    if (c->until_ms == 0)
+        return check(c, MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD),
+                     "MPI_Allgather", e);
+    if (check(c,
+              MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request),
+              "MPI_Iallgather", e))
+        return e->code;
+    return wait_for(c, &request, e);
+}
+
 static void add_floats(float *restrict sum, const float *restrict x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         sum[i] = sum[i] + x[i];
 }
 
-/* One exchange under way: pieces 0 .. started - 1 were handed to MPI, each in the place number % IN_FLIGHT.
- */
+/* One exchange under way: of each direction, pieces 0 .. started - 1 were handed to MPI, each in the place
+ * number % IN_FLIGHT. */
 struct swap {
     struct comm_mpi *m;
-    int partner;
-    const float *send;
-    float *into;
-    size_t n;
-    bool add;
+    const struct comm_swap *of;
     MPI_Request sent[COMM_PIECES_IN_FLIGHT], got[COMM_PIECES_IN_FLIGHT];
 };
 
-static size_t piece_floats(const struct swap *s, size_t number)
+/* Of a direction with n floats in all; 0 behind its end. */
+static size_t piece_floats(size_t n, size_t number)
 {
-    return MIN((size_t)COMM_PIECE_FLOATS, s->n - number * COMM_PIECE_FLOATS);
+    size_t first = number * COMM_PIECE_FLOATS;
+    return first < n ? MIN((size_t)COMM_PIECE_FLOATS, n - first) : 0;
 }
 
 static enum err_code start_piece(struct swap *s, size_t number, struct err *e)
 {
+    const struct comm_swap *of = s->of;
+    struct comm *c = &s->m->comm;
     size_t place = number % COMM_PIECES_IN_FLIGHT, first = number * COMM_PIECE_FLOATS;
-    int n = (int)piece_floats(s, number);
-    float *to = s->add ? s->m->pieces[place] : s->into + first;
+    int in = (int)piece_floats(of->into_count, number), out = (int)piece_floats(of->send_count, number);
 
-    if (check(&s->m->comm, MPI_Irecv(to, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
-              "MPI_Irecv", e))
+    if (in > 0 && check(c,
+                        MPI_Irecv(of->add ? s->m->pieces[place] : of->into + first, in, MPI_FLOAT,
+                                  of->partner, SWAP_TAG, MPI_COMM_WORLD, &s->got[place]),
+                        "MPI_Irecv", e))
         return e->code;
-    return check(&s->m->comm,
-                 MPI_Isend(s->send + first, n, MPI_FLOAT, s->partner, SWAP_TAG, MPI_COMM_WORLD,
-                           &s->sent[place]),
-                 "MPI_Isend", e);
+    if (out > 0 && check(c,
+                         MPI_Isend(of->send + first, out, MPI_FLOAT, of->partner, SWAP_TAG, MPI_COMM_WORLD,
+                                   &s->sent[place]),
+                         "MPI_Isend", e))
+        return e->code;
+    return OK;
 }
 
 static enum err_code finish_piece(struct swap *s, size_t number, struct err *e)
 {
-    size_t place = number % COMM_PIECES_IN_FLIGHT;
+    const struct comm_swap *of = s->of;
+    size_t place = number % COMM_PIECES_IN_FLIGHT, in = piece_floats(of->into_count, number);
 
-    if (check(&s->m->comm, MPI_Wait(&s->got[place], MPI_STATUS_IGNORE), "MPI_Wait", e))
+    if (in > 0 && wait_for(&s->m->comm, &s->got[place], e))
         return e->code;
-    if (s->add)
-        add_floats(s->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], piece_floats(s, number));
-    return check(&s->m->comm, MPI_Wait(&s->sent[place], MPI_STATUS_IGNORE), "MPI_Wait", e);
+    if (in > 0 && of->add)
+        add_floats(of->into + number * COMM_PIECE_FLOATS, s->m->pieces[place], in);
+    return piece_floats(of->send_count, number) > 0 ? wait_for(&s->m->comm, &s->sent[place], e) : OK;
 }
 
-static enum err_code mpi_swap(struct comm *c, int partner, const float *send, float *into, size_t n, bool add,
-                              struct err *e)
+static enum err_code mpi_swap(struct comm *c, const struct comm_swap *of, struct err *e)
 {
-    struct swap s = {
-        .m = (struct comm_mpi *)c, .partner = partner, .send = send, .into = into, .n = n, .add = add
-    };
+    struct swap s = { .m = (struct comm_mpi *)c, .of = of };
+    size_t n = MAX(of->send_count, of->into_count);
     size_t count = (n + COMM_PIECE_FLOATS - 1) / COMM_PIECE_FLOATS, started = 0;
 
     for (size_t done = 0; done < count; done++) {
@@ -253,13 +295,14 @@ static enum err_code join_world(struct comm *c, int *argc, char ***argv, struct 
 {
     int level = 0;
 
-    if (check(c, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread", e) ||
+    if (check(c, MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &level), "MPI_Init_thread", e) ||
         check(c, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", e) ||
         check(c, MPI_Comm_rank(MPI_COMM_WORLD, &c->rank), "MPI_Comm_rank", e) ||
         check(c, MPI_Comm_size(MPI_COMM_WORLD, &c->size), "MPI_Comm_size", e))
         return e->code;
     if (level < MPI_THREAD_FUNNELED)
         return err_set(e, ERR_USAGE, "this MPI was built without threads");
+    c->any_thread = level >= MPI_THREAD_SERIALIZED;
     return OK;
 }
 

@@ -56,15 +56,10 @@ static enum err_code self_meet(struct comm *c, int64_t until_ms, int *out_missin
     return OK;
 }
 
-static enum err_code self_swap(struct comm *c, int partner, const float *send, float *into, size_t n,
-                               bool add, struct err *e)
+static enum err_code self_swap(struct comm *c, const struct comm_swap *of, struct err *e)
 {
-    (void)send;
-    (void)into;
-    (void)n;
-    (void)add;
     (void)e;
-    invariant(partner == c->rank); // never: one rank has no partner
+    invariant(of->partner == c->rank); // never: one rank has no partner
     return OK;
 }
 

@@ -6,6 +6,13 @@
  * records' order is permuted by (seed, epoch, leaf, segment). So nothing but the step's number has to be
  * saved to continue, and each record of an epoch is used at most once (but for those that the plan left
  * out, exactly once).
+ *
+ * A loader that knows when training ends is a step ahead: while the caller computes with the batches of one
+ * step, a thread (beside.h) fills those of the next. What goes wrong there is told with the step it belongs
+ * to.
+ *
+ * Threads: all calls from one. A loader that is ahead has the shards, and what they read from, for itself
+ * until it is closed.
  */
 #ifndef TRAINER_LOADER_H
 #define TRAINER_LOADER_H
@@ -24,8 +31,9 @@ struct loader_config {
     double holdout;
     size_t width;   /* rows: numbers of one */
     size_t context; /* sequences: tokens of one; 0: rows */
+    int64_t epochs; /* after which nothing more is asked for; 0: not known, and nothing is filled ahead */
 };
-/* `dataset` and `shards` are borrowed. ERR_USAGE: fewer training records than leaves. */
+/* `dataset` and `shards` are borrowed. ERR_USAGE: fewer training records than leaves. ERR_IO: no thread. */
 enum err_code loader_open(const struct loader_config *config, const struct dataset *dataset,
                           struct shards *shards, struct loader **out, struct err *e);
 void loader_close(struct loader *l);

@@ -125,6 +125,18 @@ enum err_code model_backward(struct model *m, const float *params, const struct 
     return device_sync(m->device, e);
 }
 
+void model_on_final(struct model *m, model_final_fn *fn, void *context)
+{
+    m->on_final = fn;
+    m->final_context = context;
+}
+
+void model_tell_final(struct model *m, size_t first)
+{
+    if (m->on_final)
+        m->on_final(m->final_context, first);
+}
+
 enum err_code model_evaluate(struct model *m, const float *params, const struct batch *b,
                              double *out_loss_sum, struct err *e)
 {

@@ -72,6 +72,9 @@ struct model_memory {
     size_t workspace;   /* what is used again and again */
 };
 
+/* The gradient's floats from `first` to its end are final. */
+typedef void model_final_fn(void *context, size_t first);
+
 struct model;
 struct model_ops {
     const char *kind; /* "mlp" */
@@ -94,6 +97,8 @@ struct model { /* first member of each model's struct */
     struct model_config config;
     struct params params;
     struct memory_list memory;
+    model_final_fn *on_final; /* model_on_final(); NULL: nobody asks */
+    void *final_context;
 };
 
 /* `kind`: "mlp", "gpt". `d` is borrowed and must outlive the model. ERR_USAGE: a size that makes no sense;
@@ -118,6 +123,11 @@ void model_init(const struct model *m, uint64_t seed, float *params);
  * label that is no class, a token that is none, too many records or tokens. */
 enum err_code model_backward(struct model *m, const float *params, const struct batch *b,
                              uint64_t dropout_key, float *grad, double *out_loss_sum, struct err *e);
+
+/* From now on model_backward() tells how far the gradient is while it goes on, as often as it likes, from the
+ * end towards the beginning; or never, as a kind may. NULL: nobody asks any more. */
+void model_on_final(struct model *m, model_final_fn *fn, void *context);
+void model_tell_final(struct model *m, size_t first); /* for kinds */
 
 /* The sum of the losses without dropout: of the records, or of the tokens that have a label. No gradients.
  * Fails as model_backward() does. */

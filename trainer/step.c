@@ -1,7 +1,9 @@
 #include "trainer/step.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "trainer/reducer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -21,7 +23,7 @@ struct share {
 };
 /* What a rank tells all others, once a step; the same layout on every rank of one binary. */
 struct report {
-    int64_t code, vote;
+    int64_t code, vote, mark, busy_us;
     struct share shares[]; /* this rank's leaves and slices, each in order */
 };
 
@@ -35,12 +37,15 @@ struct step {
     float *params;                     /* whole, seen by the host too */
     float *moment1, *moment2;          /* own slices */
     struct tree *tree;                 /* exact */
+    struct reducer *reducer;           /* exact, in buckets; else NULL */
+    size_t final;                      /* of the last leaf's gradient: from here on it is in the sum */
     float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
     double *one;                       /* a double on the device */
     size_t report_bytes;
     struct report *own_report;
     uint8_t *all_reports;
     double *by_leaf, *by_slice; /* losses and squared norms, in tree order */
+    int64_t *busy_us;           /* by rank */
 };
 
 void step_close(struct step *s)
@@ -53,11 +58,13 @@ void step_close(struct step *s)
     device_free(s->device, s->sum);
     device_free(s->device, s->leaf);
     device_free(s->device, s->one);
+    reducer_close(s->reducer);
     tree_close(s->tree);
     free(s->own_report);
     free(s->all_reports);
     free(s->by_leaf);
     free(s->by_slice);
+    free(s->busy_us);
     free(s);
 }
 
@@ -101,6 +108,9 @@ static enum err_code take_memory(struct step *s, struct err *e)
     if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, &s->tree, e)
                         : take_floats(s, p->padded, &s->sum, e) || take_floats(s, p->padded, &s->leaf, e))
         return e->code;
+    if (s->config.exact && s->config.bucket > 0 && ranks > 1 && s->comm->any_thread &&
+        reducer_open(s->comm, p->padded, s->config.bucket, &s->reducer, e))
+        return e->code;
     if (!device_host_view(s->device, s->params))
         return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
                        device_name(s->device));
@@ -109,6 +119,7 @@ static enum err_code take_memory(struct step *s, struct err *e)
     s->all_reports = mem_array(ranks, s->report_bytes);
     s->by_leaf = mem_array(s->config.leaves, sizeof(double));
     s->by_slice = mem_array(s->config.leaves, sizeof(double));
+    s->busy_us = mem_array(ranks, sizeof(*s->busy_us));
     return OK;
 }
 
@@ -189,29 +200,69 @@ static uint64_t predictions(const struct step *s, const struct batch *b)
     return count;
 }
 
+/* A model_final_fn: the last leaf's gradient is final from float `first` on; so is this rank's sum. */
+static void leaf_is_final(void *context, size_t first)
+{
+    struct step *s = context;
+    struct err ignored = ERR_INIT; /* model_backward() meets it, too */
+
+    if (first >= s->final)
+        return;
+    tree_push_part(s->tree, first, s->final - first);
+    s->final = first;
+    IGNORE(device_sync(s->device, &ignored));
+    reducer_ready(s->reducer, first);
+}
+
+/* Of what is not in the sum yet. */
+static void zero_rest(struct step *s, float *grad, bool in_parts)
+{
+    s->k->zero(s->device, grad, in_parts ? s->final : s->model->params.padded);
+}
+
+static void run_leaf(struct step *s, const struct step_input *in, size_t i, bool in_parts, struct err *e)
+{
+    struct share *share = &s->own_report->shares[i];
+    size_t leaf = s->leaves.first + i;
+    float *grad = leaf_gradient(s);
+
+    *share = (struct share){ .records = in->leaves[i].n, .predicted = predictions(s, &in->leaves[i]) };
+    if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i], dropout_key(s, in->step, leaf),
+                                        grad, &share->loss_sum, e))
+        IGNORE(err_wrap(e, "leaf %zu", leaf));
+    if (e->code != OK)
+        zero_rest(s, grad, in_parts);
+    if (in_parts)
+        leaf_is_final(s, 0);
+    else
+        take_leaf(s, grad);
+}
+
+/* The last of them, whose sum over the ranks begins before it is done. */
+static void run_last_leaf(struct step *s, const struct step_input *in, struct err *e)
+{
+    s->final = s->model->params.padded;
+    reducer_start(s->reducer, device_host_view(s->device, tree_result_place(s->tree)));
+    model_on_final(s->model, leaf_is_final, s);
+    run_leaf(s, in, s->leaves.count - 1, true, e);
+    model_on_final(s->model, NULL, NULL);
+}
+
 /* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. After a
  * failure zeros stand for the leaves that are left: the rank still takes part in the sum, so that the step
  * needs no exchange just to ask whether it will. */
 static void run_leaves(struct step *s, const struct step_input *in, struct err *e)
 {
-    size_t padded = s->model->params.padded;
+    size_t whole = s->leaves.count - (s->reducer ? 1 : 0);
 
     if (s->config.exact)
         tree_start(s->tree);
     else
-        s->k->zero(s->device, s->sum, padded);
-    for (size_t i = 0; i < s->leaves.count; i++) {
-        struct share *share = &s->own_report->shares[i];
-        size_t leaf = s->leaves.first + i;
-        float *grad = leaf_gradient(s);
-        *share = (struct share){ .records = in->leaves[i].n, .predicted = predictions(s, &in->leaves[i]) };
-        if (e->code == OK && model_backward(s->model, s->params, &in->leaves[i],
-                                            dropout_key(s, in->step, leaf), grad, &share->loss_sum, e))
-            IGNORE(err_wrap(e, "leaf %zu", leaf));
-        if (e->code != OK)
-            s->k->zero(s->device, grad, padded);
-        take_leaf(s, grad);
-    }
+        s->k->zero(s->device, s->sum, s->model->params.padded);
+    for (size_t i = 0; i < whole; i++)
+        run_leaf(s, in, i, false, e);
+    if (s->reducer)
+        run_last_leaf(s, in, e);
 }
 
 /* Sets r->diverged, and r->why to "step 12: " and the rest. */
@@ -233,7 +284,9 @@ static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
     size_t padded = s->model->params.padded;
     float *sum = device_host_view(s->device, s->config.exact ? tree_result(s->tree) : s->sum);
 
-    if (s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e) : comm_sum_fast(s->comm, sum, padded, e))
+    if (s->reducer        ? reducer_finish(s->reducer, e)
+        : s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e)
+                          : comm_sum_fast(s->comm, sum, padded, e))
         return err_wrap(e, "sum the gradients");
     *out = sum;
     return OK;
@@ -255,6 +308,8 @@ static void read_report(struct step *s, int rank, const struct report *report, s
     size_t slice = slices_of_rank(rank, s->comm->size, s->config.leaves).first;
 
     r->vote_max = MAX(r->vote_max, report->vote);
+    r->mark_min = MIN(r->mark_min, report->mark);
+    s->busy_us[rank] = report->busy_us;
     for (size_t i = 0; i < s->leaves.count; i++) {
         s->by_leaf[leaf + i] = report->shares[i].loss_sum;
         s->by_slice[slice + i] = report->shares[i].squares;
@@ -272,11 +327,15 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
 
     s->own_report->code = e->code;
     s->own_report->vote = in->vote;
+    s->own_report->mark = in->mark;
+    s->own_report->busy_us = in->waited_us + r->times.compute_us;
     if (comm_gather(s->comm, s->own_report, s->report_bytes, s->all_reports, &e_comm)) {
         *e = e_comm;
         return e->code;
     }
     r->vote_max = in->vote;
+    r->mark_min = in->mark;
+    r->busy_us = s->busy_us;
     for (int rank = 0; rank < s->comm->size; rank++) {
         const struct report *report = (const void *)(s->all_reports + (size_t)rank * s->report_bytes);
         failed = failed || report->code != OK;
@@ -323,13 +382,24 @@ static enum err_code update(struct step *s, const struct step_input *in, const s
     return step_spread(s, e) ? err_wrap(e, "spread the parameters") : OK;
 }
 
+/* The time since *io_at_us, which is now afterwards. */
+static int64_t lap(int64_t *io_at_us)
+{
+    int64_t before = *io_at_us;
+
+    *io_at_us = clock_mono_us();
+    return *io_at_us - before;
+}
+
 /* Three exchanges: the gradients' sum, the reports, the new parameters. */
 static enum err_code run(struct step *s, const struct step_input *in, struct step_result *r, struct err *e)
 {
     struct err e_comm = ERR_INIT;
     float *grad = NULL;
+    int64_t at_us = clock_mono_us();
 
     run_leaves(s, in, e); // a failure is told to all in the report
+    r->times.compute_us = lap(&at_us);
     if (sum_gradient(s, &grad, &e_comm)) {
         *e = e_comm;
         return e->code;
@@ -337,10 +407,14 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
     measure_own_slices(s, grad);
     if (share_reports(s, in, r, e))
         return e->code;
+    r->times.reduce_us = lap(&at_us);
     look_for_divergence(s, in->step, r);
     if (r->diverged || r->predicted == 0)
         return OK;
-    return update(s, in, r, grad, e) ? e->code : device_sync(s->device, e);
+    if (update(s, in, r, grad, e) || device_sync(s->device, e))
+        return e->code;
+    r->times.update_us = lap(&at_us);
+    return OK;
 }
 
 enum err_code step_run(struct step *s, const struct step_input *in, struct step_result *out, struct err *e)

@@ -28,6 +28,8 @@ struct step_config {
     uint64_t seed;
     size_t leaves; /* of all ranks: a power of two, a multiple of the ranks */
     bool exact;
+    size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
+                      goes on; 0: all at once, behind it. The bits are the same. */
     double weight_decay, beta1, beta2, epsilon;
     double clip; /* largest global norm of the mean gradient; 0: off */
 };
@@ -44,14 +46,21 @@ struct step_input {
     int64_t step; /* from 1 */
     double lr;
     const struct batch *leaves; /* this rank's leaves (leaves_of_rank()), in order; a leaf may be empty */
-    int64_t vote; /* anything small that the ranks want to know of each other, such as "stop was asked" */
+    /* Anything small that the ranks want to know of each other: of votes the largest counts ("stop was
+     * asked"), of marks the smallest ("my upload has come so far"). */
+    int64_t vote, mark;
+    int64_t waited_us; /* for this step's data: told in busy_us */
 };
 struct step_result {
     double loss; /* mean over what was predicted; 0 where nothing was */
     double norm; /* of the mean gradient, before clipping */
     uint64_t records;
     uint64_t predicted; /* records, or tokens with a label */
-    int64_t vote_max;   /* the largest vote of all ranks */
+    int64_t vote_max, mark_min;
+    struct step_times {
+        int64_t compute_us, reduce_us, update_us; /* on this rank; each with the waiting for others */
+    } times;
+    const int64_t *busy_us; /* of each rank: waited_us and compute_us; borrowed until the next step */
     bool diverged;
     char why[160]; /* "step 12: the loss of leaf 3 is nan" */
 };

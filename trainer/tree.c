@@ -60,6 +60,7 @@ struct tree {
     struct device *device;
     const struct kernels *k;
     size_t leaves, count;
+    size_t parts;         /* floats of the last leaf that tree_push_part() was told of */
     size_t pushed, depth; /* depth: slots with sums in them */
     size_t slot_count;
     float *slots[TREE_LEVELS_MAX];
@@ -90,6 +91,7 @@ enum err_code tree_open(struct device *d, size_t leaves, size_t count, struct tr
 void tree_start(struct tree *t)
 {
     t->pushed = 0;
+    t->parts = 0;
     t->depth = 0;
 }
 
@@ -108,6 +110,23 @@ void tree_push(struct tree *t)
         t->depth--;
     }
     t->pushed++;
+}
+
+void tree_push_part(struct tree *t, size_t first, size_t count)
+{
+    invariant(t->pushed + 1 == t->leaves && first + count <= t->count);
+    for (size_t d = t->depth; d > 0; d--)
+        t->k->add(t->device, t->slots[d - 1] + first, t->slots[d] + first, count);
+    t->parts += count;
+    if (t->parts < t->count)
+        return;
+    t->pushed++;
+    t->depth = 1;
+}
+
+float *tree_result_place(struct tree *t)
+{
+    return t->slots[0];
 }
 
 float *tree_result(struct tree *t)

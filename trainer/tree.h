@@ -38,9 +38,13 @@ struct tree;
 enum err_code tree_open(struct device *d, size_t leaves, size_t count, struct tree **out, struct err *e);
 void tree_close(struct tree *t);
 DEFINE_CLEANUP_PTR(struct tree, tree_close)
-void tree_start(struct tree *t);    /* forgets what was pushed */
-float *tree_next(struct tree *t);   /* where the next leaf's vector (count floats) is to be written */
-void tree_push(struct tree *t);     /* it has been written: add it to the sums */
+void tree_start(struct tree *t);  /* forgets what was pushed */
+float *tree_next(struct tree *t); /* where the next leaf's vector (count floats) is to be written */
+void tree_push(struct tree *t);   /* it has been written: add it to the sums */
+/* Of the last leaf, whose vector may be final bit by bit: these floats of it have been written. The same
+ * floats of the result are there then. All of them, in any order, are its tree_push(). */
+float *tree_result_place(struct tree *t); /* where tree_result() will be */
+void tree_push_part(struct tree *t, size_t first, size_t count);
 float *tree_result(struct tree *t); /* after `leaves` pushes: the sum; valid until the next tree_start() */
 
 #endif

@@ -7,7 +7,10 @@ enum { LAST_WORDS_MS = 2000 };
 static void worker_done(struct worker *w)
 {
     pulse_line_free(w->line);
+    saver_close(w->saver);   /* before what its thread uses */
+    store_until(w->data, 1); /* nobody needs what the loader may still wait for */
     loader_close(w->loader);
+    times_free(w->times);
     step_close(w->step);
     model_close(w->model);
     device_close(w->device);
@@ -17,6 +20,7 @@ static void worker_done(struct worker *w)
     signer_done(&w->signer);
     store_close(w->data);
     store_close(w->models);
+    store_close(w->uploads);
 }
 
 static enum trainer_exit exit_of(enum err_code code)

@@ -20,16 +20,27 @@
 #include "trainer/loader.h"
 #include "trainer/pulse.h"
 #include "trainer/renewal.h"
+#include "trainer/saver.h"
 #include "trainer/schedule.h"
+#include "trainer/times.h"
 #include "trainer/worker.h"
 
 enum { WORKER_NO_CHECKPOINT = -1 };
 
+/* Each store's waiting is told of by itself: other threads wait for other stores. */
+struct worker_wait {
+    int rank;
+    int64_t said_ms; /* when it was last told */
+};
+
 struct worker {
     const struct attempt_doc *doc;
     struct comm *comm;
-    struct store *data, *models;
+    struct store *data;    /* the loader's thread's while it is open */
+    struct store *models;  /* the main thread's */
+    struct store *uploads; /* the same bucket, for the saver's thread */
     struct renewal data_renewal, models_renewal;
+    struct worker_wait data_wait, models_wait, uploads_wait;
     struct signer signer;
     struct dataset dataset;
     struct shards *shards;
@@ -38,15 +49,18 @@ struct worker {
     struct model *model;
     struct step *step;
     struct loader *loader;
+    struct saver *saver;
+    struct times *times;
     struct schedule schedule;
     struct pulse_line *line; /* rank 0 */
     struct pulse pulse;
     struct checkpoint_place place;
     bool swept;
-    int64_t wait_said_ms;    /* when it was last told that a store is waited for */
-    bool fenced;             /* rank 0 was refused: all hear of it by the next vote */
-    struct err untold;       /* rank 0 could not even keep an event: the same */
-    enum trainer_exit ended; /* where the error's code does not say it: the same on all ranks */
+    int64_t step_ms_max;             /* the longest step yet */
+    int64_t train_began_ms, records; /* in this attempt */
+    bool fenced;                     /* rank 0 was refused: all hear of it by the next vote */
+    struct err untold;               /* rank 0 could not even keep an event: the same */
+    enum trainer_exit ended;         /* where the error's code does not say it: the same on all ranks */
 };
 
 /* *out_step: that of the checkpoint it goes on from; 0: from the beginning. */
@@ -68,8 +82,9 @@ void worker_tell(struct worker *w, const char *event, json_t *data, const char *
                  const char *put_text);
 /* Rank 0 only, and at most now and then unless `now`. */
 void worker_progress(struct worker *w, const char *phase, bool now);
-/* A store_wait_fn: a store that is waited for is told of at once, and then every now and then. */
-void worker_waits(void *worker, const struct store_wait *wait);
+/* A store_wait_fn: a store that is waited for is told of at once, and then every now and then. Called by
+ * whichever thread uses the store; `worker_wait` is that store's. */
+void worker_waits(void *worker_wait, const struct store_wait *wait);
 /* Sets w->ended. */
 enum err_code worker_fenced(struct worker *w, struct err *e);
 

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PREDICT_RECORDS = 1024 };
+enum { PREDICT_RECORDS = 1024, BUCKET_FLOATS = 1 << 20 };
 static const uint64_t cache_bytes = 2ULL << 30; /* rows or tokens that a rank keeps */
 
 static enum err_code open_stores(struct worker *w, struct err *e)
@@ -18,11 +18,14 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     w->models_renewal = (struct renewal){ d, SESSION_MODELS, state_open };
     if (renewal_open_store(&w->data_renewal, &w->data, e) ||
         renewal_open_store(&w->models_renewal, &w->models, e) ||
+        renewal_open_store(&w->models_renewal, &w->uploads, e) ||
         signer_from_seed(d->signing_seed, &w->signer, e) ||
         checkpoint_prefix(d->spec.checkpoint.to, w->place.prefix, e))
         return e->code;
-    store_on_wait(w->data, worker_waits, w);
-    store_on_wait(w->models, worker_waits, w);
+    w->data_wait.rank = w->models_wait.rank = w->uploads_wait.rank = w->comm->rank;
+    store_on_wait(w->data, worker_waits, &w->data_wait);
+    store_on_wait(w->models, worker_waits, &w->models_wait);
+    store_on_wait(w->uploads, worker_waits, &w->uploads_wait);
     w->place.doc = d;
     w->place.store = w->models;
     w->place.signer = &w->signer;
@@ -131,6 +134,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .seed = (uint64_t)spec->train.seed,
         .leaves = (size_t)spec->train.leaves,
         .exact = spec->train.reduce == REDUCE_EXACT,
+        .bucket = BUCKET_FLOATS,
         .weight_decay = spec->train.weight_decay,
         .beta1 = spec->train.beta1,
         .beta2 = spec->train.beta2,
@@ -145,6 +149,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .holdout = spec->data.holdout,
         .width = config.width,
         .context = (size_t)job_spec_context(spec),
+        .epochs = spec->train.epochs,
     };
 
     if (open_model_alone(w, &config, e) || step_open(&step, w->model, w->comm, &w->step, e))

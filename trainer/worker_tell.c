@@ -34,22 +34,22 @@ void worker_progress(struct worker *w, const char *phase, bool now)
         w->fenced = true;
 }
 
-void worker_waits(void *worker, const struct store_wait *wait)
+void worker_waits(void *worker_wait, const struct store_wait *wait)
 {
-    struct worker *w = worker;
+    struct worker_wait *w = worker_wait;
     char waited[NUM_TEXT_BYTES];
     int64_t now = clock_mono_ms();
 
-    if (wait->why && wait->failures > 1 && now - w->wait_said_ms < SAY_WAIT_MS)
+    if (wait->why && wait->failures > 1 && now - w->said_ms < SAY_WAIT_MS)
         return;
-    w->wait_said_ms = now;
+    w->said_ms = now;
     format_duration(wait->waited_ms, waited);
     if (wait->why)
-        log_warn("store.waiting", "rank=%d %s=%s failures=%d waited=\"%s\" why=\"%s\"", w->comm->rank,
-                 wait->call, wait->key, wait->failures, waited, wait->why);
+        log_warn("store.waiting", "rank=%d %s=%s failures=%d waited=\"%s\" why=\"%s\"", w->rank, wait->call,
+                 wait->key, wait->failures, waited, wait->why);
     else
-        log_info("store.back", "rank=%d %s=%s failures=%d waited=\"%s\"", w->comm->rank, wait->call,
-                 wait->key, wait->failures, waited);
+        log_info("store.back", "rank=%d %s=%s failures=%d waited=\"%s\"", w->rank, wait->call, wait->key,
+                 wait->failures, waited);
 }
 
 enum err_code worker_fenced(struct worker *w, struct err *e)

@@ -162,12 +162,25 @@ static const struct record_member pulse_members[] = {
     RECORD_REAL_ROW(pulse, records_per_second),
     RECORD_REAL_ROW(pulse, lr),
     RECORD_TEXT_ROW(pulse, phase, 1),
+    RECORD_OTHER_ROW("step_ms"),
+    RECORD_END,
+};
+static const struct record_member pulse_times_members[] = {
+    RECORD_REAL_ROW(pulse_times, data),
+    RECORD_REAL_ROW(pulse_times, compute),
+    RECORD_REAL_ROW(pulse_times, reduce),
+    RECORD_REAL_ROW(pulse_times, update),
+    RECORD_REAL_ROW(pulse_times, checkpoint),
+    RECORD_REAL_ROW(pulse_times, other),
+    RECORD_REAL_ROW(pulse_times, slowest),
+    RECORD_INT_ROW(pulse_times, slowest_rank, 0, SPEC_LEAVES_MAX),
     RECORD_END,
 };
 
 enum err_code pulse_to_text(const struct pulse *p, struct buf *out, struct err *e)
 {
     CLEANUP(json_donep) json_t *o = record_to_json(pulse_members, p);
+    record_set(o, "step_ms", record_to_json(pulse_times_members, &p->step_ms));
     return json_canonical(o, out, e);
 }
 
@@ -176,7 +189,9 @@ enum err_code pulse_from_text(const void *text, size_t n, struct pulse *out, str
     CLEANUP(json_donep) json_t *o = NULL;
     struct pulse p;
     memset(&p, 0, sizeof(p));
-    if (json_parse(text, n, PULSE, &o, e) || record_from_json(o, PULSE, pulse_members, &p, e))
+    if (json_parse(text, n, PULSE, &o, e) || record_from_json(o, PULSE, pulse_members, &p, e) ||
+        record_from_json(json_object_get(o, "step_ms"), PULSE " 'step_ms'", pulse_times_members, &p.step_ms,
+                         e))
         return e->code;
     *out = p;
     return OK;

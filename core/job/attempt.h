@@ -81,11 +81,21 @@ struct retry_decision {
 struct retry_decision retry_decide(enum attempt_outcome outcome, int64_t retries_used,
                                    const struct spec_retry *rule);
 
+/* Where the time of a step goes, in ms: means over the steps since the pulse before. On rank 0: waiting for
+ * data, forward and backward passes, exchanges (with the waiting for slower ranks), the update and its
+ * exchange, what checkpoints held up, all else. `slowest` is data and compute of the rank that needs most for
+ * them. Zeros before the first step. */
+struct pulse_times {
+    double data, compute, reduce, update, checkpoint, other, slowest;
+    int64_t slowest_rank;
+};
+
 /* Progress, written by rank 0 under the attempt's token, at most twice a second. Real numbers travel as JSON
  * reals; what is not finite as null, which comes back as NaN. */
 struct pulse {
     int64_t attempt, step, steps, epoch, epochs, checkpoint_step, time_ms; /* checkpoint_step -1: none yet */
     double loss, records_per_second, lr;
+    struct pulse_times step_ms;
     char phase[24]; /* "start", "restore", "train", "checkpoint", "evaluate", "done" */
 };
 enum err_code pulse_to_text(const struct pulse *p, struct buf *out, struct err *e);

@@ -189,8 +189,9 @@ static enum err_code sign_call(const struct store_s3 *s, const struct s3_call *c
 static enum err_code time_for(const struct store_s3 *s, uint64_t bytes, int64_t *out_ms, struct err *e)
 {
     int64_t ms = s->options.deadline_ms + (int64_t)(bytes / BYTES_A_MS_AT_LEAST);
-    if (s->base.until_ms != 0)
-        ms = MIN(ms, s->base.until_ms - s->options.clock->mono_ms(s->options.clock));
+    int64_t until_ms = s->base.until_ms; /* another thread may set it meanwhile */
+    if (until_ms != 0)
+        ms = MIN(ms, until_ms - s->options.clock->mono_ms(s->options.clock));
     if (ms <= 0)
         return err_set(e, ERR_RETRY, "%s: no time is left for another call", s->host);
     *out_ms = ms;

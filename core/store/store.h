@@ -17,7 +17,7 @@
  *  5. A failing list is an error, never an empty list. A store that is away is ERR_RETRY, never "not found".
  *
  * Keys are 1 to 1024 bytes of UTF-8 with no control characters; no empty, "." or ".." path segment, no
- * leading slash (ERR_USAGE). Threads: one handle, one thread; open one for each.
+ * leading slash (ERR_USAGE). Threads: one handle, one thread (but store_until()); open one for each.
  */
 #ifndef CORE_STORE_STORE_H
 #define CORE_STORE_STORE_H
@@ -113,7 +113,8 @@ typedef void store_wait_fn(void *context, const struct store_wait *w);
 void store_on_wait(struct store *s, store_wait_fn *fn, void *context);
 
 /* From now on no call, its retries included, lasts beyond this moment of clock_mono_ms(): ERR_RETRY. 0: as
- * long as it takes. */
+ * long as it takes. The one thing that another thread may do with a handle: it cuts short what is under way
+ * there, at its next try or pause. */
 void store_until(struct store *s, int64_t mono_ms);
 
 /* Does not create the bucket. ERR_NOT_FOUND where there is none (dir: at once; s3: at the first call). mem:

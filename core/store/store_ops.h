@@ -48,7 +48,7 @@ struct store {
     const struct store_ops *ops;
     char name[STORE_NAME_BYTES]; /* "s3://bucket", for error texts */
     struct store *below;         /* the one that it wraps; NULL: a backend */
-    int64_t until_ms;            /* store_until() */
+    _Atomic int64_t until_ms;    /* store_until() */
     store_wait_fn *on_wait;      /* store_on_wait(); NULL: nobody */
     void *on_wait_context;
 };

@@ -105,6 +105,37 @@ static void add_progress(const json_t *shown, const char *state, struct buf *out
     row(out, "progress", "%s", at ? at + 2 : v.phase);
 }
 
+/* Three digits or so: "0.42", "12.5", "1204". */
+static void add_ms(struct buf *out, const char *before, double ms)
+{
+    buf_addf(out, "%s%.*f", before, ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
+}
+
+static void add_step_times(const json_t *shown, const char *state, struct buf *out)
+{
+    static const char *const parts[] = { "data", "compute", "reduce", "update", "checkpoint", "other" };
+    const json_t *times = json_object_get(json_object_get(shown, "pulse"), "step_ms");
+    const json_t *spec = json_object_get(json_object_get(shown, "job"), "spec");
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
+    double whole = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        whole += json_f64_or(times, parts[i], 0);
+    if (!(whole > 0) || (strcmp(state, "running") != 0 && strcmp(state, "stopping") != 0))
+        return;
+    add_ms(&text, "", whole);
+    buf_add_text(&text, " ms:");
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        buf_addf(&text, "%s %s", i ? "," : "", parts[i]);
+        add_ms(&text, " ", json_f64_or(times, parts[i], 0));
+    }
+    if (json_i64_or(json_object_get(spec, "resources"), "ranks", 1) > 1) {
+        buf_addf(&text, "; slowest is rank %" PRId64 " with", json_i64_or(times, "slowest_rank", 0));
+        add_ms(&text, " ", json_f64_or(times, "slowest", 0));
+    }
+    row(out, "step time", "%s", buf_text(&text));
+}
+
 static void show_text(const json_t *shown, struct buf *out)
 {
     const json_t *job = json_object_get(shown, "job"), *spec = json_object_get(job, "spec");
@@ -126,6 +157,7 @@ static void show_text(const json_t *shown, struct buf *out)
     row(out, "dataset", "sha256:%s", json_text_or(job, "dataset_digest", ""));
     row(out, "checkpoints", "%s", client_text(shown, "checkpoint", "to"));
     add_progress(shown, state, out);
+    add_step_times(shown, state, out);
     add_result(json_object_get(job, "result"), out);
     add_attempts(json_object_get(shown, "attempts"), out);
 }

@@ -134,6 +134,22 @@ uint64_t small_job_digest(const struct small_job *j)
     return h;
 }
 
+enum err_code small_job_save(struct small_job *j, int64_t step, json_t *meta, char key[STORE_KEY_BYTES],
+                             struct err *e)
+{
+    CLEANUP(saver_closep) struct saver *s = NULL;
+    struct saver_result r;
+
+    if (saver_open(&j->place, j->comm, j->step, false, &s, e))
+        return e->code;
+    saver_begin(s, step, json_incref(meta), 0);
+    if (saver_finish(s, &r, e))
+        return e->code;
+    assert_true(r.committed);
+    memcpy(key, r.key, STORE_KEY_BYTES);
+    return OK;
+}
+
 void small_job_forget_keys(struct small_job *j)
 {
     for (size_t i = 0; i < j->doc.earlier_count; i++)

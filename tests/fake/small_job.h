@@ -6,7 +6,7 @@
 #define TESTS_FAKE_SMALL_JOB_H
 
 #include "tests/test.h"
-#include "trainer/checkpoint.h"
+#include "trainer/saver.h"
 
 enum { SMALL_LEAVES = 4, SMALL_WIDTH = 3, SMALL_RECORDS = 8, SMALL_CLASSES = 2 };
 
@@ -32,6 +32,9 @@ DEFINE_CLEANUP_PTR(struct small_job, small_job_free)
 void small_job_next_attempt(struct small_job *j);
 void small_job_train(struct small_job *j, int64_t from, int64_t to); /* steps from .. to */
 uint64_t small_job_digest(const struct small_job *j);                /* of parameters and moments */
+/* A whole checkpoint at once: fills key with its manifest's. `meta` is borrowed. */
+enum err_code small_job_save(struct small_job *j, int64_t step, json_t *meta, char key[STORE_KEY_BYTES],
+                             struct err *e);
 void small_job_forget_keys(struct small_job *j); /* of earlier attempts, as where their KEK was destroyed */
 
 #endif

@@ -67,6 +67,27 @@ static size_t count_differences_from_sequence(const float *sum)
     return different;
 }
 
+/* Ranges of odd sizes, in an order of their own, some empty, against the sum of the whole. */
+static void ranges_make_up_the_whole(struct comm *c, const float *given)
+{
+    static const size_t ends[] = { 0, 1, 65537, 65537, 83456, 300000, 500001, SUM_FLOATS };
+    static const size_t order[] = { 6, 0, 3, 1, 5, 2, 4 };
+    struct err e = ERR_INIT;
+    CLEANUP(freep) float *whole = mem_array(SUM_FLOATS, sizeof(float));
+    CLEANUP(freep) float *parts = mem_array(SUM_FLOATS, sizeof(float));
+    size_t own = SUM_FLOATS / (size_t)c->size;
+    size_t first = slices_of_rank(c->rank, c->size, (size_t)c->size).first * own;
+
+    memcpy(whole, given, SUM_FLOATS * sizeof(float));
+    memcpy(parts, given, SUM_FLOATS * sizeof(float));
+    need(!comm_sum_scatter(c, whole, SUM_FLOATS, &e), e);
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        size_t from = ends[order[i]], to = ends[order[i] + 1];
+        need(!comm_sum_scatter_range(c, parts, SUM_FLOATS, from, to - from, &e), e);
+    }
+    need(memcmp(whole + first, parts + first, own * sizeof(float)) == 0, e);
+}
+
 static void sum_is_exact(struct comm *c, struct device *d)
 {
     struct err e = ERR_INIT;
@@ -86,6 +107,7 @@ static void sum_is_exact(struct comm *c, struct device *d)
     }
     float *sum = tree_result(t);
     memcpy(fast, sum, SUM_FLOATS * sizeof(float));
+    ranges_make_up_the_whole(c, sum);
     need(!comm_sum_scatter(c, sum, SUM_FLOATS, &e), e);
     need(!comm_spread(c, sum, SUM_FLOATS, &e), e);
     need(!comm_sum_fast(c, fast, SUM_FLOATS, &e), e);
@@ -112,7 +134,7 @@ static void training_done(struct training *t)
     model_close(t->model);
 }
 
-static void training_open(struct training *t, struct comm *c, struct device *d, bool exact)
+static void training_open(struct training *t, struct comm *c, struct device *d, bool exact, size_t bucket)
 {
     struct err e = ERR_INIT;
     const struct model_config mc = { .width = WIDTH,
@@ -125,6 +147,7 @@ static void training_open(struct training *t, struct comm *c, struct device *d, 
     const struct step_config sc = { .seed = 5,
                                     .leaves = LEAVES,
                                     .exact = exact,
+                                    .bucket = bucket,
                                     .weight_decay = 0.01,
                                     .beta1 = 0.9,
                                     .beta2 = 0.999,
@@ -194,13 +217,16 @@ static double train(struct training *t, struct comm *c, uint64_t *h)
 static void training_is_exact(struct comm *c, struct device *d)
 {
     struct err e = ERR_INIT;
-    CLEANUP(training_done) struct training exact = { 0 }, fast = { 0 };
-    uint64_t h = digest_start, ignored = 0;
+    CLEANUP(training_done) struct training exact = { 0 }, buckets = { 0 }, fast = { 0 };
+    uint64_t h = digest_start, h_buckets = digest_start, ignored = 0;
 
-    training_open(&exact, c, d, true);
-    training_open(&fast, c, d, false);
+    training_open(&exact, c, d, true, 0);
+    training_open(&buckets, c, d, true, 97);
+    training_open(&fast, c, d, false, 0);
     double loss = train(&exact, c, &h);
     double fast_loss = train(&fast, c, &ignored);
+    IGNORE(train(&buckets, c, &h_buckets) < 0);
+    need(h_buckets == h && state_digest(&buckets, c) == state_digest(&exact, c), e);
     need(fabs(loss - fast_loss) < 1e-3, e);
     need(loss < 1.2, e); // ln 3 = 1.1 and more at the start: it does learn
     uint64_t state = state_digest(&exact, c);
@@ -208,6 +234,65 @@ static void training_is_exact(struct comm *c, struct device *d)
     need_same(c, h);
     if (c->rank == 0)
         printf("train %016" PRIx64 " %016" PRIx64 " loss %.17g\n", state, h, loss);
+}
+
+/* A gpt tells while its backward pass goes on how far its gradient is. */
+enum { GPT_CONTEXT = 6, GPT_RECORDS = 2, GPT_VOCAB = 13, GPT_STEPS = 4 };
+
+static uint64_t train_gpt(struct comm *c, struct device *d, size_t bucket)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(training_done) struct training t = { 0 };
+    const struct model_config mc = { .width = 8,
+                                     .layers = 3,
+                                     .heads = 2,
+                                     .context = GPT_CONTEXT,
+                                     .classes = GPT_VOCAB,
+                                     .dropout = 0.1,
+                                     .records_max = GPT_RECORDS,
+                                     .slices = LEAVES };
+    const struct step_config sc = { .seed = 5,
+                                    .leaves = LEAVES,
+                                    .exact = true,
+                                    .bucket = bucket,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.95,
+                                    .epsilon = 1e-8 };
+    struct slice_range own = leaves_of_rank(c->rank, c->size, LEAVES);
+    int32_t tokens[LEAVES][GPT_RECORDS * GPT_CONTEXT], labels[LEAVES][GPT_RECORDS * GPT_CONTEXT];
+    struct step_result r = { 0 };
+
+    need(!model_open("gpt", &mc, d, &t.model, &e), e);
+    need(!step_open(&sc, t.model, c, &t.step, &e), e);
+    for (int64_t step = 1; step <= GPT_STEPS; step++) {
+        for (size_t i = 0; i < own.count; i++) {
+            uint64_t key = rng_key(rng_key(99, (uint64_t)step), own.first + i);
+            for (size_t at = 0; at < GPT_RECORDS * GPT_CONTEXT; at++) {
+                tokens[i][at] = (int32_t)rng_below(key, at, GPT_VOCAB);
+                labels[i][at] = (int32_t)rng_below(key, 1000 + at, GPT_VOCAB);
+            }
+            size_t n = rng_below(key, 5000, GPT_RECORDS + 1); /* some have none */
+            t.batches[i] =
+                (struct batch){ .n = n, .tokens = tokens[i], .labels = labels[i], .length = GPT_CONTEXT };
+        }
+        struct step_input in = { .step = step, .lr = 0.01, .leaves = t.batches };
+        need(!step_run(t.step, &in, &r, &e), e);
+    }
+    uint64_t h = digest(state_digest(&t, c), &r.loss, sizeof(r.loss));
+    need_same(c, h);
+    return h;
+}
+
+static void buckets_are_exact(struct comm *c, struct device *d)
+{
+    static const size_t buckets[] = { 1, 7, 300, 1 << 20 };
+    struct err e = ERR_INIT;
+    uint64_t h = train_gpt(c, d, 0);
+
+    for (size_t i = 0; i < ARRAY_LEN(buckets); i++)
+        need(train_gpt(c, d, buckets[i]) == h, e);
+    if (c->rank == 0)
+        printf("gpt %016" PRIx64 "\n", h);
 }
 
 /* One rank's broken record is everybody's error, in the same words; after it training goes on. */
@@ -218,7 +303,7 @@ static void a_failure_belongs_to_all(struct comm *c, struct device *d)
     struct slice_range own = leaves_of_rank(c->rank, c->size, LEAVES);
     struct step_result r = { 0 };
 
-    training_open(&t, c, d, true);
+    training_open(&t, c, d, true, 500);
     uint64_t before = state_digest(&t, c);
     fill_leaves(&t, own, 2);
     for (size_t i = 0; i < own.count; i++) {
@@ -290,6 +375,29 @@ static void ranks_meet(struct comm *c)
     need(!comm_barrier(c, &e), e);
 }
 
+/* With the argument "late": the last rank hangs before a sum whose time is limited. The others wait in the
+ * midst of it, some for ranks that wait themselves; rank 0 finds out who it is, and ends them all. */
+static void a_rank_hangs(struct comm *c, struct device *d)
+{
+    enum { TIME_MS = 300 };
+    struct err e = ERR_INIT;
+    void *sum = NULL;
+
+    need(!device_alloc(d, SUM_FLOATS, sizeof(float), &sum, &e), e);
+    comm_until(c, clock_mono_ms() + 60000);
+    need(!comm_sum_scatter(c, sum, SUM_FLOATS, &e) && !comm_spread(c, sum, SUM_FLOATS, &e), e); /* in time */
+    need_same(c, digest(digest_start, sum, SUM_FLOATS * sizeof(float)));
+    if (c->rank == c->size - 1)
+        pause();
+    comm_until(c, clock_mono_ms() + TIME_MS);
+    need(comm_sum_scatter(c, sum, SUM_FLOATS, &e) == ERR_RETRY && c->broken, e);
+    printf("rank %d: %s\n", c->rank, e.text);
+    fflush(stdout);
+    if (c->rank == 0)
+        comm_abort(c, 1);
+    pause();
+}
+
 int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
@@ -302,8 +410,11 @@ int main(int argc, char **argv)
     else
         need(!comm_mpi_open(&argc, &argv, &c, &e), e);
     need(c->size <= LEAVES, e);
+    if (argc > 1 && strcmp(argv[1], "late") == 0)
+        a_rank_hangs(c, d);
     sum_is_exact(c, d);
     training_is_exact(c, d);
+    buckets_are_exact(c, d);
     a_failure_belongs_to_all(c, d);
     ranks_agree(c);
     ranks_meet(c);

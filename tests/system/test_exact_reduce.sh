@@ -19,4 +19,10 @@ for ranks in 1 2 4 8; do
         failed=1
     fi
 done
+
+late=$(timeout 60 mpirun -np 4 --oversubscribe --mca pml ob1 --mca btl self,vader "$program" late 2>/dev/null </dev/null) || true
+case $late in
+*"rank 0: sum with rank "*": rank 3 missed the deadline"*) echo "ok - of 4 ranks, the one that hangs is named by rank 0" ;;
+*) printf 'not ok - a rank that hangs is not named:\n%s\n' "$late"; failed=1 ;;
+esac
 exit "$failed"

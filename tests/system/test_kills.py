@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Kill -9 of each part in the middle of a job: it succeeds with the same model, nothing is left, nothing runs twice."""
+import re
 import threading
 import time
 
@@ -40,8 +41,14 @@ def main():
             job = c.submit(SPEC, *LONG)
             c.wait_step(job, 1500)
             at = c.ask("show", job)["pulse"]["step"]
+            told = c.run("show", job).stdout
             act(job)
             shown = c.wait_over(job)
+            if name == "a rank":
+                row = [line for line in told.splitlines() if line.startswith("step time ")]
+                check("show says where the time of a step goes", row and re.search(
+                    r" ms: data [0-9.]+, compute [0-9.]+, reduce [0-9.]+, update [0-9.]+, checkpoint [0-9.]+, other [0-9.]+; slowest is rank [01] with [0-9.]+$",
+                    row[0]), told)
             model = (shown["job"]["result"] or {}).get("model", {}).get("sha256")
             check(f"kill -9 of {name} near step {at}: the job succeeds", shown["job"]["state"] == "succeeded", shown["job"]["reason"])
             check(f"kill -9 of {name}: the same model to the bit", model == want, f"{model} is not {want}")

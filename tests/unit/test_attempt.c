@@ -220,6 +220,14 @@ static struct pulse sample_pulse(void)
         .loss = 0.1,
         .records_per_second = 1e6,
         .lr = 3e-3,
+        .step_ms = { .data = 0.5,
+                     .compute = 380,
+                     .reduce = 21,
+                     .update = 9,
+                     .checkpoint = 1,
+                     .other = 0.25,
+                     .slowest = 391.5,
+                     .slowest_rank = 3 },
         .phase = "train",
     };
 }
@@ -249,16 +257,38 @@ static void pulse_carries_a_loss_that_is_no_number(void **state)
     assert_true(back.records_per_second == 1e6);
 }
 
+static const struct pulse_row {
+    const char *name, *change /* of the text */, *to, *want;
+} pulse_rows[] = {
+    { "pulse: -1 is no checkpoint yet, and less is nothing", "\"checkpoint_step\":-1",
+      "\"checkpoint_step\":-2", "pulse: 'checkpoint_step' must be at least -1, not -2" },
+    { "pulse: the times of a step may not be missing", ",\"step_ms\":{", ",\"steps_ms\":{",
+      "pulse: 'step_ms' is missing" },
+    { "pulse: the times of a step are an object", "\"step_ms\":{", "\"step_ms\":1,\"x\":{",
+      "pulse: 'x' is no member of it" },
+    { "pulse: each time is there", "\"update\":9.0", "\"updated\":9.0",
+      "pulse 'step_ms': 'update' must be a number; it is missing" },
+    { "pulse: no other time", "\"update\":9.0", "\"update\":9.0,\"z\":1",
+      "pulse 'step_ms': 'z' is no member of it" },
+    { "pulse: the slowest rank is one", "\"slowest_rank\":3", "\"slowest_rank\":-1",
+      "pulse 'step_ms': 'slowest_rank' must be from 0 to 1024, not -1" },
+};
+
 static void changed_pulse_is_corrupt(void **state)
 {
-    (void)state;
-    static const char text[] =
-        "{\"attempt\":1,\"checkpoint_step\":-2,\"epoch\":1,\"epochs\":40,\"loss\":0.5,\"lr\":1,"
-        "\"phase\":\"train\",\"records_per_second\":1,\"step\":20,\"steps\":500,\"time_ms\":17}";
+    const struct pulse_row *row = *state;
     struct err e = ERR_INIT;
-    struct pulse p;
-    assert_int_equal(pulse_from_text(text, strlen(text), &p, &e), ERR_CORRUPT);
-    assert_string_equal(e.text, "pulse: 'checkpoint_step' must be at least -1, not -2");
+    struct pulse back, p = sample_pulse();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096), changed = BUF_INIT(4096);
+
+    assert_ok(pulse_to_text(&p, &text, &e));
+    const char *at = strstr(buf_text(&text), row->change);
+    assert_non_null(at);
+    buf_add(&changed, text.data, (size_t)(at - buf_text(&text)));
+    buf_add_text(&changed, row->to);
+    buf_add_text(&changed, at + strlen(row->change));
+    assert_int_equal(pulse_from_text(changed.data, changed.len, &back, &e), ERR_CORRUPT);
+    assert_string_equal(e.text, row->want);
 }
 
 int main(void)
@@ -271,10 +301,9 @@ int main(void)
         cmocka_unit_test(attempt_that_makes_no_sense_is_not_written),
         cmocka_unit_test(pulse_comes_back),
         cmocka_unit_test(pulse_carries_a_loss_that_is_no_number),
-        cmocka_unit_test(changed_pulse_is_corrupt),
     };
-    static struct CMUnitTest
-        tests[ARRAY_LEN(singles) + ARRAY_LEN(exit_rows) + ARRAY_LEN(retry_rows) + ARRAY_LEN(changes)];
+    static struct CMUnitTest tests[ARRAY_LEN(singles) + ARRAY_LEN(exit_rows) + ARRAY_LEN(retry_rows) +
+                                   ARRAY_LEN(changes) + ARRAY_LEN(pulse_rows)];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(exit_rows); i++)
         tests[n++] =
@@ -287,5 +316,8 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
         tests[n++] = (struct CMUnitTest){ changes[i].name, changed_attempt_is_corrupt, NULL, NULL,
                                           (void *)&changes[i] };
+    for (size_t i = 0; i < ARRAY_LEN(pulse_rows); i++)
+        tests[n++] = (struct CMUnitTest){ pulse_rows[i].name, changed_pulse_is_corrupt, NULL, NULL,
+                                          (void *)&pulse_rows[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

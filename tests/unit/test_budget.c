@@ -32,7 +32,7 @@ static void each_part_is_what_is_taken(void **state)
     assert_int_equal(one.moments, 2 * VECTOR);
     assert_int_equal(one.gradients, 3 * VECTOR); /* log2(4) + 1 */
     assert_int_equal(one.checkpoint, 3 * VECTOR + 2 * VECTOR);
-    assert_int_equal(one.data, 1000 + 32 * 32 * 12);
+    assert_int_equal(one.data, 1000 + 2 * 32 * 32 * 12); /* of this step and of the next */
     assert_int_equal(one.total, one.parameters + one.moments + one.gradients + one.activations +
                                     one.workspace + one.checkpoint + one.data);
     assert_int_equal(four.parameters, VECTOR);

@@ -28,7 +28,7 @@ static int end(void **state)
 static enum err_code try_save(struct small_job *j, int64_t step, char key[STORE_KEY_BYTES], struct err *e)
 {
     CLEANUP(json_donep) json_t *meta = json_pack("{s:I}", "epoch", (json_int_t)step);
-    return checkpoint_save(&j->place, j->comm, j->step, step, meta, key, e);
+    return small_job_save(j, step, meta, key, e);
 }
 
 /* The manifest's key, in one of a few buffers used in turn. */

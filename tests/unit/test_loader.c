@@ -274,6 +274,101 @@ static void a_small_cache_changes_nothing(void **state)
     }
 }
 
+/* ---- a step ahead ---- */
+
+/* Each with shards of its own, as each has a thread of its own. */
+struct reader {
+    struct shards *shards;
+    struct loader *loader;
+};
+static void reader_done(struct reader *r)
+{
+    loader_close(r->loader);
+    shards_free(r->shards);
+}
+
+static struct reader reader_of(struct setup *s, int64_t epochs)
+{
+    struct err e = ERR_INIT;
+    struct reader r = { .shards = shards_new(s->store, &s->d, &s->spec, 1) };
+    struct loader_config config = { .seed = 3,
+                                    .leaves = LEAVES,
+                                    .own = { 2, 2 },
+                                    .leaf_batch = 3,
+                                    .holdout = s->spec.holdout,
+                                    .width = s->encoding.width,
+                                    .epochs = epochs };
+    shards_set_encoding(r.shards, &s->encoding);
+    assert_ok(loader_open(&config, &s->d, r.shards, &r.loader, &e));
+    return r;
+}
+
+enum { AHEAD_EPOCHS = 3, AHEAD_STEPS = 12, AHEAD_ROWS = 3, AHEAD_WIDTH = 4 };
+
+/* All that a reader gives from step `from` on. */
+static void read_all(struct reader *r, int64_t from, float out[AHEAD_STEPS + 1][2][AHEAD_ROWS * AHEAD_WIDTH])
+{
+    struct err e = ERR_INIT;
+    const struct batch *b;
+
+    assert_int_equal(loader_steps_per_epoch(r->loader) * AHEAD_EPOCHS, AHEAD_STEPS);
+    for (int64_t step = from; step <= AHEAD_STEPS; step++) {
+        assert_ok(loader_step(r->loader, step, &b, &e));
+        for (size_t leaf = 0; leaf < 2; leaf++)
+            memcpy(out[step][leaf], b[leaf].features, b[leaf].n * AHEAD_WIDTH * sizeof(float));
+    }
+}
+
+static void a_step_ahead_is_the_same_batches(void **state)
+{
+    struct setup *s = *state;
+    float want[AHEAD_STEPS + 1][2][AHEAD_ROWS * AHEAD_WIDTH] = { 0 }, got[ARRAY_LEN(want)][2][12] = { 0 };
+
+    assert_int_equal(s->encoding.width, AHEAD_WIDTH);
+    CLEANUP(reader_done) struct reader plain = reader_of(s, 0);
+    read_all(&plain, 1, want);
+    for (int64_t from = 1; from <= AHEAD_STEPS; from += 5) { /* as after a restart, too */
+        CLEANUP(reader_done) struct reader ahead = reader_of(s, AHEAD_EPOCHS);
+        read_all(&ahead, from, got);
+        assert_memory_equal(got[from], want[from], (ARRAY_LEN(want) - (size_t)from) * sizeof(*want));
+    }
+}
+
+static int64_t first_failure(struct reader *r, struct err *e)
+{
+    const struct batch *b;
+    for (int64_t step = 1; step <= AHEAD_STEPS; step++)
+        if (loader_step(r->loader, step, &b, e))
+            return step;
+    return 0;
+}
+
+/* A shard that is not there is met a step early, and told when its step has come; and again when asked again.
+ */
+static void what_fails_ahead_is_told_with_its_step(void **state)
+{
+    struct setup *s = *state;
+    struct err e = ERR_INIT, e_ahead = ERR_INIT, e_again = ERR_INIT;
+    const struct batch *b;
+
+    CLEANUP(reader_done) struct reader plain = reader_of(s, 0);
+    CLEANUP(reader_done) struct reader ahead = reader_of(s, AHEAD_EPOCHS);
+    assert_ok(loader_step(plain.loader, 1, &b, &e)); /* of a shard that stays */
+    size_t kept = 0;
+    while (kept < SHARDS && id_of(s, &b[0], 0) / RECORDS != kept)
+        kept++;
+    memcpy(s->d.shards[(kept + 1) % SHARDS].version, "gone", 5);
+    memcpy(s->d.shards[(kept + 2) % SHARDS].version, "gone", 5);
+    memcpy(s->d.shards[(kept + 3) % SHARDS].version, "gone", 5);
+    int64_t step = first_failure(&plain, &e);
+    assert_true(step > 0);
+    assert_int_equal(first_failure(&ahead, &e_ahead), step);
+    assert_int_equal(e_ahead.code, ERR_CORRUPT);
+    assert_string_equal(e_ahead.text, e.text);
+    assert_int_equal(loader_step(ahead.loader, step, &b, &e_again), ERR_CORRUPT);
+    assert_string_equal(e_again.text, e.text);
+}
+
 /* Replace shard 0's bytes by `n` bytes of `data`, keep the manifest, and read. */
 static enum err_code read_changed(struct setup *s, const void *data, size_t n, struct err *e)
 {
@@ -341,6 +436,8 @@ int main(void)
         WITH(a_step_is_the_same_from_any_start_and_on_any_rank),
         WITH(epochs_differ_in_order),
         WITH(a_small_cache_changes_nothing),
+        WITH(a_step_ahead_is_the_same_batches),
+        WITH(what_fails_ahead_is_told_with_its_step),
         WITH(a_truncated_or_changed_shard_stops_with_its_name),
     };
     size_t n = 0;

@@ -43,7 +43,7 @@ static const char *save(struct small_job *j, int64_t step, int lost)
     if (lost)
         store_fault_at(fault, lost, ERR_RETRY, true);
     j->place.store = retry;
-    assert_ok(checkpoint_save(&j->place, j->comm, j->step, step, meta, key, &e));
+    assert_ok(small_job_save(j, step, meta, key, &e));
     j->place.store = j->store;
     store_close(retry);
     return key;

@@ -146,20 +146,52 @@ static void a_tree_may_be_used_again(void **state)
     (void)state;
 }
 
+static void the_last_leaf_may_come_in_parts(void **state)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(device_closep) struct device *d = NULL;
+    assert_ok(device_open("cpu", &d, &e));
+    for (int leaves = 1; leaves <= 8; leaves *= 2) {
+        CLEANUP(tree_closep) struct tree *whole = NULL, *parts = NULL;
+        enum { N = 10 };
+        assert_ok(tree_open(d, (size_t)leaves, N, &whole, &e));
+        assert_ok(tree_open(d, (size_t)leaves, N, &parts, &e));
+        for (int round = 0; round < 2; round++) {
+            tree_start(whole);
+            tree_start(parts);
+            for (int leaf = 0; leaf < leaves; leaf++) {
+                float *a = tree_next(whole), *b = tree_next(parts);
+                for (int i = 0; i < N; i++)
+                    a[i] = b[i] = 1.0f / (float)(3 + leaf + i);
+                tree_push(whole);
+                if (leaf + 1 < leaves)
+                    tree_push(parts);
+            }
+            tree_push_part(parts, 7, 3);
+            assert_memory_equal(tree_result_place(parts) + 7, tree_result(whole) + 7, 3 * sizeof(float));
+            tree_push_part(parts, 2, 5);
+            tree_push_part(parts, 0, 2);
+            assert_memory_equal(tree_result(parts), tree_result(whole), N * sizeof(float));
+        }
+    }
+    (void)state;
+}
+
 int main(void)
 {
     static const int ranks[] = { 1, 2, 4, 8, 16 };
     static const char *const names[] = { "1 rank: the tree's bits", "2 ranks: the tree's bits",
                                          "4 ranks: the tree's bits", "8 ranks: the tree's bits",
                                          "16 ranks: the tree's bits" };
-    struct CMUnitTest tests[ARRAY_LEN(ranks) + 4] = {
+    struct CMUnitTest tests[ARRAY_LEN(ranks) + 5] = {
         cmocka_unit_test(every_slice_has_one_owner),
         cmocka_unit_test(slices_lie_at_the_reversed_bits),
         cmocka_unit_test(doubles_are_summed_in_the_same_tree),
         cmocka_unit_test(a_tree_may_be_used_again),
+        cmocka_unit_test(the_last_leaf_may_come_in_parts),
     };
     for (size_t i = 0; i < ARRAY_LEN(ranks); i++)
-        tests[4 + i] = (struct CMUnitTest){ names[i], the_sum_has_the_same_bits_on_any_number_of_ranks, NULL,
+        tests[5 + i] = (struct CMUnitTest){ names[i], the_sum_has_the_same_bits_on_any_number_of_ranks, NULL,
                                             NULL, (void *)&ranks[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,8 +316,10 @@ static void backward(const struct pass *p)
                 m->model.config.classes);
     k->zero(p->d, m->dx, N * C);
     normalise_back(p, m->dbranch, m->last, &last);
-    for (size_t i = m->model.config.layers; i-- > 0;)
+    for (size_t i = m->model.config.layers; i-- > 0;) {
         backward_block(p, i);
+        model_tell_final(&m->model, m->blocks[i].p.ln1_w); /* behind it are later blocks, and the last norm */
+    }
     drop(p, m->dx, 0);
     if (dpositions)
         k->zero(p->d, dpositions, m->model.config.context * C);
@@ -349,9 +351,9 @@ static void backward_gpt(struct model *model, const float *params, const struct 
     p.rate = (float)model->config.dropout;
     p.key = dropout_key;
     device_put(p.d, m->labels, b->labels, p.N * sizeof(int32_t));
+    p.k->zero(p.d, grad + model->params.count, model->params.padded - model->params.count);
     forward(&p);
     backward(&p);
-    p.k->zero(p.d, grad + model->params.count, model->params.padded - model->params.count);
     *out_loss_sum = sum_of_losses(&p);
 }
 
