@@ -150,7 +150,7 @@ static enum err_code take_floats(const struct tensors *t, const char *name, floa
 static enum err_code restore_slice(const struct checkpoint_place *p, const struct secret *data_key,
                                    const struct artifact *a, struct step *step, size_t slice, struct err *e)
 {
-    CLEANUP(buf_done) struct buf file = BUF_INIT(CHECKPOINT_PART_BYTES_MAX);
+    CLEANUP(buf_done) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     CLEANUP(tensors_done) struct tensors t = { 0 };
     struct step_slice s = step_slice(step, slice);
 

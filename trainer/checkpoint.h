@@ -17,8 +17,6 @@
 #include "trainer/comm.h"
 #include "trainer/step.h"
 
-enum { CHECKPOINT_PART_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
-
 struct checkpoint_place {
     const struct attempt_doc *doc;
     struct store *store; /* the bucket of checkpoint.to */

@@ -79,7 +79,7 @@ int64_t saver_step(const struct saver *s)
 
 static enum err_code put_slice(struct saver *s, size_t i, struct err *e)
 {
-    CLEANUP(buf_done) struct buf file = BUF_INIT(CHECKPOINT_PART_BYTES_MAX);
+    CLEANUP(buf_done) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     struct tensor tensors[TENSORS];
     size_t slice = s->own.first + i;
 
@@ -167,6 +167,7 @@ static enum err_code gather_parts(struct saver *s, struct err *e)
 
     if (comm_gather(s->comm, s->own_parts, s->own.count * sizeof(*all), all, e))
         return e->code;
+    invariant(a->parts != NULL); /* of saver_begin() */
     for (int rank = 0; rank < s->comm->size; rank++) {
         struct slice_range r = slices_of_rank(rank, s->comm->size, a->part_count);
         memcpy(&a->parts[r.first], &all[(size_t)rank * r.count], r.count * sizeof(*all));
