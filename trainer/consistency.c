@@ -15,21 +15,12 @@ static int agreeing(const uint8_t (*digests)[SHA256_BYTES], int size, size_t sli
     return count;
 }
 
-/* The tensor in which a slice begins. */
-static const char *tensor_of_slice(const struct params *p, size_t slice)
-{
-    size_t first = slice * p->slice_count, i = p->tensor_count;
-    while (i > 1 && p->tensors[i - 1].first > first)
-        i--;
-    return p->tensors[i - 1].name;
-}
-
 static enum err_code name_culprit(const struct params *p, const uint8_t (*digests)[SHA256_BYTES], int size,
                                   size_t slice, struct err *e)
 {
     static const char advice[] = "memory or a processor may be faulty there: look at that machine before it "
                                  "is used again";
-    const char *tensor = tensor_of_slice(p, slice);
+    const char *tensor = params_tensor_at(p, slice * p->slice_count)->name;
     int odd = 0, most = 0;
 
     for (int rank = 0; rank < size; rank++) {

@@ -35,3 +35,12 @@ void params_cut(struct params *p, size_t slices)
     p->slice_count = (each + PARAM_SLICE_ALIGN - 1) / PARAM_SLICE_ALIGN * PARAM_SLICE_ALIGN;
     p->padded = p->slices * p->slice_count;
 }
+
+const struct param_tensor *params_tensor_at(const struct params *p, size_t index)
+{
+    size_t i = p->tensor_count;
+
+    while (i > 1 && p->tensors[i - 1].first > index)
+        i--;
+    return &p->tensors[i - 1];
+}

@@ -36,6 +36,8 @@ struct params {
 /* Appends a tensor behind the others. ERR_LIMIT: more than PARAM_TENSORS_MAX or PARAM_COUNT_MAX. */
 enum err_code params_add(struct params *p, const size_t *dims, size_t dim_count, struct err *e,
                          const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* The tensor that float `index` is in; what is padding counts as the last one's. Borrowed. */
+const struct param_tensor *params_tensor_at(const struct params *p, size_t index);
 /* After the last tensor: fixes the padding. */
 void params_cut(struct params *p, size_t slices);
 

@@ -1,6 +1,7 @@
 #include "trainer/step.h"
 
 #include "base/clock.h"
+#include "base/fixed.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "trainer/reducer.h"
@@ -20,6 +21,7 @@ struct share {
     double loss_sum;
     uint64_t records, predicted;
     double squares;
+    uint64_t bad; /* 1 + the place in the vector of the slice's first gradient that is not finite; 0: none */
 };
 /* What a rank tells all others, once a step; the same layout on every rank of one binary. */
 struct report {
@@ -45,6 +47,8 @@ struct step {
     struct report *own_report;
     uint8_t *all_reports;
     double *by_leaf, *by_slice; /* losses and squared norms, in tree order */
+    uint64_t bad;               /* of all ranks: as in struct share */
+    double guess;               /* the loss where nothing is known: ln(classes) */
     int64_t *busy_us;           /* by rank */
 };
 
@@ -128,9 +132,12 @@ enum err_code step_open(const struct step_config *config, struct model *model, s
 {
     CLEANUP(step_closep) struct step *s = mem_new(sizeof(*s));
 
-    *s = (struct step){
-        .config = *config, .model = model, .comm = comm, .device = model->device, .k = model->k
-    };
+    *s = (struct step){ .config = *config,
+                        .model = model,
+                        .comm = comm,
+                        .device = model->device,
+                        .k = model->k,
+                        .guess = fixed_log((double)model->config.classes) };
     err_clear(e);
     if (!check_config(config, model, comm, e))
         IGNORE(take_memory(s, e));
@@ -292,13 +299,25 @@ static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
     return OK;
 }
 
+static uint64_t first_bad(const float *grad, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++)
+        if (!isfinite(grad[i]))
+            return i + 1;
+    return 0;
+}
+
 static void measure_own_slices(struct step *s, const float *grad)
 {
     size_t count = s->model->params.slice_count;
 
     for (size_t i = 0; i < s->slices.count; i++) {
-        s->k->sum_squares(s->device, s->one, grad + (s->slices.first + i) * count, count);
-        device_get(s->device, &s->own_report->shares[i].squares, s->one, sizeof(double));
+        struct share *share = &s->own_report->shares[i];
+        size_t first = (s->slices.first + i) * count;
+        s->k->sum_squares(s->device, s->one, grad + first, count);
+        device_get(s->device, &share->squares, s->one, sizeof(double));
+        if (!isfinite(share->squares))
+            share->bad = first_bad(grad, first, count);
     }
 }
 
@@ -313,6 +332,8 @@ static void read_report(struct step *s, int rank, const struct report *report, s
     for (size_t i = 0; i < s->leaves.count; i++) {
         s->by_leaf[leaf + i] = report->shares[i].loss_sum;
         s->by_slice[slice + i] = report->shares[i].squares;
+        if (report->shares[i].bad && (!s->bad || report->shares[i].bad < s->bad))
+            s->bad = report->shares[i].bad;
         r->records += report->shares[i].records;
         r->predicted += report->shares[i].predicted;
     }
@@ -325,6 +346,7 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
     struct err e_comm = ERR_INIT;
     bool failed = false;
 
+    s->bad = 0;
     s->own_report->code = e->code;
     s->own_report->vote = in->vote;
     s->own_report->mark = in->mark;
@@ -352,14 +374,21 @@ static enum err_code share_reports(struct step *s, const struct step_input *in, 
 
 static void look_for_divergence(const struct step *s, int64_t step, struct step_result *r)
 {
+    const char *tensor = s->bad ? params_tensor_at(&s->model->params, s->bad - 1)->name : NULL;
+    const char *begin = tensor ? "; the first gradient that is no number is in '" : "",
+               *end = tensor ? "'" : "";
+
     for (size_t leaf = 0; leaf < s->config.leaves; leaf++)
         if (!isfinite(s->by_leaf[leaf])) {
             r->norm = 0;
-            diverged(r, step, "the loss of leaf %zu is %g", leaf, s->by_leaf[leaf]);
+            diverged(r, step, "the loss of leaf %zu is %g%s%s%s", leaf, s->by_leaf[leaf], begin,
+                     tensor ? tensor : "", end);
             return;
         }
     if (!isfinite(r->norm))
-        diverged(r, step, "the gradient's norm is %g", r->norm);
+        diverged(r, step, "the gradient's norm is %g%s%s%s", r->norm, begin, tensor ? tensor : "", end);
+    else if (s->config.explode > 0 && r->loss > s->config.explode * s->guess)
+        diverged(r, step, "the loss is %g, and that of a guess %g", r->loss, s->guess);
 }
 
 /* AdamW on the own slices, then everybody gets them. */

@@ -11,8 +11,9 @@
  * restart from a checkpoint (parameters, moments, step number, data position) continues as if nothing had
  * happened.
  *
- * Divergence (a loss or a gradient that is not finite) is no failure of the machine: the step returns OK with
- * `diverged` and a sentence, the same on all ranks, and leaves the parameters as they were.
+ * Divergence (a loss or a gradient that is not finite, or a loss far above that of a guess) is no failure of
+ * the machine: the step returns OK with `diverged` and a sentence, the same on all ranks, and leaves the
+ * parameters as they were.
  *
  * A failure on one rank (a label that is no class) is returned by all of them. After any failure the ranks
  * are still together, unless it is ERR_RETRY from comm.
@@ -31,7 +32,8 @@ struct step_config {
     size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
                       goes on; 0: all at once, behind it. The bits are the same. */
     double weight_decay, beta1, beta2, epsilon;
-    double clip; /* largest global norm of the mean gradient; 0: off */
+    double clip;    /* largest global norm of the mean gradient; 0: off */
+    double explode; /* a loss of more than so many times ln(classes) is divergence; 0: off */
 };
 struct step;
 
@@ -62,7 +64,8 @@ struct step_result {
     } times;
     const int64_t *busy_us; /* of each rank: waited_us and compute_us; borrowed until the next step */
     bool diverged;
-    char why[160]; /* "step 12: the loss of leaf 3 is nan" */
+    char why[256]; /* "step 12: the loss of leaf 3 is nan; the first gradient that is no number is in
+                      'wte.weight'" */
 };
 /* Collective. All ranks get the same result. */
 enum err_code step_run(struct step *s, const struct step_input *in, struct step_result *out, struct err *e);

@@ -140,6 +140,7 @@ static enum err_code open_model(struct worker *w, struct err *e)
         .beta2 = spec->train.beta2,
         .epsilon = spec->train.epsilon,
         .clip = spec->train.clip,
+        .explode = spec->train.explode,
     };
     struct loader_config loader = {
         .seed = spec->train.seed,

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/stop.h"
+#include "trainer/consistency.h"
 #include "trainer/export.h"
 #include "trainer/worker_parts.h"
 
@@ -190,12 +191,26 @@ static void note_progress(struct worker *w, int64_t step, const struct step_resu
     worker_progress(w, "train", first);
 }
 
+/* Each rank has the same parameters, or its machine is not to be trusted. Another attempt goes on from what
+ * is saved: the slices' owners have sent nothing but their own. */
+static enum err_code compare(struct worker *w, int64_t step, struct err *e)
+{
+    int64_t every = w->doc->spec.train.compare_every;
+
+    if (every == 0 || step % every != 0)
+        return OK;
+    if (consistency_check(w->comm, &w->model->params, step_params(w->step), e) == OK)
+        return OK;
+    w->ended = TRAINER_FAILED;
+    return err_wrap(e, "step %" PRId64, step);
+}
+
 /* What is due behind a step: checkpoints, and what the ranks told each other. */
 static enum err_code after_step(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
 {
     int64_t began_us = clock_mono_us();
 
-    if (hear_of_save(w, r, e) || after_votes(w, step, r, e))
+    if (hear_of_save(w, r, e) || after_votes(w, step, r, e) || compare(w, step, e))
         return e->code;
     if (step % w->doc->spec.checkpoint.every_steps == 0 && step < w->pulse.steps && begin_save(w, step, e))
         return e->code;

@@ -158,7 +158,27 @@ static void a_loss_that_is_no_number_is_divergence(void **state)
     struct step_result r = run(t, 12, 0.01);
     assert_true(r.diverged);
     assert_non_null(strstr(r.why, "step 12: the loss of leaf 2 is"));
+    assert_non_null(strstr(r.why, "; the first gradient that is no number is in 'layers.0.weight'"));
     assert_memory_equal(before, step_params(t->s), bytes);
+    (void)state;
+}
+
+static void a_loss_far_above_a_guess_is_divergence(void **state)
+{
+    struct step_config config = plain;
+    config.explode = 2;
+    CLEANUP(setting_free) struct setting *t = setting_of(&config, 0);
+    size_t n = t->m->params.padded;
+
+    struct step_result r = run(t, 1, 0.01);
+    assert_false(r.diverged); /* about ln 3 */
+    for (size_t i = 0; i < n; i++)
+        step_params(t->s)[i] *= 100;
+    r = run(t, 2, 0.01);
+    assert_true(r.diverged);
+    assert_true(r.loss > 2 * log(3) && isfinite(r.norm));
+    assert_non_null(strstr(r.why, "step 2: the loss is "));
+    assert_non_null(strstr(r.why, ", and that of a guess 1.09861"));
     (void)state;
 }
 
@@ -318,6 +338,7 @@ int main(void)
         cmocka_unit_test(a_step_without_records_changes_nothing),
         cmocka_unit_test(a_loss_that_is_no_number_is_divergence),
         cmocka_unit_test(a_gradient_without_bounds_is_divergence),
+        cmocka_unit_test(a_loss_far_above_a_guess_is_divergence),
         cmocka_unit_test(a_restart_continues_to_the_bit),
         cmocka_unit_test(dropout_differs_from_step_to_step),
         cmocka_unit_test(fast_learns_the_same),
