@@ -12,8 +12,8 @@ static enum err_code find_file(struct store *s, const char *key, struct attempt_
     if (store_head(s, key, NULL, &info, e))
         return e->code;
     if (info.bytes > STORE_OBJECT_BYTES_MAX)
-        return err_set(e, ERR_LIMIT, "it has %" PRIu64 " bytes; at most %d are read", info.bytes,
-                       STORE_OBJECT_BYTES_MAX);
+        return err_set(e, ERR_LIMIT, "it has %" PRIu64 " bytes; at most %" PRIu64 " are read", info.bytes,
+                       (uint64_t)STORE_OBJECT_BYTES_MAX);
     memcpy(out->version, info.version, sizeof(out->version));
     return OK;
 }
