@@ -272,8 +272,8 @@ static enum err_code check_from(const struct intake *in, struct err *e)
     else if (store_head(store, key, NULL, &info, e) == ERR_NOT_FOUND)
         IGNORE(err_set(e, ERR_USAGE, "there is no %s", uri));
     else if (e->code == OK && info.bytes > STORE_OBJECT_BYTES_MAX)
-        IGNORE(err_set(e, ERR_USAGE, "%s has %" PRIu64 " bytes; at most %" PRId64 " are read", uri,
-                       info.bytes, STORE_OBJECT_BYTES_MAX));
+        IGNORE(err_set(e, ERR_USAGE, "%s has %" PRIu64 " bytes; at most %" PRIu64 " are read", uri,
+                       info.bytes, (uint64_t)STORE_OBJECT_BYTES_MAX));
     return e->code ? at(in, "model.from", e) : OK;
 }
 

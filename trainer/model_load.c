@@ -77,22 +77,14 @@ static bool is_mask(const char *name)
            (strcmp(rest + digits, ".attn.bias") == 0 || strcmp(rest + digits, ".attn.masked_bias") == 0);
 }
 
-static enum err_code find_tensor(const struct tensors *file, const char *name, const struct tensor **out,
-                                 struct err *e)
+/* The next behind `after` (NULL: the first); NULL: no more. */
+static const struct tensor *find_tensor(const struct tensors *file, const char *name,
+                                        const struct tensor *after)
 {
-    const struct tensor *found = NULL;
-
-    for (size_t i = 0; i < file->count; i++) {
-        const struct tensor *t = &file->list[i];
-        if (strcmp(bare_name(t->name), name) != 0)
-            continue;
-        if (found)
-            return err_set(e, ERR_USAGE, "tensor '%s' is there twice, as '%s' and '%s'", name, found->name,
-                           t->name);
-        found = t;
-    }
-    *out = found;
-    return OK;
+    for (const struct tensor *t = after ? after + 1 : file->list; t < file->list + file->count; t++)
+        if (strcmp(bare_name(t->name), name) == 0)
+            return t;
+    return NULL;
 }
 
 static void add_shape(struct buf *out, const uint64_t *dims, size_t n)
@@ -135,12 +127,14 @@ static bool shape_fits(const struct tensor *t, const struct param_tensor *want)
 
 static enum err_code check_one(const struct tensors *file, const struct param_tensor *want, struct err *e)
 {
-    const struct tensor *t;
+    const struct tensor *t = find_tensor(file, want->name, NULL);
+    const struct tensor *other = t ? find_tensor(file, want->name, t) : NULL;
 
-    if (find_tensor(file, want->name, &t, e))
-        return e->code;
     if (!t)
         return err_set(e, ERR_USAGE, "tensor '%s' is missing in it", want->name);
+    if (other)
+        return err_set(e, ERR_USAGE, "tensor '%s' is there twice, as '%s' and '%s'", want->name, t->name,
+                       other->name);
     if (!shape_fits(t, want))
         return refuse_shape(t, want, e);
     if (!is_number_type(t->type))
@@ -160,16 +154,14 @@ static bool is_params(const struct params *p, const char *name)
 /* The last matrix is the embeddings: two that differ would be another model. */
 static enum err_code check_head(const struct tensors *file, const struct tensor *head, struct err *e)
 {
-    const struct tensor *words;
+    const struct tensor *words = find_tensor(file, "wte.weight", NULL);
     uint64_t n = 1;
 
-    if (find_tensor(file, "wte.weight", &words, e))
-        return e->code;
     bool same = words && is_number_type(head->type) && head->dim_count == words->dim_count &&
                 memcmp(head->dims, words->dims, head->dim_count * sizeof(head->dims[0])) == 0;
     for (size_t d = 0; same && d < head->dim_count; d++)
         n *= head->dims[d];
-    for (uint64_t i = 0; same && i < n; i++)
+    for (uint64_t i = 0; words && same && i < n; i++)
         same = number_at(head, i) == number_at(words, i);
     if (!same)
         return err_set(e, ERR_USAGE,
@@ -195,10 +187,9 @@ static enum err_code check_others(const struct params *p, const struct tensors *
 static enum err_code take(const struct tensors *file, const struct param_tensor *want, float *params,
                           struct model_load_notes *notes, struct err *e)
 {
-    const struct tensor *t;
+    const struct tensor *t = find_tensor(file, want->name, NULL);
 
-    if (find_tensor(file, want->name, &t, e))
-        return e->code;
+    invariant(t != NULL); /* check_one() found it */
     for (size_t i = 0; i < want->count; i++) {
         float number = number_at(t, i);
         if (!isfinite(number))

@@ -182,6 +182,7 @@ static enum err_code say(int fd, const char *fmt, ...)
 /* The last tokens that the model's context has room for. */
 static enum err_code draw(struct sampler *s, struct request *r, uint64_t index, int32_t *out, struct err *e)
 {
+    invariant(s->model != NULL && r->window != NULL);
     size_t length = MIN(r->count, s->model->config.context);
     const struct batch b = { .n = 1, .tokens = r->window + r->count - length, .length = length };
 

@@ -247,6 +247,8 @@ static void keep_work(struct worker *w)
 
 enum err_code worker_train(struct worker *w, int64_t from, struct err *e)
 {
+    if (!w->step) /* task: evaluate */
+        return OK;
     w->pulse.step = from;
     w->pulse.checkpoint_step = from > 0 ? from : WORKER_NO_CHECKPOINT;
     struct checkpoint_place place = w->place;

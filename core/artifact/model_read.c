@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-enum { FILE_BYTES_MAX = STORE_OBJECT_BYTES_MAX };
-
 static enum err_code read_final(struct store *s, const struct secret *key, const struct artifact *a,
                                 struct buf *out, struct err *e)
 {
@@ -31,7 +29,7 @@ static enum err_code join_params(struct store *s, const struct secret *key, cons
                                  struct buf *out, struct err *e)
 {
     for (size_t i = 0; i < a->part_count; i++) {
-        CLEANUP(buf_wipe) struct buf file = BUF_INIT(FILE_BYTES_MAX);
+        CLEANUP(buf_wipe) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
         CLEANUP(tensors_done) struct tensors t = { .list = NULL };
         if (artifact_get_part(s, key, a, i, &file, e) || tensors_read(file.data, file.len, &t, e))
             return err_wrap(e, "part %zu", i);
@@ -77,7 +75,7 @@ static enum err_code read_tensor(const json_t *row, const struct buf *vector, st
 static enum err_code read_checkpoint(struct store *s, const struct secret *key, const struct artifact *a,
                                      struct buf *out, struct err *e)
 {
-    CLEANUP(buf_wipe) struct buf vector = BUF_INIT(FILE_BYTES_MAX);
+    CLEANUP(buf_wipe) struct buf vector = BUF_INIT(STORE_OBJECT_BYTES_MAX);
     CLEANUP(json_donep) json_t *metadata = NULL;
     json_t *rows, *file;
 

@@ -199,8 +199,8 @@ static enum err_code sample_run(struct cli *c, const struct arguments *a, const 
                       .clean = BUF_INIT(TEXT_BYTES_MAX),
                       .ids = json_array() };
     bool ended = false;
-    uint32_t end;
-    int64_t step;
+    uint32_t end = 0;
+    int64_t step = -1;
 
     if (check_settings(&s, &step, e) || read_prompt(s.prompt, &prompt, e) ||
         open_model(c, a->list[0], &s, step, &o, e) || encode_prompt(o.tokenizer, &prompt, &ids, e))

@@ -27,6 +27,7 @@ static enum err_code fetch(struct store *store, const struct dataset_file *f, co
 {
     char is[SHA256_HEX_BYTES];
 
+    invariant(sha256 != NULL); /* named_files() */
     if (strcmp(f->sha256, sha256) != 0)
         return err_set(
             e, ERR_NOT_FOUND,
@@ -47,8 +48,7 @@ static enum err_code open_bpe(const struct cluster *c, const json_t *tokenizer, 
     CLEANUP(store_closep) struct store *store = NULL;
     CLEANUP(dataset_done) struct dataset d = { .columns = NULL };
     CLEANUP(buf_done)
-    struct buf vocab = BUF_INIT(TOKEN_FILE_BYTES_MAX),
-               merges = BUF_INIT(TOKEN_FILE_BYTES_MAX);
+    struct buf vocab = BUF_INIT(TOKEN_FILE_BYTES_MAX), merges = BUF_INIT(TOKEN_FILE_BYTES_MAX);
     char bucket[STORE_BUCKET_BYTES], prefix[STORE_KEY_BYTES], digest[SHA256_HEX_BYTES];
     const char *sha256[FILES] = { NULL };
 
