@@ -249,6 +249,8 @@ enum err_code worker_train(struct worker *w, int64_t from, struct err *e)
 {
     if (!w->step) /* task: evaluate */
         return OK;
+    if (w->doc->spec.task == TASK_EVALUATE)
+        return OK; /* there is nothing to step, and nothing to save */
     w->pulse.step = from;
     w->pulse.checkpoint_step = from > 0 ? from : WORKER_NO_CHECKPOINT;
     struct checkpoint_place place = w->place;
