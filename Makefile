@@ -30,7 +30,7 @@ FP      := -ffp-contract=off -fno-math-errno
 CFLAGS  += -std=gnu11 -g $(OPT_$(MODE)) $(FP) $(WARN) -D_GNU_SOURCE -fstack-protector-strong -fPIE -pthread -I.
 # Lazy, so that `make deps` works before they are there.
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) $(PKGS_H) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldnnl -lgomp -ldl -lm
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm
 LDFLAGS += $(OPT_$(MODE)) -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 
 NVCC    := $(if $(filter 0,$(CUDA)),,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-train demo demo-gpt asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -93,7 +93,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-train ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -112,7 +112,10 @@ bench-store: $(B)/bench/bench_store ## the S3 client beside curl and rclone, on 
 	@DEPS=$(DEPS) tools/deps.sh bench
 	@B=$(B) $(PYTHON) bench/bench_store.py
 
-bench-train: $(B)/bench/bench_gpt ## a GPT's step beside PyTorch's, where there is one
+bench-gemm: $(B)/bench/bench_gemm ## matrix products beside oneDNN's and the processor's peak
+	@for threads in 1 2; do $< $$threads || exit 1; done
+
+bench-train: $(B)/bench/bench_gpt $(B)/bench/bench_gemm ## a GPT's step beside PyTorch's, where there is one
 	@B=$(B) $(PYTHON) bench/bench_train.py
 
 tests: build $(TESTS) ## build the tests

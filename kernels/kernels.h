@@ -5,9 +5,9 @@
  * sum in a fixed order, no fused multiply-add, no function of libm but sqrt (base/fixed.h has the others). So
  * the CPU's bits depend on the inputs alone: not on threads, ranks, compiler flags or the processor's model.
  *
- * The second part is for large ones: matrix products are a library's, and all of a device's threads share the
- * work. The bits depend on the inputs and on the kind of processor; still not on the number of threads, as
- * what one thread computes is cut by the shape alone.
+ * The second part is for large ones: all of a device's threads share the work, and matrix products are chains of
+ * fused multiply-adds (kernels/cpu/gemm.h). The bits depend on the inputs alone there as well, but for log and the
+ * like, which are the C library's: not on the number of threads, nor on how wide a processor's vectors are.
  *
  * Another device computes the same formulas, with other rounding.
  *

@@ -27,9 +27,10 @@ struct head {
     size_t at_qkv, at_out;
     const int32_t *starts; // of its sequence; NULL: none
     float scale;
+    void *work; // GEMM_WORK_BYTES
 };
 
-static struct head head_of(const struct attention *a, size_t task)
+static struct head head_of(const struct attention *a, size_t task, void *work)
 {
     size_t C = a->s.heads * a->s.size, b = task / a->s.heads, h = task % a->s.heads;
     return (struct head){ .a = a,
@@ -39,7 +40,8 @@ static struct head head_of(const struct attention *a, size_t task)
                           .at_qkv = b * a->s.T * 3 * C + h * a->s.size,
                           .at_out = b * a->s.T * C + h * a->s.size,
                           .starts = a->starts ? a->starts + b * a->s.T : NULL,
-                          .scale = 1.0f / sqrtf((float)a->s.size) };
+                          .scale = 1.0f / sqrtf((float)a->s.size),
+                          .work = work };
 }
 
 /* scores[q,k] = scale Q[q] . K[k] for some queries and keys. */
@@ -57,7 +59,7 @@ static void score(const struct head *h, float *scores, size_t q, size_t queries,
                             .b_row = h->row,
                             .c = scores,
                             .c_row = KEYS };
-    cpu_gemm_here(&g);
+    cpu_gemm_here(&g, h->work);
 }
 
 /* The keys first .. *out_end - 1 of a block are those that a query sees: from its document's start to itself.
@@ -121,17 +123,17 @@ static void absorb(const struct head *h, float *scores, float *out, float *max, 
                             .a_row = KEYS,
                             .b = h->a->qkv + h->at_qkv + 2 * h->C + k * h->row,
                             .b_row = h->row,
-                            .beta = 1,
+                            .add = true,
                             .c = out,
                             .c_row = h->C };
-    cpu_gemm_here(&g);
+    cpu_gemm_here(&g, h->work);
 }
 
 static void forward_task(void *context, size_t task, void *scratch)
 {
     const struct attention *a = context;
-    const struct head h = head_of(a, task);
-    float *scores = scratch, max[QUERIES], sum[QUERIES];
+    const struct head h = head_of(a, task, scratch);
+    float *scores = (float *)scratch + GEMM_WORK_BYTES / sizeof(float), max[QUERIES], sum[QUERIES];
     for (size_t q = 0; q < a->s.T; q += QUERIES) {
         size_t queries = MIN((size_t)QUERIES, a->s.T - q), last = q + queries;
         float *out = a->out + h.at_out + q * h.C;
@@ -196,14 +198,14 @@ static void backward_block(const struct head *h, const struct block *w, size_t t
                                  .b_row = h->row,
                                  .c = w->grads,
                                  .c_row = KEYS };
-    cpu_gemm_here(&dprobs);
+    cpu_gemm_here(&dprobs, h->work);
     for (size_t i = 0; i < queries; i++) {
         size_t first = seen(h, q + i, k, keys, &end);
         soften(w->probs + i * KEYS, w->grads + i * KEYS, first, end, keys, a->lses[task * a->s.T + q + i],
                w->delta[q + i], h->scale);
     }
     /* A block of keys is begun by the first queries that see it, and a query by the first keys. */
-    float begun_keys = q > k / QUERIES * QUERIES ? 1.0f : 0.0f, begun_queries = k > 0 ? 1.0f : 0.0f;
+    bool begun_keys = q > k / QUERIES * QUERIES, begun_queries = k > 0;
     const struct gemm dv = { .a_transposed = true,
                              .M = keys,
                              .N = size,
@@ -213,7 +215,7 @@ static void backward_block(const struct head *h, const struct block *w, size_t t
                              .a_row = KEYS,
                              .b = dout,
                              .b_row = h->C,
-                             .beta = begun_keys,
+                             .add = begun_keys,
                              .c = dqkv + 2 * h->C + k * h->row,
                              .c_row = h->row };
     const struct gemm dk = { .a_transposed = true,
@@ -225,7 +227,7 @@ static void backward_block(const struct head *h, const struct block *w, size_t t
                              .a_row = KEYS,
                              .b = qkv + q * h->row,
                              .b_row = h->row,
-                             .beta = begun_keys,
+                             .add = begun_keys,
                              .c = dqkv + h->C + k * h->row,
                              .c_row = h->row };
     const struct gemm dq = { .M = queries,
@@ -236,12 +238,12 @@ static void backward_block(const struct head *h, const struct block *w, size_t t
                              .a_row = KEYS,
                              .b = qkv + h->C + k * h->row,
                              .b_row = h->row,
-                             .beta = begun_queries,
+                             .add = begun_queries,
                              .c = dqkv + q * h->row,
                              .c_row = h->row };
-    cpu_gemm_here(&dv);
-    cpu_gemm_here(&dk);
-    cpu_gemm_here(&dq);
+    cpu_gemm_here(&dv, h->work);
+    cpu_gemm_here(&dk, h->work);
+    cpu_gemm_here(&dq, h->work);
 }
 
 static float dot(const float *x, const float *y, size_t n)
@@ -254,9 +256,9 @@ static float dot(const float *x, const float *y, size_t n)
 static void backward_task(void *context, size_t task, void *scratch)
 {
     const struct attention *a = context;
-    const struct head h = head_of(a, task);
+    const struct head h = head_of(a, task, scratch);
     size_t T = a->s.T;
-    struct block w = { .probs = scratch };
+    struct block w = { .probs = (float *)scratch + GEMM_WORK_BYTES / sizeof(float) };
     w.grads = w.probs + QUERIES * KEYS;
     w.delta = w.grads + QUERIES * KEYS;
     for (size_t t = 0; t < T; t++)
@@ -276,7 +278,8 @@ void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, co
         .s = *s, .dqkv = dqkv, .dout = dout, .qkv = qkv, .outs = out, .lses = lse, .starts = starts
     };
     invariant(s->T <= ATTENTION_T_MAX);
-    _Static_assert((2 * QUERIES * KEYS + ATTENTION_T_MAX) * sizeof(float) <= CPU_POOL_SCRATCH_BYTES,
+    _Static_assert(GEMM_WORK_BYTES + (2 * QUERIES * KEYS + ATTENTION_T_MAX) * sizeof(float) <=
+                       CPU_POOL_SCRATCH_BYTES,
                    "scratch");
     cpu_run(d, s->B * s->heads, backward_task, &a);
 }

@@ -119,7 +119,7 @@ void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const fl
                                      .a_row = V,
                                      .b = x + n * C,
                                      .b_row = C,
-                                     .beta = n > 0 ? 1.0f : 0.0f,
+                                     .add = n > 0,
                                      .c = dw,
                                      .c_row = C };
         cpu_gemm(d, &down);

@@ -53,6 +53,7 @@ void cpu_zero(struct device *d, float *x, size_t n);
 
 /* Tasks by the device's threads: pool.h. */
 void cpu_run(struct device *d, size_t count, cpu_task_fn *task, void *context);
+size_t cpu_threads(struct device *d);
 /* Calls some(context, first, count) for pieces of 0 .. n - 1: for what is done element by element. */
 typedef void cpu_some_fn(void *context, size_t first, size_t count);
 void cpu_for(struct device *d, size_t n, cpu_some_fn *some, void *context);

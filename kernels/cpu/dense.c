@@ -1,4 +1,4 @@
-/* Layers of large models: matrix products by the library, what is around them in one pass. */
+/* Layers of large models: matrix products, and what is around them in one pass. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 

@@ -65,6 +65,11 @@ void cpu_run(struct device *d, size_t count, cpu_task_fn *task, void *context)
     cpu_pool_run(((struct cpu_device *)d)->pool, count, task, context);
 }
 
+size_t cpu_threads(struct device *d)
+{
+    return cpu_pool_threads(((struct cpu_device *)d)->pool);
+}
+
 static const struct device_ops cpu_device_ops = {
     .name = "cpu",
     .alloc = alloc_memory,
