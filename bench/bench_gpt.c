@@ -3,8 +3,8 @@
  *
  *     bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS
  *
- * One line a step: milliseconds of all of it, and of the update alone. The first steps warm up; whoever
- * compares drops them.
+ * One line a step: milliseconds of all of it, and of the update alone, and the loss. The first steps warm up;
+ * whoever compares drops them. The last line: the most memory that was resident, in MiB.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { ARGS = 9 };
 
@@ -96,5 +97,8 @@ int main(int argc, char **argv)
         IGNORE(one_step(&b, step, &e));
     if (e.code)
         fprintf(stderr, "bench_gpt: %s\n", e.text);
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    printf("memory %ld\n", used.ru_maxrss / 1024);
     return e.code ? 1 : 0; /* the memory goes with the process */
 }

@@ -3,6 +3,9 @@
 
 The peers that there are: Debian's PyTorch (with OpenBLAS's OpenMP build, which is its faster one), and another Python with a
 PyTorch of its own, named by TORCH_PYTHON. Shapes are those that llm.c and nanoGPT are usually timed at. THREADS: "1 2".
+
+The share of the ceiling: multiply-adds that the model's formulas ask for, against what our matrix products reach at their best
+(bench_gemm ceiling, in the same minutes). Memory: the most that was resident, the interpreter included.
 """
 import os
 import pathlib
@@ -25,13 +28,25 @@ SHAPES = {
 
 
 def run(command, shape, threads, environment, *more):
-    """-> (ms of a step, ms of its update): medians behind the first step."""
+    """-> (ms of a step, ms of its update, MiB at most): medians behind the first step."""
     done = subprocess.run([*command, *map(str, (*shape, STEPS, threads)), *more], capture_output=True, text=True, check=False,
                           env=dict(os.environ, OMP_NUM_THREADS=str(threads), **environment))
     lines = [line.split() for line in done.stdout.splitlines()]
-    if done.returncode or len(lines) != STEPS:
+    if done.returncode or len(lines) != STEPS + 1:
         raise RuntimeError(f"{command}: {done.stderr[-2000:]}")
-    return tuple(statistics.median(float(line[i]) for line in lines[1:]) for i in (0, 1))
+    return (*(statistics.median(float(line[i]) for line in lines[1:-1]) for i in (0, 1)), float(lines[-1][1]))
+
+
+def ceiling(threads):
+    done = subprocess.run([B / "bench" / "bench_gemm", "ceiling", str(threads)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def gflop(shape):
+    """Of a step: three times the forward pass's products; attention's, of which causality leaves half."""
+    layers, _, width, context, vocabulary, sequences = shape
+    tokens = context * sequences
+    return 3 * 2e-9 * tokens * (layers * (12 * width * width + context * width) + vocabulary * width)
 
 
 def version(python, environment):
@@ -56,19 +71,22 @@ def main():
         print("bench_train: no PyTorch: install python3-torch and libopenblas0-openmp, or name one by TORCH_PYTHON", file=sys.stderr)
     for name, shape in SHAPES.items():
         for threads in THREADS:
-            ours, theirs = [], {label: [] for label, _, _ in others}
+            ours, theirs, most = [], {label: [] for label, _, _ in others}, 0
             for _ in range(ROUNDS):
+                most = max(most, ceiling(threads))
                 ours.append(run([B / "bench" / "bench_gpt"], shape, threads, {}))
                 for label, command, environment in others:
                     theirs[label].append(run(command, shape, threads, environment))
-            step, update = (statistics.median(x[i] for x in ours) for i in (0, 1))
+            step, update, memory = (statistics.median(x[i] for x in ours) for i in (0, 1, 2))
             tokens = shape[3] * shape[5]
             print(f"\n{name}; {threads} thread{'s' if threads > 1 else ''}")
-            print(f"  {'sovrun':34} {step:9.0f} ms a step ({update:.0f} of it the update) {tokens / step * 1e3:8.0f} tokens/s")
+            print(f"  {'sovrun':34} {step:9.0f} ms a step ({update:.0f} of it the update) {tokens / step * 1e3:8.0f} tokens/s, "
+                  f"{memory:.0f} MiB; {gflop(shape) / step * 1e5 / most:.0f} % of the {most:.0f} GFLOP/s that matrix products reach")
             for label, times in theirs.items():
                 ratio = statistics.median(t[0] / o[0] for t, o in zip(times, ours))
                 print(f"  {label:34} {statistics.median(t[0] for t in times):9.0f} ms a step "
-                      f"({statistics.median(t[1] for t in times):.0f}) ours is {ratio:.2f} x as fast", flush=True)
+                      f"({statistics.median(t[1] for t in times):.0f}), {statistics.median(t[2] for t in times):.0f} MiB; "
+                      f"ours is {ratio:.2f} x as fast", flush=True)
 
 
 main()

@@ -3,9 +3,10 @@
 
     gpt_torch.py LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS [compile]
 
-A line a step: milliseconds of all of it, and of the update. Its own scaled_dot_product_attention where it has one.
+A line a step: milliseconds of all of it, and of the update, and the loss. The last line: the most memory that was resident, in MiB. Its own scaled_dot_product_attention where it has one.
 """
 import math
+import resource
 import sys
 import time
 
@@ -72,6 +73,7 @@ def main():
         optimizer.step()
         now = time.perf_counter()
         print(f"{(now - begun) * 1e3:.2f} {(now - between) * 1e3:.2f} {loss.item():.6f}", flush=True)
+    print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}")
 
 
 main()
