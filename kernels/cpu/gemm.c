@@ -38,10 +38,10 @@ const struct gemm_path *const gemm_paths[] = { &gemm_avx512, &gemm_avx2, &gemm_p
 
 const struct gemm_path *gemm_path(void)
 {
-    size_t i = 0;
-    while (!gemm_paths[i]->available())
-        i++;
-    return gemm_paths[i]; /* the last one always is */
+    for (size_t i = 0; i < ARRAY_LEN(gemm_paths); i++)
+        if (gemm_paths[i]->available())
+            return gemm_paths[i];
+    return &gemm_plain;
 }
 
 /* Where k and column j of b, counted from the strip's, are. */
@@ -207,7 +207,8 @@ static void one_tile(void *context, size_t i, void *scratch)
 static double cost(size_t rows, size_t columns, size_t tiles, size_t threads)
 {
     double tile = (double)rows * (double)columns / 32 + 0.5 * (double)(rows + columns);
-    return tile * ((double)((tiles + threads - 1) / threads) + 0.3);
+    size_t turns = (tiles + threads - 1) / threads;
+    return tile * ((double)turns + 0.3);
 }
 
 static struct tiles cut(const struct gemm_path *path, const struct gemm *g, size_t threads)
