@@ -247,8 +247,6 @@ static void keep_work(struct worker *w)
 
 enum err_code worker_train(struct worker *w, int64_t from, struct err *e)
 {
-    if (!w->step) /* task: evaluate */
-        return OK;
     if (w->doc->spec.task == TASK_EVALUATE)
         return OK; /* there is nothing to step, and nothing to save */
     w->pulse.step = from;
