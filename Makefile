@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train demo demo-gpt asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -93,7 +93,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -117,6 +117,9 @@ bench-gemm: $(B)/bench/bench_gemm ## matrix products beside oneDNN's and the pro
 
 bench-train: $(B)/bench/bench_gpt $(B)/bench/bench_gemm ## a GPT's step beside PyTorch's, where there is one
 	@B=$(B) $(PYTHON) bench/bench_train.py
+
+bench-jobs: build ## ranks against threads, and what checkpoints cost; BIG=1: a model of 124M parameters too
+	@B=$(B) $(PYTHON) bench/bench_jobs.py
 
 tests: build $(TESTS) ## build the tests
 

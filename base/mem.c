@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void *mem_new(size_t bytes)
 {
@@ -33,11 +34,14 @@ void *mem_grow(void *old, size_t count, size_t bytes_each)
 
 void *mem_try(size_t bytes)
 {
-    enum { ALIGN = 64 };
-    if (bytes > SIZE_MAX - ALIGN)
+    enum { ALIGN = 64, LARGE_PAGE = 2 << 20, LARGE = 2 * LARGE_PAGE };
+    size_t align = bytes >= LARGE ? LARGE_PAGE : ALIGN;
+    if (bytes > SIZE_MAX - align)
         return NULL;
-    size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    void *p = aligned_alloc(ALIGN, rounded ? rounded : ALIGN);
+    size_t rounded = (bytes + align - 1) / align * align;
+    void *p = aligned_alloc(align, rounded ? rounded : align);
+    if (p && align == LARGE_PAGE)
+        (void)madvise(p, rounded, MADV_HUGEPAGE); /* a hint: fewer faults, fewer walks */
     if (p)
         memset(p, 0, rounded);
     return p;

@@ -37,7 +37,7 @@ void adamw_prepare(struct adamw *a, int64_t t);
 void rotary_prepare(float *turns, size_t positions, size_t size);
 
 #define NORM_EPSILON 1e-5f
-enum { ATTENTION_T_MAX = 65536, CLASSIFY_ROWS = 512 /* at a time */ };
+enum { ATTENTION_T_MAX = 65536, CLASSIFY_ROWS = 1024 /* at a time */ };
 struct attention_shape {
     size_t B, T, heads, size; /* sequences, tokens of one, heads, floats of a head */
 };

@@ -143,7 +143,8 @@ enum err_code step_open(const struct step_config *config, struct model *model, s
         IGNORE(take_memory(s, e));
     if (comm_agree(comm, e))
         return err_wrap(e, "prepare to train %zu parameters", model->params.count);
-    model_init(model, rng_key(config->seed, STREAM_INIT), s->params);
+    if (!config->blank)
+        model_init(model, rng_key(config->seed, STREAM_INIT), s->params);
     *out = TAKE(s);
     return OK;
 }

@@ -27,6 +27,7 @@
 
 struct step_config {
     uint64_t seed;
+    bool blank;    /* parameters begin as zeros, not as model_init() draws them: somebody fills them */
     size_t leaves; /* of all ranks: a power of two, a multiple of the ranks */
     bool exact;
     size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
@@ -37,8 +38,9 @@ struct step_config {
 };
 struct step;
 
-/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init(),
- * moments zero. Collective. ERR_USAGE: ranks and leaves do not fit; ERR_LIMIT: memory. */
+/* model and comm are borrowed and must outlive it; all memory is taken here. Parameters are model_init()
+ * unless config->blank, moments zero. Collective. ERR_USAGE: ranks and leaves do not fit; ERR_LIMIT: memory.
+ */
 enum err_code step_open(const struct step_config *config, struct model *model, struct comm *comm,
                         struct step **out, struct err *e);
 void step_close(struct step *s);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -126,12 +127,14 @@ static enum err_code open_model_alone(struct worker *w, const struct model_confi
     return comm_agree(w->comm, e);
 }
 
-static enum err_code open_model(struct worker *w, struct err *e)
+/* `blank`: its parameters are filled by the caller. */
+static enum err_code open_model(struct worker *w, bool blank, struct err *e)
 {
     const struct job_spec *spec = &w->doc->spec;
     struct model_config config = feed_model_config(w->feed, records_at_once(spec));
     struct step_config step = {
         .seed = (uint64_t)spec->train.seed,
+        .blank = blank,
         .leaves = (size_t)spec->train.leaves,
         .exact = spec->train.reduce == REDUCE_EXACT,
         .bucket = BUCKET_FLOATS,
@@ -202,7 +205,7 @@ static enum err_code read_meta(struct worker *w, const json_t *meta, struct err 
 static enum err_code try_restore(struct worker *w, const struct artifact *a, struct err *e)
 {
     IGNORE(read_meta(w, a->meta, e));
-    if (comm_agree(w->comm, e) || open_model(w, e))
+    if (comm_agree(w->comm, e) || open_model(w, true, e))
         return e->code;
     return checkpoint_restore(&w->place, w->comm, a, w->step, e);
 }
@@ -228,10 +231,12 @@ static enum err_code resume(struct worker *w, int64_t *out_step, struct err *e)
                 passed_over);
         if (!found)
             return OK;
+        int64_t began_ms = clock_mono_ms();
         if (try_restore(w, &a, e) == OK) {
             *out_step = a.step;
             if (w->comm->rank == 0)
-                log_info("checkpoint.restored", "manifest=%s step=%" PRId64, a.manifest_key, a.step);
+                log_info("checkpoint.restored", "manifest=%s step=%" PRId64 " ms=%" PRId64, a.manifest_key,
+                         a.step, clock_mono_ms() - began_ms);
             worker_tell(w, "checkpoint.restored",
                         json_pack("{s:s,s:I}", "manifest", a.manifest_key, "step", (json_int_t)a.step), NULL,
                         NULL);
@@ -253,9 +258,11 @@ static enum err_code begin(struct worker *w, struct err *e)
 {
     struct begun begun;
 
-    if (feed_fit(w->feed, e) || open_model(w, e))
+    bool from = w->doc->spec.model.from[0] != '\0';
+
+    if (feed_fit(w->feed, e) || open_model(w, from, e))
         return e->code;
-    return w->doc->spec.model.from[0] ? worker_begin_from(w, step_params(w->step), &begun, e) : OK;
+    return from ? worker_begin_from(w, step_params(w->step), &begun, e) : OK;
 }
 
 /* A model without steps: none is to be gone through. */

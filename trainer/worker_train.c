@@ -77,7 +77,10 @@ static enum err_code begin_save(struct worker *w, int64_t step, struct err *e)
         return e->code;
     /* A rank may wait for data as long as it is told to, and work on a step as long as it takes.
      */
+    int64_t began_us = clock_mono_us();
     saver_begin(w->saver, step, TAKE(meta), w->doc->data.place.patience_ms + STEPS_AWAY * w->step_ms_max);
+    if (w->comm->rank == 0)
+        log_info("checkpoint.copied", "step=%" PRId64 " us=%" PRId64, step, clock_mono_us() - began_us);
     return OK;
 }
 
