@@ -109,6 +109,10 @@ def main():
     demo.say(f"perplexity over {metrics['holdout_tokens']:,} tokens it has not seen: {metrics['holdout_perplexity']:.3f}; "
              f"of a model of byte pairs: {bigram:.3f}")
 
+    sample = demo.sovrun("model", "sample", job, "--prompt", PROMPT, "--tokens", "240", "--temperature", "0.7", "--seed", "1").stdout
+    demo.say("what it says, once begun:")
+    print("\n".join(f"    {line}" for line in sample.strip().splitlines()), flush=True)
+
     demo.say("its beginning alone, with other ranks and threads, and with a rank killed: the same bits?")
     killed = train_and_kill()
     models = {"2 ranks, one killed": killed["job"]["result"]["model"]["sha256"]}
@@ -128,7 +132,7 @@ def main():
         "killed_attempts": killed["job"]["attempts"],
     }
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    good = (tokens == metrics["holdout_tokens"] and metrics["holdout_perplexity"] < bigram and len(set(models.values())) == 1
+    good = (len(sample) > 200 and sample.startswith(PROMPT) and tokens == metrics["holdout_tokens"] and metrics["holdout_perplexity"] < bigram and len(set(models.values())) == 1
             and killed["job"]["attempts"] == 2)
     demo.say("below the byte pairs, and five times the same model to the bit" if good else "NOT as it should be")
     print(json.dumps(summary, indent=2))
