@@ -51,9 +51,9 @@ static void drop_ahead(struct shards *s)
 static void forget(struct shards *s, struct kept *k)
 {
     s->bytes -= k->bytes;
-    free(k->features);
-    free(k->labels);
-    free(k->tokens);
+    free(TAKE(k->features));
+    free(TAKE(k->labels));
+    free(TAKE(k->tokens));
     *k = (struct kept){ .bytes = 0 };
 }
 

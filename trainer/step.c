@@ -434,6 +434,7 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
         *e = e_comm;
         return e->code;
     }
+    invariant(grad != NULL);
     measure_own_slices(s, grad);
     if (share_reports(s, in, r, e))
         return e->code;
