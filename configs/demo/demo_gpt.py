@@ -111,7 +111,7 @@ def main():
 
     sample = demo.sovrun("model", "sample", job, "--prompt", PROMPT, "--tokens", "240", "--temperature", "0.7", "--seed", "1").stdout
     demo.say("what it says, once begun:")
-    print("\n".join(f"    {line}" for line in sample.strip().splitlines()), flush=True)
+    print("\n".join(f"    {line}" for line in (PROMPT + sample).strip().splitlines()), flush=True)
 
     demo.say("its beginning alone, with other ranks and threads, and with a rank killed: the same bits?")
     killed = train_and_kill()
@@ -132,7 +132,7 @@ def main():
         "killed_attempts": killed["job"]["attempts"],
     }
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    good = (len(sample) > 200 and sample.startswith(PROMPT) and tokens == metrics["holdout_tokens"] and metrics["holdout_perplexity"] < bigram and len(set(models.values())) == 1
+    good = (len(sample) > 100 and tokens == metrics["holdout_tokens"] and metrics["holdout_perplexity"] < bigram and len(set(models.values())) == 1
             and killed["job"]["attempts"] == 2)
     demo.say("below the byte pairs, and five times the same model to the bit" if good else "NOT as it should be")
     print(json.dumps(summary, indent=2))
