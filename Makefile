@@ -44,7 +44,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -93,7 +93,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -117,6 +117,9 @@ bench-gemm: $(B)/bench/bench_gemm ## matrix products beside oneDNN's and the pro
 
 bench-train: $(B)/bench/bench_gpt $(B)/bench/bench_gemm ## a GPT's step beside PyTorch's, where there is one
 	@B=$(B) $(PYTHON) bench/bench_train.py
+
+bench-instructions: $(B)/bench/bench_gpt ## instructions of a training step beside those on record (callgrind)
+	@B=$(B) $(PYTHON) bench/bench_instructions.py
 
 plot: ## docs/bench-train.svg from the table in docs/BENCHMARKS.md
 	@$(PYTHON) bench/plot.py docs/BENCHMARKS.md docs/bench-train.svg

@@ -8,7 +8,7 @@ set -eu
 RUN="gcc make pkg-config libc6-dev libcurl4-openssl-dev libssl-dev libhiredis-dev libyaml-dev libjansson-dev
 libmicrohttpd-dev libexpat1-dev libzstd-dev libp11-kit-dev libopenmpi-dev openmpi-bin redis-server procps python3 python3-numpy python3-cryptography"
 TEST="libcmocka-dev zstd softhsm2 opensc python3-venv ceph-mon ceph-osd radosgw awscli nginx-light tcpdump iproute2 util-linux clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck curl git faketime"
-BENCH="rclone nginx-light curl ceph-mon ceph-osd radosgw awscli"
+BENCH="valgrind rclone nginx-light curl ceph-mon ceph-osd radosgw awscli"
 TEXT="bible-kjv bible-kjv-text"
 
 [ "${DEPS:-1}" = 0 ] && exit 0
