@@ -22,6 +22,14 @@ static enum err_code read_artifact(const struct begin_place *p, const char *key,
     return model_read(p->store, p->doc->from.data_key, &a, out, e);
 }
 
+/* No file of this model's tensors is larger: its output matrix may be there twice, and a mask in each block
+ * (GPT-2's: context x context bytes or floats). */
+static uint64_t largest_file(const struct model *m)
+{
+    enum { HEADER = 64 << 20, MASK = 4 * 2048 * 2048 };
+    return 2 * sizeof(float) * m->params.count + m->config.layers * MASK + HEADER;
+}
+
 static enum err_code read_file(const struct begin_place *p, struct buf *out, struct err *e)
 {
     const char *version = p->doc->from.version;
@@ -41,12 +49,14 @@ static enum err_code read_file(const struct begin_place *p, struct buf *out, str
 static enum err_code load(const struct begin_place *p, const struct model *m, const json_t *description,
                           float *params, struct begun *out, struct err *e)
 {
-    CLEANUP(buf_wipe) struct buf file = BUF_INIT(STORE_OBJECT_BYTES_MAX);
+    CLEANUP(buf_wipe) struct buf file = BUF_INIT(MIN((uint64_t)STORE_OBJECT_BYTES_MAX, largest_file(m)));
     CLEANUP(tensors_done) struct tensors t = { 0 };
     struct model_load_notes notes;
 
-    if (read_file(p, &file, e) || tensors_read(file.data, file.len, &t, e) ||
-        model_load_check(&t, description, e) || model_load(m, &t, params, &notes, e))
+    if (read_file(p, &file, e) == ERR_LIMIT)
+        return err_set(e, ERR_USAGE, "more than %zu bytes, which no file of this model has", file.max);
+    if (e->code || tensors_read(file.data, file.len, &t, e) || model_load_check(&t, description, e) ||
+        model_load(m, &t, params, &notes, e))
         return e->code;
     memcpy(out->version, p->doc->from.version, sizeof(out->version));
     sha256_hex(file.data, file.len, out->sha256);

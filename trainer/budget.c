@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COPIES_OF_FILE = 2 /* plain and sealed */, STATE_VECTORS = 3, HEADER_BYTES = 1 << 20 };
+enum {
+    COPIES_OF_FILE = 2 /* plain and sealed */,
+    COPIES_OF_ORIGIN = 3 /* parts, vector, file */,
+    STATE_VECTORS = 3,
+    HEADER_BYTES = 1 << 20
+};
 enum { BATCHES = 2 /* of the step at hand and of the next */ };
 
 static enum err_code check_objects(const struct params *p, struct err *e)
@@ -58,8 +63,10 @@ enum err_code budget_make(const struct budget_question *q, struct budget *out, s
     };
     if (q->spec->task == TASK_EVALUATE) { /* the file is read, and nothing changes */
         b.moments = b.gradients = 0;
-        b.checkpoint = COPIES_OF_FILE * vector;
+        b.checkpoint = COPIES_OF_ORIGIN * vector;
     }
+    if (q->spec->model.from[0])
+        b.checkpoint = MAX(b.checkpoint, COPIES_OF_ORIGIN * vector);
     b.total = b.parameters + b.moments + b.gradients + b.activations + b.workspace + b.checkpoint + b.data;
     *out = b;
     return OK;
@@ -86,6 +93,10 @@ uint64_t budget_available(void)
     uint64_t machine = read_number("/proc/meminfo", "MemAvailable:") * 1024;
     uint64_t most = read_number("/sys/fs/cgroup/memory.max", NULL);
     uint64_t used = read_number("/sys/fs/cgroup/memory.current", NULL);
+    uint64_t files = read_number("/sys/fs/cgroup/memory.stat", "\ninactive_file ") +
+                     read_number("/sys/fs/cgroup/memory.stat", "\nactive_file ");
+
+    used -= MIN(used, files); /* of files, which the kernel lets go of */
 
     if (most > 0 && most > used)
         return machine > 0 ? MIN(machine, most - used) : most - used;

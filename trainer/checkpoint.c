@@ -209,7 +209,7 @@ static void abort_uploads(const struct checkpoint_place *p)
     size_t aborted;
     if (snprintf(under, sizeof(under), "%s%s%s/", p->prefix, p->prefix[0] ? "/" : "", p->doc->job) <
         (int)sizeof(under))
-        IGNORE(store_abort_uploads(p->store, under, clock_wall_ms(), &aborted, &ignored));
+        IGNORE(store_abort_uploads(p->store, under, p->began_ms, &aborted, &ignored));
 }
 
 size_t checkpoint_sweep(const struct checkpoint_place *p)

@@ -22,6 +22,7 @@ struct checkpoint_place {
     struct store *store; /* the bucket of checkpoint.to */
     const struct signer *signer;
     char prefix[STORE_KEY_BYTES]; /* of checkpoint.to */
+    int64_t began_ms;             /* this attempt, by the wall: older uploads are nobody's any more */
 };
 /* "s3://bucket/prefix" of the spec, without a slash at the end. */
 enum err_code checkpoint_prefix(const char *uri, char out[STORE_KEY_BYTES], struct err *e);

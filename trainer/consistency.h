@@ -2,7 +2,8 @@
  * consistency.h - do all ranks have the same parameters?
  *
  * Between steps they must, to the bit: each owner of a slice sent it to all. A bit that flipped in one rank's
- * memory would go on in its forward passes, unseen. Each rank hashes each slice; the digests are gathered and
+ * memory would go on in its forward passes, unseen. So a step looks behind its backward pass, before the
+ * owners send again what would hide it. Each rank hashes each slice; the digests are gathered and
  * the rank that stands alone is named. Of two that differ, no one can say which is right, and both are named.
  * Cost: one SHA-256 of all parameters on each rank, and 32 bytes a slice between them.
  */

@@ -52,6 +52,7 @@ static enum err_code survey_own_shards(struct feed *f, struct buf *out, struct e
             return e->code;
         buf_add_byte(out, '\n');
     }
+    shards_expect(p->shards, NULL, 0); /* training reads in another order */
     return buf_check(out, "survey of the data", e);
 }
 

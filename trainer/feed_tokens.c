@@ -2,6 +2,7 @@
 
 #include "base/fixed.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "core/crypto/crypto.h"
 #include "trainer/sequences.h"
 
@@ -109,6 +110,8 @@ static enum err_code evaluate_shard(const struct feed *f, struct model *m, const
             .n = MIN(at_once, n - done), .tokens = tokens, .labels = labels, .starts = starts, .length = T
         };
         double loss;
+        if (stop_asked())
+            return err_set(e, ERR_CANCELED, "asked to stop while it was evaluated");
         for (size_t i = 0; i < b.n; i++)
             sequence_take(t.tokens, all - n + done + i, T, feed_end_token(f->place.dataset), tokens + i * T,
                           labels + i * T, starts + i * T);

@@ -29,6 +29,7 @@ struct saver {
 
     /* Of the checkpoint under way. The thread's while it works; `given_up` and `handed_over` are for it to
      * look at. */
+    int64_t slack_ms; /* of saver_begin() */
     int64_t until_ms;
     struct store_lock lock;
     struct artifact artifact;
@@ -137,9 +138,10 @@ void saver_begin(struct saver *s, int64_t at_step, json_t *meta, int64_t slack_m
     const struct job_spec *spec = &s->place.doc->spec;
 
     invariant(saver_idle(s));
+    s->until_ms = clock_mono_ms() + spec->checkpoint.deadline_ms; /* the same on all ranks, about */
+    s->slack_ms = slack_ms;
     store_until(s->place.store, clock_mono_ms() + TIDY_MS); /* it may still tidy up: not for long */
     beside_wait(s->beside);
-    s->until_ms = clock_mono_ms() + spec->checkpoint.deadline_ms;
     s->lock = checkpoint_lock(spec, clock_wall_ms());
     checkpoint_describe(&s->place, ARTIFACT_CHECKPOINT, at_step, &s->artifact);
     s->artifact.meta = meta;
@@ -214,6 +216,7 @@ static enum err_code begin_manifest(struct saver *s, struct err *e)
     s->phase = PHASE_MANIFEST;
     s->until_ms = MAX(s->until_ms, clock_mono_ms() + MANIFEST_MS);
     store_until(s->place.store, s->until_ms);
+    comm_until(s->comm, s->until_ms + LATE_MS + s->slack_ms);
     if (s->comm->rank == 0)
         beside_start(s->beside, put_manifest, s);
     return OK;
@@ -333,7 +336,7 @@ void saver_close(struct saver *s)
         return;
     if (s->phase == PHASE_PARTS)
         give_up(s);
-    else if (saver_idle(s))
+    else
         store_until(s->place.store, clock_mono_ms() + TIDY_MS);
     beside_close(s->beside);
     if (s->phase == PHASE_PARTS && !s->comm->broken)

@@ -93,7 +93,8 @@ void shards_expect(struct shards *s, const size_t *order, size_t count)
     drop_ahead(s);
     free(s->expected);
     s->expected = mem_array(MAX(count, (size_t)1), sizeof(*s->expected));
-    memcpy(s->expected, order, count * sizeof(*s->expected));
+    if (count > 0)
+        memcpy(s->expected, order, count * sizeof(*s->expected));
     s->expected_count = count;
 }
 

@@ -4,6 +4,7 @@
 #include "base/fixed.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "trainer/consistency.h"
 #include "trainer/reducer.h"
 
 #include <inttypes.h>
@@ -442,6 +443,8 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
     look_for_divergence(s, in->step, r);
     if (r->diverged || r->predicted == 0)
         return OK;
+    if (in->compare && consistency_check(s->comm, &s->model->params, step_params(s), e))
+        return e->code;
     if (update(s, in, r, grad, e) || device_sync(s->device, e))
         return e->code;
     r->times.update_us = lap(&at_us);

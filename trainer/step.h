@@ -53,6 +53,7 @@ struct step_input {
     /* Anything small that the ranks want to know of each other: of votes the largest counts ("stop was
      * asked"), of marks the smallest ("my upload has come so far"). */
     int64_t vote, mark;
+    bool compare;      /* before the update: have all ranks the same parameters? */
     int64_t waited_us; /* for this step's data: told in busy_us */
 };
 struct step_result {
@@ -69,7 +70,8 @@ struct step_result {
     char why[256]; /* "step 12: the loss of leaf 3 is nan; the first gradient that is no number is in
                       'wte.weight'" */
 };
-/* Collective. All ranks get the same result. */
+/* Collective. All ranks get the same result. ERR_CORRUPT: they compared, and parameters differ; nothing was
+ * updated. */
 enum err_code step_run(struct step *s, const struct step_input *in, struct step_result *out, struct err *e);
 
 /* The parameters (model->params.padded floats), host memory, the same on all ranks between steps. */

@@ -5,14 +5,15 @@
 #include <string.h>
 
 /* Rank 0's alone, and only while it is read. */
-static enum err_code open_store(struct worker *w, struct renewal *r, struct store **out, struct err *e)
+static enum err_code open_store(struct worker *w, struct renewal *r, struct worker_wait *wait,
+                                struct store **out, struct err *e)
 {
     *r = (struct renewal){ w->doc, SESSION_FROM, state_open };
     if (w->comm->rank != 0)
         return OK;
     if (renewal_open_store(r, out, e))
         return err_wrap(e, "model.from");
-    store_on_wait(*out, worker_waits, w);
+    store_on_wait(*out, worker_waits, wait);
     return OK;
 }
 
@@ -35,10 +36,11 @@ static void tell(struct worker *w, const struct begun *b)
 enum err_code worker_begin_from(struct worker *w, float *params, struct begun *out, struct err *e)
 {
     struct renewal renewal;
+    struct worker_wait wait = { .rank = w->comm->rank };
     CLEANUP(store_closep) struct store *store = NULL;
     CLEANUP(json_donep) json_t *description = NULL;
 
-    IGNORE(open_store(w, &renewal, &store, e) || feed_describe(w->feed, w->model, &description, e));
+    IGNORE(open_store(w, &renewal, &wait, &store, e) || feed_describe(w->feed, w->model, &description, e));
     if (comm_agree(w->comm, e))
         return e->code;
     const struct begin_place place = { w->comm, w->doc, store, &w->signer };

@@ -2,6 +2,7 @@
 #include "trainer/export.h"
 #include "trainer/worker_parts.h"
 
+#include <math.h>
 #include <sys/resource.h>
 
 struct looked_at {
@@ -68,6 +69,8 @@ enum err_code worker_evaluate(struct worker *w, struct err *e)
                        "nothing to evaluate on: no shard's %s has a whole sequence of model.context + 1 "
                        "tokens",
                        holdout > 0 ? "hold-out part" : "data");
+    if (!isfinite(m.loss) || !isfinite(m.perplexity))
+        return err_set(e, ERR_USAGE, "model.from: its loss on this data is %g: it is no model of it", m.loss);
     if (w->comm->rank == 0)
         IGNORE(record(w, &begun, &m, e));
     return comm_agree(w->comm, e) ? worker_untold(w, e) : OK;

@@ -28,6 +28,7 @@ static enum err_code open_stores(struct worker *w, struct err *e)
     store_on_wait(w->models, worker_waits, &w->models_wait);
     store_on_wait(w->uploads, worker_waits, &w->uploads_wait);
     w->place.doc = d;
+    w->place.began_ms = clock_wall_ms();
     w->place.store = w->models;
     w->place.signer = &w->signer;
     return OK;

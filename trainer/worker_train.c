@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/stop.h"
-#include "trainer/consistency.h"
 #include "trainer/export.h"
 #include "trainer/worker_parts.h"
 
@@ -138,7 +137,7 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
     struct step_input in = {
         .step = step, .lr = schedule_lr(&w->schedule, step), .vote = own_vote(w), .mark = saver_mark(w->saver)
     };
-    int64_t began_us = clock_mono_us();
+    int64_t began_us = clock_mono_us(), compare_every = w->doc->spec.train.compare_every;
 
     w->pulse.lr = in.lr;
     if (loader_step(w->loader, step, &in.leaves, &own)) {
@@ -147,8 +146,12 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
         in.leaves = nothing;
     }
     in.waited_us = clock_mono_us() - began_us;
-    if (step_run(w->step, &in, r, e))
+    in.compare = compare_every > 0 && step % compare_every == 0;
+    if (step_run(w->step, &in, r, e)) {
+        if (e->code == ERR_CORRUPT) /* a machine's fault: another attempt may have another machine */
+            w->ended = TRAINER_FAILED;
         return e->code;
+    }
     times_add_step(w->times, in.waited_us, r);
     if (r->vote_max != VOTE_FAILED)
         return OK;
@@ -194,26 +197,12 @@ static void note_progress(struct worker *w, int64_t step, const struct step_resu
     worker_progress(w, "train", first);
 }
 
-/* Each rank has the same parameters, or its machine is not to be trusted. Another attempt goes on from what
- * is saved: the slices' owners have sent nothing but their own. */
-static enum err_code compare(struct worker *w, int64_t step, struct err *e)
-{
-    int64_t every = w->doc->spec.train.compare_every;
-
-    if (every == 0 || step % every != 0)
-        return OK;
-    if (consistency_check(w->comm, &w->model->params, step_params(w->step), e) == OK)
-        return OK;
-    w->ended = TRAINER_FAILED;
-    return err_wrap(e, "step %" PRId64, step);
-}
-
 /* What is due behind a step: checkpoints, and what the ranks told each other. */
 static enum err_code after_step(struct worker *w, int64_t step, const struct step_result *r, struct err *e)
 {
     int64_t began_us = clock_mono_us();
 
-    if (hear_of_save(w, r, e) || after_votes(w, step, r, e) || compare(w, step, e))
+    if (hear_of_save(w, r, e) || after_votes(w, step, r, e))
         return e->code;
     if (step % w->doc->spec.checkpoint.every_steps == 0 && step < w->pulse.steps && begin_save(w, step, e))
         return e->code;

@@ -67,7 +67,9 @@ struct small_job *small_job_new(void)
     assert_ok(keys_open(&j->keys_config, NULL, &j->keys, &e));
     assert_ok(keys_create(j->keys, "demo", &e));
     assert_ok(signer_from_seed(seed, &j->signer, &e));
-    j->place = (struct checkpoint_place){ .doc = &j->doc, .store = j->store, .signer = &j->signer };
+    j->place = (struct checkpoint_place){
+        .doc = &j->doc, .store = j->store, .signer = &j->signer, .began_ms = INT64_MAX
+    };
     snprintf(j->place.prefix, sizeof(j->place.prefix), "credit");
     for (size_t i = 0; i < ARRAY_LEN(j->features); i++)
         j->features[i] = (float)rng_normal(21, i);

@@ -39,7 +39,8 @@ def same_bits(c, spec):
     sha256 = want["job"]["result"]["model"]["sha256"]
     for name, settings in {"one rank": ["resources.ranks=1"], "four ranks": ["resources.ranks=4"],
                            "three threads": ["resources.ranks=1", "resources.cpus_per_rank=3"],
-                           "activations computed again": ["model.recompute=true"]}.items():
+                           "activations computed again": ["model.recompute=true"],
+                           "two ranks that compare": ["resources.ranks=2", "train.compare_every=7"]}.items():
         shown = c.wait_over(c.submit(spec, *settings))
         result = shown["job"]["result"] or {}
         check(f"{name}: the same model to the bit", (result.get("model") or {}).get("sha256") == sha256, shown["job"]["reason"])
