@@ -159,9 +159,9 @@ static enum err_code evaluate_tokens(struct feed *f, struct model *m, const floa
         loss += by_shard[i].loss;
         out->records += by_shard[i].tokens;
     }
+    out->of_tokens = true;
     if (out->records == 0)
         return OK;
-    out->of_tokens = true;
     out->loss = loss / (double)out->records;
     out->perplexity = fixed_exp(out->loss);
     return OK;

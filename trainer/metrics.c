@@ -26,7 +26,7 @@ static enum err_code check(const float *probs, const int32_t *labels, size_t n, 
     return OK;
 }
 
-static size_t most_probable(const float *probs, size_t classes)
+size_t most_probable(const float *probs, size_t classes)
 {
     size_t best = 0;
     for (size_t k = 1; k < classes; k++)

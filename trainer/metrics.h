@@ -29,4 +29,7 @@ struct metrics {
 enum err_code metrics_compute(const float *probs, const int32_t *labels, size_t n, size_t classes,
                               int positive, struct metrics *out, struct err *e);
 
+/* The index of the largest of n >= 1; of equals, the first. */
+size_t most_probable(const float *probs, size_t n);
+
 #endif

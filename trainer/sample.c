@@ -4,6 +4,7 @@
 #include "base/fixed.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "trainer/metrics.h"
 
 #include <stdlib.h>
 
@@ -45,15 +46,6 @@ static int more_probable_first(const void *a, const void *b)
     if (x->p != y->p)
         return x->p > y->p ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
-}
-
-static size_t most_probable(const float *probs, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (probs[i] > probs[best])
-            best = i;
-    return best;
 }
 
 /* Those that may be drawn, in the order in which they are summed. Returns how many. */

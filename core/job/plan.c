@@ -125,7 +125,8 @@ enum err_code plan_for_dataset(const struct dataset *d, const struct plan_rule *
     if (plan_make(records, d->shard_count, rule->seed, epoch, rule->leaves, out, e) == OK)
         return OK;
     if (rule->context > 0)
-        IGNORE(err_wrap(e, "in sequences of %" PRIu64 " tokens", rule->context));
+        IGNORE(err_wrap(e, "in sequences of %" PRIu64 " tokens (a smaller model.context makes more)",
+                        rule->context));
     return err_wrap(e, "plan epoch %" PRId64 " of dataset '%s'", epoch, d->name);
 }
 

@@ -34,7 +34,13 @@ struct panel {
 
 static const float zeros[GEMM_COLUMNS_MAX];
 
-const struct gemm_path *const gemm_paths[] = { &gemm_avx512, &gemm_avx2, &gemm_plain };
+const struct gemm_path *const gemm_paths[GEMM_PATHS] = {
+#ifdef __x86_64__
+    &gemm_avx512,
+    &gemm_avx2,
+#endif
+    &gemm_plain,
+};
 
 const struct gemm_path *gemm_path(void)
 {

@@ -134,16 +134,6 @@ AVX2 static void pack(float *panel, size_t width, const struct gemm_part *p)
     gemm_pack_plain(panel, width, p, k);
 }
 
-#else
-static bool available(void)
-{
-    return false;
-}
-enum { ROWS = 1, LANES = 1, COLUMNS = 1 };
-#define block NULL
-#define pack NULL
-#endif
-
 const struct gemm_path gemm_avx2 = {
     .name = "avx2",
     .rows = ROWS,
@@ -153,3 +143,4 @@ const struct gemm_path gemm_avx2 = {
     .block = block,
     .pack = pack,
 };
+#endif

@@ -165,16 +165,6 @@ AVX512 static void pack(float *panel, size_t width, const struct gemm_part *p)
     }
 }
 
-#else
-static bool available(void)
-{
-    return false;
-}
-enum { ROWS = 1, LANES = 1, COLUMNS = 1 };
-#define block NULL
-#define pack NULL
-#endif
-
 const struct gemm_path gemm_avx512 = {
     .name = "avx512",
     .rows = ROWS,
@@ -184,3 +174,4 @@ const struct gemm_path gemm_avx512 = {
     .block = block,
     .pack = pack,
 };
+#endif

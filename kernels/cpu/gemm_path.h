@@ -43,8 +43,14 @@ struct gemm_path {
 };
 enum { GEMM_PACKED_ROWS_MAX = 16, GEMM_COLUMNS_MAX = 48 };
 
-extern const struct gemm_path gemm_avx512, gemm_avx2, gemm_plain;
-extern const struct gemm_path *const gemm_paths[3];
+extern const struct gemm_path gemm_plain;
+#ifdef __x86_64__
+extern const struct gemm_path gemm_avx512, gemm_avx2;
+enum { GEMM_PATHS = 3 };
+#else
+enum { GEMM_PATHS = 1 };
+#endif
+extern const struct gemm_path *const gemm_paths[GEMM_PATHS];
 
 /* The best that this processor has. */
 const struct gemm_path *gemm_path(void);

@@ -362,6 +362,22 @@ static void a_preset_fills_in_what_is_not_given(void **state)
     }
 }
 
+static void the_examples_are_good(void **state)
+{
+    (void)state;
+    static const char *const files[] = { "configs/demo/credit-risk.yaml", "configs/demo/kjv-gpt.yaml",
+                                         "configs/demo/text-gpt.yaml" };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_BYTES_MAX);
+        CLEANUP(conf_freep) struct conf_doc *doc = NULL;
+        struct err e = ERR_INIT;
+        struct job_spec s;
+        assert_ok(conf_read_file(files[i], &text, &e));
+        assert_ok(conf_parse(files[i], buf_text(&text), text.len, &doc, &e));
+        assert_ok(job_spec_from_doc(doc, &s, &e));
+    }
+}
+
 /* The digest is the SHA-256 of the text above, as any tool computes it: it never changes. */
 static void digest_is_known(void **state)
 {
@@ -465,6 +481,7 @@ int main(void)
         cmocka_unit_test(spec_comes_back_from_json),
         cmocka_unit_test(canonical_form_is_known),
         cmocka_unit_test(a_preset_fills_in_what_is_not_given),
+        cmocka_unit_test(the_examples_are_good),
         cmocka_unit_test(digest_is_known),
         cmocka_unit_test(digest_sees_the_last_bit_of_a_fraction),
         cmocka_unit_test(json_that_is_no_object_is_corrupt),

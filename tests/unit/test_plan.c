@@ -224,10 +224,9 @@ static void plan_too_small_names_the_dataset(void **state)
                 "train.leaves");
     err_clear(&e);
     assert_int_equal(plan_for_dataset(&d, &of_tokens, 0, &p, &e), ERR_USAGE);
-    assert_string_equal(
-        e.text,
-        "plan epoch 0 of dataset 'tiny': in sequences of 3 tokens: 2 training records cannot be dealt "
-        "to 4 leaves: lower train.leaves");
+    assert_string_equal(e.text, "plan epoch 0 of dataset 'tiny': in sequences of 3 tokens (a smaller "
+                                "model.context makes more): 2 training records cannot be dealt "
+                                "to 4 leaves: lower train.leaves");
     assert_int_equal(p.seed, 77);
 }
 
