@@ -16,7 +16,7 @@ PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")
 SPEC = ROOT / "configs" / "demo" / "credit-risk.yaml"
 CSV = ROOT / "configs" / "demo" / "german-credit.csv"
 # Long enough (ten seconds or so) that something can be killed in the middle.
-LONG = ["train.epochs=400", "train.lr=2e-4", "checkpoint.every=500"]
+LONG = ["train.epochs=1500", "train.lr=2e-4", "checkpoint.every=500"]
 
 _count = _failed = 0
 
@@ -127,6 +127,16 @@ class Cluster:
 
     def wait_step(self, job, step):
         return self.wait(job, lambda s: (s.get("pulse") or {}).get("step", 0) >= step and s["pulse"]["checkpoint_step"] > 0)
+
+    def recorded(self, event, job=None, at_least=1, seconds=15):
+        """The ledger's records of that event, once there are so many: what happened comes to the ledger a moment later."""
+        limit = time.monotonic() + seconds
+        while True:
+            only = ["--job", job] if job else []
+            found = [r for r in self.ask("audit", "tail", "-n", "500", *only)["records"] if r["event"] == event]
+            if len(found) >= at_least or time.monotonic() > limit:
+                return found
+            time.sleep(0.1)
 
     def attempts(self, job):
         return self.ask("show", job)["attempts"]

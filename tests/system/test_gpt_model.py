@@ -175,15 +175,6 @@ class Jobs:
         check(f"{what}: refused at submission", done.returncode in (2, 3) and all(w in done.stderr for w in words), f"{done.returncode}: {done.stderr}")
 
 
-def events(c, kind, job):
-    for _ in range(50):
-        found = [r for r in c.ask("audit", "tail", "-n", "500")["records"] if r["event"] == kind and r["job"] == job]
-        if found:
-            break
-        time.sleep(0.1)
-    return found
-
-
 # ---- tests ----
 
 
@@ -229,7 +220,7 @@ def sampling(c, job):
                                   (["--tokens", 0], 2, "--tokens")):
         done = c.run("model", "sample", job, *arguments)
         check(f"{' '.join(map(str, arguments))}: exit {code}", done.returncode == code and word in done.stderr, f"{done.returncode} {done.stderr}")
-    check("and each time the ledger was told", len(events(c, "export.allowed", job)) >= 5)
+    check("and each time the ledger was told", len(c.recorded("export.allowed", job, 5)) >= 5)
 
 
 def evaluating(c, jobs, job, trained, path):
@@ -243,7 +234,7 @@ def evaluating(c, jobs, job, trained, path):
         check("and what was looked at is named", r["model"]["sha256"] == result(trained)["model"]["sha256"] and r["model"]["uri"].endswith(manifest), r)
     left = c.ask("model", "ls", shown["job"]["id"])["artifacts"]
     check("it leaves no checkpoint and no model", left == [], left)
-    told = events(c, "model.evaluated", shown["job"]["id"])
+    told = c.recorded("model.evaluated", shown["job"]["id"])
     check("the ledger has the figures", len(told) == 1 and float(told[0]["data"]["loss"]) == m["holdout_loss"], told)
     text = c.run("show", shown["job"]["id"]).stdout
     check("show shows them", "perplexity" in text and "tokens" in text and "evaluate" not in c.run("why", shown["job"]["id"]).stderr, text)
@@ -262,7 +253,7 @@ def beginning(c, jobs, checkpoint):
     job = shown["job"]["id"]
     again = jobs.good("begun", f"s3://models/{checkpoint}", "train", 4)
     check("begun with a checkpoint: the same model on 2 and 4 ranks", result(shown)["model"]["sha256"] == result(again)["model"]["sha256"])
-    told = events(c, "model.begun_from", job)
+    told = c.recorded("model.begun_from", job)
     _, metadata = read_file(pathlib.Path(c.ask("model", "get", job, "-o", c.home / "begun.safetensors")["file"]))
     check("what it began with stands in the ledger, by address, version and hash", len(told) == 1 and told[0]["data"]["uri"].endswith(checkpoint)
           and told[0]["data"]["version"] and len(told[0]["data"]["sha256"]) == 64, told)
@@ -277,7 +268,7 @@ def beginning(c, jobs, checkpoint):
     kill(c.ranks(job)[0])
     shown_2 = c.wait_over(job)
     check("killed and gone on from its own checkpoint: the same model, and begun with only once", len(shown_2["attempts"]) == 2
-          and result(shown_2)["model"]["sha256"] == result(whole)["model"]["sha256"] and len(events(c, "model.begun_from", job)) == 1, shown_2)
+          and result(shown_2)["model"]["sha256"] == result(whole)["model"]["sha256"] and len(c.recorded("model.begun_from", job)) == 1, shown_2)
     better = result(shown)["metrics"]["holdout_loss"]
     check("it goes on from there", better < result(jobs.good("before", f"s3://models/{checkpoint}"))["metrics"]["loss"], better)
 

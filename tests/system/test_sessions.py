@@ -49,14 +49,6 @@ class Session:
                      "count": -1}, **more)
 
 
-def events(c, job, name):
-    """Once they have come to the ledger."""
-    limit, found = time.monotonic() + 15, []
-    while not found and time.monotonic() < limit:
-        found = [r for r in c.ask("audit", "tail", "--job", job, "-n", "500")["records"] if r["event"] == name]
-    return found
-
-
 def of_a_role(proxy, want):
     """Each attempt has sessions of its own; nothing else of a rank's reaches the store."""
     c = Cluster("sessions-role")
@@ -73,7 +65,7 @@ def of_a_role(proxy, want):
               f"{shown['job']['reason']}\n{log[-2000:]}")
         check("whatever its ranks read and put, they did under a session", proxy.hits("sealed") > 0 and proxy.hits("bare") == 0 and proxy.hits("shards") > 0,
               (proxy.hits("sealed"), proxy.hits("bare"), proxy.hits("shards")))
-        started = events(c, job, "attempt.started")[0]["data"]["sessions"]
+        started = c.recorded("attempt.started", job)[0]["data"]["sessions"]
         ends = [s["until_ms"] / 1000 - time.time() for s in started]
         check("the record says which role, for what and until when", [s["role"] for s in started] == [ROLE, ROLE] and
               [s["bucket"] for s in started] == [DATA, MODELS] and started[1]["prefix"] == f"role/{job}" and all(3000 < s < 3700 for s in ends), started)
@@ -117,7 +109,7 @@ def rotated(proxy, want):
               f"{shown['job']['reason']} {[a['reason'] for a in shown['attempts']]}\n{log[-3000:]}")
         check("the old ones were refused", proxy.hits("old") > 0)
         check("ranks waited for the new ones, and say so", "the credentials are over, and there are no newer ones yet" in log and "store.back" in log, log[-3000:])
-        told = events(c, job, "session.renewed")
+        told = c.recorded("session.renewed", job)
         check("the record says that they were renewed, and no secret", told and all(t["data"]["until_ms"] > 0 for t in told) and
               not any(k in json.dumps(told) for k in [second.keys["SessionToken"], second.keys["SecretAccessKey"], second.keys["AccessKeyId"]]), told)
         keys = subprocess.run(["redis-cli", "-s", c.home / "run" / "redis.sock", "--scan"], capture_output=True, text=True, check=False).stdout.split()
