@@ -9,9 +9,10 @@
 enum {
     DEPTH = 384, /* eight rows of a that deep fill a quarter of a first cache */
     WORK_FLOATS = GEMM_WORK_BYTES / sizeof(float),
-    ROWS_FLOATS = DEPTH * GEMM_PACKED_ROWS_MAX, /* a panel of a */
-    WIDE_FLOATS = WORK_FLOATS - ROWS_FLOATS,    /* all panels of b at hand */
-    FEW_USES = 2,                               /* of a part of a or b: not worth a copy */
+    PANELS = 2, /* of a, packed at a time: with AVX-512 a pair of cache lines of each k */
+    ROWS_FLOATS = PANELS * DEPTH * GEMM_PACKED_ROWS_MAX,
+    WIDE_FLOATS = WORK_FLOATS - ROWS_FLOATS, /* all panels of b at hand */
+    FEW_USES = 2,                            /* of a part of a or b: not worth a copy */
 };
 
 _Static_assert(WIDE_FLOATS >= DEPTH * GEMM_COLUMNS_MAX, "a panel at least");
@@ -22,7 +23,7 @@ struct strip {
     const struct gemm_path *path;
     const struct gemm *g;
     size_t column, columns, k, depth;
-    float *a; /* one panel */
+    float *a; /* PANELS of path->packed_rows */
     float *b; /* panels of path->columns, `depth` deep, one behind the other */
 };
 
@@ -57,7 +58,7 @@ static struct gemm_part part_of_b(const struct strip *s, size_t j)
     struct gemm_part p = { .k_step = g->b_transposed ? 1 : g->b_row,
                            .j_step = g->b_transposed ? g->b_row : 1,
                            .depth = s->depth,
-                           .count = MIN(s->path->columns, s->columns - j),
+                           .count = s->columns - j,
                            .factor = g->alpha };
     p.from = g->b + (s->column + j) * p.j_step + s->k * p.k_step;
     return p;
@@ -69,42 +70,49 @@ static struct gemm_part part_of_a(const struct strip *s, size_t i)
     struct gemm_part p = { .k_step = g->a_transposed ? g->a_row : 1,
                            .j_step = g->a_transposed ? 1 : g->a_row,
                            .depth = s->depth,
-                           .count = MIN(s->path->packed_rows, g->M - i),
+                           .count = MIN(PANELS * s->path->packed_rows, g->M - i),
                            .factor = 1 };
     p.from = g->a + i * p.j_step + s->k * p.k_step;
     return p;
 }
 
-static bool b_in_place(const struct strip *s, const struct gemm_part *p)
+static bool b_in_place(const struct strip *s, size_t j)
 {
-    return p->j_step == 1 && p->factor == 1 && p->count == s->path->columns &&
+    return !s->g->b_transposed && s->g->alpha == 1 && s->columns - j >= s->path->columns &&
            s->g->M <= FEW_USES * s->path->rows;
 }
 
+static bool a_in_place(const struct strip *s)
+{
+    return !s->g->a_transposed || s->columns <= FEW_USES * s->path->columns;
+}
+
+/* b but for what is used in place: all of it, or the last panel where that is narrow. */
 static void pack_strip(const struct strip *s)
 {
-    for (size_t j = 0; j < s->columns; j += s->path->columns) {
-        const struct gemm_part p = part_of_b(s, j);
-        if (!b_in_place(s, &p))
-            s->path->pack(s->b + j * s->depth, s->path->columns, &p);
-    }
+    size_t j = b_in_place(s, 0) ? s->columns / s->path->columns * s->path->columns : 0;
+    const struct gemm_part p = part_of_b(s, j);
+    s->path->pack(s->b + j * s->depth, s->path->columns, &p);
 }
 
 static struct panel panel_of_b(const struct strip *s, size_t j)
 {
-    const struct gemm_part p = part_of_b(s, j);
-    if (b_in_place(s, &p))
+    if (b_in_place(s, j)) {
+        const struct gemm_part p = part_of_b(s, j);
         return (struct panel){ p.from, 1, p.k_step };
+    }
     return (struct panel){ s->b + j * s->depth, 1, s->path->columns };
 }
 
-static struct panel panel_of_a(const struct strip *s, size_t i)
+/* The block of rows from the i-th on, of which those from `first` on are packed. */
+static struct panel panel_of_a(const struct strip *s, size_t first, size_t i)
 {
-    const struct gemm_part p = part_of_a(s, i);
-    if (!s->g->a_transposed || s->columns <= FEW_USES * s->path->columns)
+    const size_t width = s->path->packed_rows;
+    if (a_in_place(s)) {
+        const struct gemm_part p = part_of_a(s, i);
         return (struct panel){ p.from, p.j_step, p.k_step };
-    s->path->pack(s->a, s->path->packed_rows, &p);
-    return (struct panel){ s->a, 1, s->path->packed_rows };
+    }
+    return (struct panel){ s->a + (i - first) / width * width * s->depth + (i - first) % width, 1, width };
 }
 
 /* A block's rows, by all panels of b. */
@@ -133,13 +141,14 @@ static void multiply_rows(const struct strip *s, size_t i, struct panel a)
 static void multiply_strip(const struct strip *s)
 {
     const struct gemm_path *path = s->path;
+    const size_t at_once = PANELS * path->packed_rows;
     pack_strip(s);
-    for (size_t first = 0; first < s->g->M; first += path->packed_rows) {
-        struct panel a = panel_of_a(s, first);
-        for (size_t i = first; i < MIN(s->g->M, first + path->packed_rows); i += path->rows) {
-            multiply_rows(s, i, a);
-            a.at += path->rows * a.step;
-        }
+    for (size_t first = 0; first < s->g->M; first += at_once) {
+        const struct gemm_part p = part_of_a(s, first);
+        if (!a_in_place(s))
+            path->pack(s->a, path->packed_rows, &p);
+        for (size_t i = first; i < MIN(s->g->M, first + at_once); i += path->rows)
+            multiply_rows(s, i, panel_of_a(s, first, i));
     }
 }
 

@@ -1,4 +1,5 @@
 /* Blocks of 4 x 24: 12 sums in registers, 3 vectors of b, a broadcast of a. */
+#include "base/num.h"
 #include "kernels/cpu/gemm_path.h"
 
 #ifdef __x86_64__
@@ -117,7 +118,8 @@ AVX2 static void pack_square(float *to, size_t width, const float *from, size_t 
         _mm256_storeu_ps(to + k * width, _mm256_mul_ps(r[k], factor));
 }
 
-AVX2 static void pack(float *panel, size_t width, const struct gemm_part *p)
+/* One panel, of which `p` is the part. */
+AVX2 static void pack_panel(float *panel, size_t width, const struct gemm_part *p)
 {
     const __m256 factor = _mm256_set1_ps(p->factor);
     size_t k = 0;
@@ -132,6 +134,16 @@ AVX2 static void pack(float *panel, size_t width, const struct gemm_part *p)
                 _mm256_storeu_ps(panel + k * width + j,
                                  _mm256_mul_ps(_mm256_loadu_ps(p->from + k * p->k_step + j), factor));
     gemm_pack_plain(panel, width, p, k);
+}
+
+AVX2 static void pack(float *panels, size_t width, const struct gemm_part *p)
+{
+    for (size_t j = 0; j < p->count; j += width) {
+        struct gemm_part one = *p;
+        one.from += j * p->j_step;
+        one.count = MIN(width, p->count - j);
+        pack_panel(panels + j * p->depth, width, &one);
+    }
 }
 
 const struct gemm_path gemm_avx2 = {

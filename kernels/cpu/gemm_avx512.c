@@ -2,6 +2,7 @@
  * Blocks of 8 x 48: 24 sums in registers, 3 vectors of b, a broadcast of a. Wide rather than square, since
  * what holds a block up is its loads: 11 for 24 multiplications here, 16 for 28 with 14 x 32.
  */
+#include "base/num.h"
 #include "kernels/cpu/gemm_path.h"
 
 #ifdef __x86_64__
@@ -11,6 +12,7 @@
 #define INLINE_AVX512 static inline __attribute__((always_inline, target("avx512f")))
 
 enum { LANES = 16, ROWS = 8, VECTORS = 3, COLUMNS = VECTORS * LANES };
+enum { AHEAD = 16 };
 
 static bool available(void)
 {
@@ -132,6 +134,12 @@ INLINE_AVX512 void transpose(__m512 r[LANES])
         r[i] = t[i];
 }
 
+/* Where in panels of `width` column j begins. */
+static inline float *panel_of(float *panels, size_t width, size_t depth, size_t j)
+{
+    return panels + j / width * width * depth + j % width;
+}
+
 /* 16 deep, of up to 16 rows that lie side by side in the panel. */
 INLINE_AVX512 void pack_square(float *to, size_t width, const float *from, size_t step, size_t count,
                                size_t depth, __m512 factor)
@@ -148,21 +156,45 @@ INLINE_AVX512 void pack_square(float *to, size_t width, const float *from, size_
             _mm512_storeu_ps(to + k * width, _mm512_mul_ps(r[k], factor));
 }
 
-AVX512 static void pack(float *panel, size_t width, const struct gemm_part *p)
+/* Up to 32 columns beginning with the j-th: a pair of cache lines, which memory hands over together. What is
+ * strided waits for each pair, so the next ones are asked for. */
+INLINE_AVX512 void pack_columns(float *panels, size_t width, const struct gemm_part *p, size_t j,
+                                const size_t vectors)
+{
+    const size_t count = p->count > j ? MIN(p->count - j, vectors * LANES) : 0, last = count ? count - 1 : 0;
+    const __mmask16 mask[2] = { first_lanes(count), first_lanes(count > LANES ? count - LANES : 0) };
+    const float *from = p->from + (count ? j : 0);
+    const __m512 factor = _mm512_set1_ps(p->factor);
+    float *to[2];
+    for (size_t v = 0; v < vectors; v++)
+        to[v] = panel_of(panels, width, p->depth, j + v * LANES);
+    for (size_t k = 0; k < p->depth; k++) {
+        const float *row = from + k * p->k_step, *soon = from + MIN(k + AHEAD, p->depth - 1) * p->k_step;
+        __builtin_prefetch(soon);
+        __builtin_prefetch(soon + last);
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++)
+            _mm512_storeu_ps(to[v] + k * width,
+                             _mm512_mul_ps(_mm512_maskz_loadu_ps(mask[v], row + v * LANES), factor));
+    }
+}
+
+AVX512 static void pack(float *panels, size_t width, const struct gemm_part *p)
 {
     const __m512 factor = _mm512_set1_ps(p->factor);
-    for (size_t j = 0; j < width; j += LANES) {
-        const size_t count = p->count > j ? p->count - j : 0;
-        const float *from = p->from + j * p->j_step;
-        if (p->j_step != 1)
-            for (size_t k = 0; k < p->depth; k += LANES)
-                pack_square(panel + k * width + j, width, from + k, p->j_step, count, p->depth - k, factor);
-        else
-            for (size_t k = 0; k < p->depth; k++)
-                _mm512_storeu_ps(
-                    panel + k * width + j,
-                    _mm512_mul_ps(_mm512_maskz_loadu_ps(first_lanes(count), from + k * p->k_step), factor));
+    const size_t wide = (p->count + width - 1) / width * width;
+    if (p->j_step == 1) {
+        size_t j = 0;
+        for (; j + 2 * LANES <= wide; j += 2 * LANES)
+            pack_columns(panels, width, p, j, 2);
+        if (j < wide)
+            pack_columns(panels, width, p, j, 1);
+        return;
     }
+    for (size_t j = 0; j < wide; j += LANES)
+        for (size_t k = 0; k < p->depth; k += LANES)
+            pack_square(panel_of(panels, width, p->depth, j) + k * width, width, p->from + k + j * p->j_step,
+                        p->j_step, p->count > j ? p->count - j : 0, p->depth - k, factor);
 }
 
 const struct gemm_path gemm_avx512 = {

@@ -23,7 +23,7 @@ struct gemm_block {
     size_t c_row;
 };
 
-/* A matrix's part that becomes a panel: `count` of its rows or columns side by side, `depth` deep. Element
+/* A matrix's part that becomes panels: `count` of its rows or columns side by side, `depth` deep. Element
  * (k, j) is at from[k k_step + j j_step], and one of the steps is 1. */
 struct gemm_part {
     const float *from;
@@ -37,9 +37,9 @@ struct gemm_path {
     size_t packed_rows;   /* of a's panels: some blocks' */
     bool (*available)(void);
     void (*block)(const struct gemm_block *b);
-    /* panel[k width + j] = factor * element (k, j); 0 for count <= j < width. width: packed_rows or columns.
-     */
-    void (*pack)(float *panel, size_t width, const struct gemm_part *p);
+    /* Panels of `width` (packed_rows or columns), one behind the other: panel[k width + j] = factor * element
+     * (k, j) in the first, (k, width + j) in the second; 0 beyond the count. */
+    void (*pack)(float *panels, size_t width, const struct gemm_part *p);
 };
 enum { GEMM_PACKED_ROWS_MAX = 16, GEMM_COLUMNS_MAX = 48 };
 
@@ -56,6 +56,6 @@ extern const struct gemm_path *const gemm_paths[GEMM_PATHS];
 const struct gemm_path *gemm_path(void);
 
 /* Any panel, one element at a time: the plain path's, and others' edges. Elements k >= first alone. */
-void gemm_pack_plain(float *panel, size_t width, const struct gemm_part *p, size_t first);
+void gemm_pack_plain(float *panels, size_t width, const struct gemm_part *p, size_t first);
 
 #endif

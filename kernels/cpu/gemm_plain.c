@@ -28,16 +28,18 @@ static void block(const struct gemm_block *b)
             b->c[i * b->c_row + j] = sum[i][j];
 }
 
-void gemm_pack_plain(float *panel, size_t width, const struct gemm_part *p, size_t first)
+void gemm_pack_plain(float *panels, size_t width, const struct gemm_part *p, size_t first)
 {
-    for (size_t k = first; k < p->depth; k++)
-        for (size_t j = 0; j < width; j++)
-            panel[k * width + j] = j < p->count ? p->factor * p->from[k * p->k_step + j * p->j_step] : 0;
+    for (size_t left = 0; left < p->count; left += width, panels += p->depth * width)
+        for (size_t k = first; k < p->depth; k++)
+            for (size_t j = 0; j < width; j++)
+                panels[k * width + j] =
+                    left + j < p->count ? p->factor * p->from[k * p->k_step + (left + j) * p->j_step] : 0;
 }
 
-static void pack(float *panel, size_t width, const struct gemm_part *p)
+static void pack(float *panels, size_t width, const struct gemm_part *p)
 {
-    gemm_pack_plain(panel, width, p, 0);
+    gemm_pack_plain(panels, width, p, 0);
 }
 
 const struct gemm_path gemm_plain = {
