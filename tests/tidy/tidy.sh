@@ -7,7 +7,7 @@ table=tests/tidy/layers.txt
 bad=0
 say() { printf '%s\n' "$*"; bad=1; }
 
-sources() { find base core kernels trainer scheduler runner tests bench -name '*.[ch]' 2>/dev/null | sort; }
+sources() { find base core kernels trainer scheduler runner tests bench \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp' \) 2>/dev/null | sort; }
 
 # 1. Includes: quoted ones by the folder table, <third-party> ones by the owner table.
 # shellcheck disable=SC2016 # awk's own dollars
