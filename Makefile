@@ -180,10 +180,15 @@ $(B)/obj/tests/emulate/%.o: tests/emulate/%.cpp
 	@mkdir -p $(@D)
 	@echo "  C++   $<"
 	@$(CXX) $(EMULATE_FLAGS) $(CUDA_CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/tests/emulate/%: $(B)/obj/tests/kernels/%.o $(EMULATED) $(B)/libsovrun.a
+$(B)/tests/emulate/%: $(B)/obj/tests/kernels/%.o $(EMULATED) $(B)/libsovrun.a | $(B)/tests/emulate/lib/libcublasLt
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+	@$(CXX) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib' -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+$(B)/tests/emulate/lib/libcublasLt: tests/emulate/blas.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(filter-out -fPIE,$(CFLAGS)) $(CUDA_CFLAGS) -fPIC -shared -o $@ $<
+	@ln -sf $(@F) $@.so.$$(sed -n 's/^#define CUBLAS_VER_MAJOR *//p' $(CUDA_HOME)/include/cublas_api.h $(CUDA_HOME)/include/cublasLt.h | head -1)
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" CUDA_CFLAGS="$(CUDA_CFLAGS)" tools/lint.sh
