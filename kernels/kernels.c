@@ -48,7 +48,7 @@ enum err_code device_open(const char *name, struct device **out, struct err *e)
         if (!any)
             return err_wrap(e, "open device '%s'", name);
         passed = *e;
-        err_wrap(&passed, "no %s", devices[i].name);
+        IGNORE(err_wrap(&passed, "no %s", devices[i].name));
     }
     if (any)
         return err_wrap(e, "open any device");

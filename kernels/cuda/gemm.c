@@ -44,7 +44,7 @@ struct functions {
 struct shape {
     uint64_t m, n, k;
     uint32_t a_alignment, b_alignment, c_alignment;
-    uint8_t a_transposed, b_transposed, with_bias, adds, precision;
+    uint32_t a_transposed, b_transposed, with_bias, adds, precision; // words, so that no byte is padding
 };
 struct plan {
     struct shape shape;
@@ -151,6 +151,8 @@ static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *o
     return b->f.cublasLtMatrixLayoutCreate_(out, CUDA_R_32F, rows, columns, (int64_t)rows);
 }
 
+_Static_assert(sizeof(struct shape) == 3 * sizeof(uint64_t) + 8 * sizeof(uint32_t), "memcmp() compares shapes");
+
 static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
 {
     /* fp32 in memory and in the sums; the library rounds the operands on the way to the tensor cores. */
@@ -233,7 +235,7 @@ static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasS
     for (size_t i = 0; i < b->plan_count; i++)
         if (memcmp(&b->plans[i].shape, s, sizeof(*s)) == 0)
             return &b->plans[i];
-    memcpy(&p.shape, s, sizeof(*s)); // its padding too, which memcmp() sees
+    p.shape = *s;
     *out_status = make_plan(b, &p);
     if (*out_status != CUBLAS_STATUS_SUCCESS) {
         drop_plan(b, &p);
@@ -273,7 +275,7 @@ void cuda_gemm(struct device *d, const struct cuda_gemm *g)
     s.c_alignment = alignment(g->c);
     s.with_bias = g->bias != NULL;
     s.adds = g->beta != 0;
-    s.precision = (uint8_t)cuda_precision(d);
+    s.precision = cuda_precision(d);
     struct plan *p = plan_for(b, &s, &status);
     if (p && g->bias)
         status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
