@@ -30,21 +30,37 @@ FP      := -ffp-contract=off -fno-math-errno
 CFLAGS  += -std=gnu11 -g $(OPT_$(MODE)) $(FP) $(WARN) -D_GNU_SOURCE -fstack-protector-strong -fPIE -pthread -I.
 # Lazy, so that `make deps` works before they are there.
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) $(PKGS_H) 2>/dev/null) $(shell mpicc --showme:compile 2>/dev/null)
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(shell mpicc --showme:link 2>/dev/null) -ldl -lm $(CUDA_LIBS)
 LDFLAGS += $(OPT_$(MODE)) -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
 
-NVCC    := $(if $(filter 0,$(CUDA)),,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
+# CUDA's kernels are built where nvcc is, but not under a sanitizer. The runtime is linked in and cuBLASLt loaded
+# when a card is opened, so the programs start on a machine that has neither driver nor toolkit.
+NVCC    := $(if $(filter 0,$(CUDA)),,$(if $(filter release,$(MODE)),$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))))
+CUDA_HOME := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
+# Code for A100 and H100; the first also as PTX, which a newer card's driver translates.
+NV_ARCH := -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a
+# No fused multiply-add but where fmaf() is written, as on the CPU. Templates, but no exceptions and no run-time
+# types: nothing of the C++ library is linked.
+NVFLAGS := -std=c++17 -O3 -lineinfo -I. --fmad=false $(NV_ARCH) -Werror all-warnings -Xptxas -v \
+           -Xcompiler -Wall,-Wextra,-O2,-fPIE,-fstack-protector-strong,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-D_GNU_SOURCE
+CUDA_CFLAGS := $(if $(NVCC),-DSOVRUN_CUDA -isystem $(CUDA_HOME)/include)
+CUDA_LIBS   := $(if $(NVCC),$(firstword $(wildcard $(CUDA_HOME)/lib64/libcudart_static.a $(CUDA_HOME)/lib/libcudart_static.a) -lcudart_static) -lrt)
+CUDA_SRC    := $(if $(NVCC),$(wildcard kernels/cuda/*.cu))
 
-SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/*/*.c trainer/*.c trainer/*/*.c scheduler/*.c runner/*.c runner/*/*.c)
+SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/cpu/*.c $(if $(NVCC),kernels/cuda/*.c) trainer/*.c trainer/*/*.c scheduler/*.c runner/*.c runner/*/*.c)
 MAINS   := trainer/main.c scheduler/main.c runner/main.c
-LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS)))
+CUDA_OBJ := $(patsubst %.cu,$(B)/obj/%.cu.o,$(CUDA_SRC))
+LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS))) $(CUDA_OBJ)
 BINS    := $(B)/bin/sovrun $(B)/bin/sovrun-scheduler $(B)/bin/sovrun-trainer
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c tests/system/*.c)
 TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(wildcard tests/mpi/test_*.c)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
+# The CUDA kernels as C++ on the host, thread after thread, under the same tests: tests/emulate/emulate.h.
+EMULATED := $(patsubst kernels/cuda/%.cu,$(B)/obj/emulate/%.o,$(CUDA_SRC)) $(if $(NVCC),$(B)/obj/tests/emulate/emulate.o)
+EMULATED_TESTS := $(if $(NVCC),$(patsubst tests/kernels/%.c,$(B)/tests/emulate/%,$(wildcard tests/kernels/test_*.c)))
 
-.PHONY: all help found deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found gpu-report force deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -54,7 +70,7 @@ help: ## this list
 
 found:
 	@echo "sovrun: mode $(MODE), $$($(CC) --version | head -1), MPI: $$(mpicc --showme:version 2>/dev/null | head -1 || echo none)"
-	@echo "sovrun: CUDA: $(if $(NVCC),toolkit found ($(NVCC)); this version carries no CUDA kernels and trains on the CPU,not found: building without; the CPU trains)"
+	@echo "sovrun: CUDA: $(if $(NVCC),$$($(NVCC) --version | sed -n 's/.*release \([^,]*\).*/\1/p'); kernels for sm_80 and sm_90a are compiled,$(if $(filter 0,$(CUDA)),off,$(if $(filter release,$(MODE)),no nvcc,off under a sanitizer)): building without; the CPU trains)"
 
 deps: ## install what is missing to build and run (DEPS=0 skips)
 	@DEPS=$(DEPS) tools/deps.sh run
@@ -78,6 +94,18 @@ $(BINS): $(B)/libsovrun.a
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
 $(B)/obj/kernels/%.o: CFLAGS += $(OPT_KERNELS)
+$(B)/obj/kernels/kernels.o $(B)/obj/kernels/cuda/%.o: CFLAGS += $(CUDA_CFLAGS)
+# The list of devices is compiled again where CUDA has come or gone.
+$(B)/obj/kernels/kernels.o: $(B)/obj/cuda.flags
+$(B)/obj/cuda.flags: force
+	@mkdir -p $(@D)
+	@echo '$(CUDA_CFLAGS)' | cmp -s - $@ || echo '$(CUDA_CFLAGS)' >$@
+
+# What ptxas says of registers and spills stays beside the object, for `make gpu-report`.
+$(B)/obj/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	@echo "  NVCC  $<"
+	@$(NVCC) $(NVFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.ptxas) 2>&1 || { cat $(@:.o=.ptxas); rm -f $@; exit 1; }
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
@@ -127,11 +155,11 @@ plot: ## docs/bench-train.svg from the table in docs/BENCHMARKS.md
 bench-jobs: build ## ranks against threads, and what checkpoints cost; BIG=1: a model of 124M parameters too
 	@B=$(B) $(PYTHON) bench/bench_jobs.py
 
-tests: build $(TESTS) ## build the tests
+tests: build $(TESTS) $(EMULATED_TESTS) ## build the tests
 
 test: deps-test found ## unit, contract (Redis, RGW), kernels and system tests
 	@$(MAKE) --no-print-directory DEPS=0 tests
-	@VECTORS=$(VECTORS) B=$(B) PYTHON=$(PYTHON) tests/run.sh all
+	@CUDA=$(if $(NVCC),compiled,none) VECTORS=$(VECTORS) B=$(B) PYTHON=$(PYTHON) tests/run.sh all
 
 asan ubsan: ## unit and contract tests under a sanitizer
 	@$(MAKE) --no-print-directory MODE=$@ DEPS=0 tests
@@ -150,8 +178,32 @@ demo-gpt: ## train a small GPT on a real text, and get the same bits by five way
 	@$(MAKE) --no-print-directory DEPS=0 all
 	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo_gpt.py
 
+gpu-report: $(CUDA_OBJ) ## registers, shared memory and spills of each CUDA kernel, as the compiler says
+	@$(if $(NVCC),tools/ptxas.sh $(CUDA_OBJ:.o=.ptxas),echo "CUDA: not compiled (no nvcc)")
+
+EMULATE_FLAGS := -std=c++17 -O2 -g -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
+$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu tests/emulate/emulate.py
+	@mkdir -p $(@D)
+	@$(PYTHON) tests/emulate/emulate.py $< >$@ || { rm -f $@; exit 1; }
+$(B)/obj/emulate/%.o: $(B)/obj/emulate/%.cpp
+	@echo "  C++   $<"
+	@$(CXX) $(EMULATE_FLAGS) $(CUDA_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/obj/tests/emulate/%.o: tests/emulate/%.cpp
+	@mkdir -p $(@D)
+	@echo "  C++   $<"
+	@$(CXX) $(EMULATE_FLAGS) $(CUDA_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/tests/emulate/%: $(B)/obj/tests/kernels/%.o $(EMULATED) $(B)/libsovrun.a | $(B)/tests/emulate/lib/libcublasLt
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CXX) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib' -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+$(B)/tests/emulate/lib/libcublasLt: tests/emulate/blas.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(filter-out -fPIE,$(CFLAGS)) $(CUDA_CFLAGS) -fPIC -shared -o $@ $<
+	@ln -sf $(@F) $@.so.$$(sed -n 's/^#define CUBLAS_VER_MAJOR *//p' $(CUDA_HOME)/include/cublas_api.h $(CUDA_HOME)/include/cublasLt.h | head -1)
+
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
-	@PKG_CFLAGS="$(PKG_CFLAGS)" tools/lint.sh
+	@PKG_CFLAGS="$(PKG_CFLAGS)" CUDA_CFLAGS="$(CUDA_CFLAGS)" tools/lint.sh
 
 format: ## clang-format in place
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -160,6 +212,7 @@ check: ## what CI runs: everything
 	@$(MAKE) --no-print-directory deps-test
 	@$(MAKE) --no-print-directory DEPS=0 lint
 	@$(MAKE) --no-print-directory DEPS=0 STRICT=1 test
+	@$(MAKE) --no-print-directory DEPS=0 gpu-report
 	@$(MAKE) --no-print-directory DEPS=0 asan
 	@$(MAKE) --no-print-directory DEPS=0 ubsan
 	@$(MAKE) --no-print-directory DEPS=0 tsan

@@ -73,7 +73,7 @@ enum err_code err_from_name(const char *name); /* OK where the name is none of t
 
 /* A promise between our own functions. Broken means a bug: aborts, in release builds too. */
 #define invariant(cond) ((cond) ? (void)0 : err_invariant_failed(#cond, __FILE__, __LINE__))
-_Noreturn void err_invariant_failed(const char *cond, const char *file, int line);
+__attribute__((noreturn)) void err_invariant_failed(const char *cond, const char *file, int line);
 
 #ifdef __cplusplus
 }

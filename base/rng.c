@@ -7,31 +7,6 @@
 #include <math.h>
 #include <sys/random.h>
 
-static const uint64_t gamma_golden = 0x9e3779b97f4a7c15; // 2^64 / golden ratio, odd
-
-uint64_t rng_mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
-
-uint64_t rng_u64(uint64_t key, uint64_t index)
-{
-    return rng_mix(key + (index + 1) * gamma_golden);
-}
-
-/* Mixed before the stream is added: else stream 1 of a seed would be the seed's own sequence, one step on. */
-uint64_t rng_key(uint64_t seed, uint64_t stream)
-{
-    return rng_u64(rng_u64(seed, 0), stream);
-}
-
-float rng_f32(uint64_t key, uint64_t index)
-{
-    return (float)(rng_u64(key, index) >> 40) * 0x1p-24f;
-}
-
 double rng_normal(uint64_t key, uint64_t index)
 {
     double u = (double)((rng_u64(key, 2 * index) >> 11) + 1) * 0x1p-53; // (0, 1]

@@ -21,13 +21,38 @@
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 
+#include "base/def.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t rng_mix(uint64_t x); /* the finaliser alone: rng_mix(0) is 0 */
-uint64_t rng_key(uint64_t seed, uint64_t stream); /* a key for one purpose: rng_key(seed, RNG_DROPOUT) */
-uint64_t rng_u64(uint64_t key, uint64_t index);
-float rng_f32(uint64_t key, uint64_t index);      /* [0, 1), 24 bits */
+/* The finaliser alone: rng_mix(0) is 0. */
+static inline HOST_DEVICE uint64_t rng_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+static inline HOST_DEVICE uint64_t rng_u64(uint64_t key, uint64_t index)
+{
+    const uint64_t gamma_golden = 0x9e3779b97f4a7c15; // 2^64 / golden ratio, odd
+    return rng_mix(key + (index + 1) * gamma_golden);
+}
+
+/* A key for one purpose: rng_key(seed, RNG_DROPOUT). Mixed before the stream is added: else stream 1 of a
+ * seed would be the seed's own sequence, one step on. */
+static inline HOST_DEVICE uint64_t rng_key(uint64_t seed, uint64_t stream)
+{
+    return rng_u64(rng_u64(seed, 0), stream);
+}
+
+/* [0, 1), 24 bits */
+static inline HOST_DEVICE float rng_f32(uint64_t key, uint64_t index)
+{
+    return (float)(rng_u64(key, index) >> 40) * (1.0f / (1 << 24));
+}
+
 double rng_normal(uint64_t key, uint64_t index);  /* Box-Muller; draws 2 index and 2 index + 1 */
 uint64_t rng_below(uint64_t key, uint64_t index, uint64_t n); /* [0, n) by multiply-shift; n >= 1 */
 

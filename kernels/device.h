@@ -5,7 +5,9 @@
  * since the last one. Nothing else here or in kernels.h reports a failure, so a step is a list of calls with
  * one check at its end. Memory is allocated before training starts, never inside a step.
  *
- * There is one device today, "cpu": its memory is host memory, and it has finished when a call returns.
+ * "cpu": its memory is host memory, and it has finished when a call returns. "cuda", in a build that found the
+ * toolkit: one NVIDIA card, which works behind the host's back. Its memory is managed: the host may look at it
+ * through device_host_view(), which waits, and the pages move.
  *
  * Threads: one device, one thread. What a device does inside may take more of the host's
  * (device_use_threads()).
@@ -23,28 +25,46 @@
 
 struct device;
 
+enum { DEVICE_NOTE_BYTES = 256 };
+
+/* What the operands of large models' matrix products and attention are rounded to. Sums, and all that lies in
+ * memory, are fp32. */
+enum device_precision { DEVICE_FP32, DEVICE_TF32, DEVICE_BF16 };
+
 struct device_ops {
-    const char *name;                               /* "cpu" */
+    const char *name;                               /* "cpu", "cuda" */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
     void (*free)(struct device *d, void *memory);
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);
     void (*get)(struct device *d, void *to_host, const void *from, size_t bytes);
     void *(*host_view)(struct device *d, void *memory); /* NULL where the host cannot see it */
+    size_t (*room)(struct device *d);                   /* bytes that are left; SIZE_MAX: nobody knows */
     void (*use_threads)(struct device *d, size_t threads);
+    bool (*use_precision)(struct device *d, enum device_precision p); /* false: it cannot */
     enum err_code (*sync)(struct device *d, struct err *e);
     void (*close)(struct device *d);
 };
 struct device {
     const struct device_ops *ops;
+    char note[DEVICE_NOTE_BYTES]; /* what it is, and where "auto" passed over another, why */
 };
 
-/* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name in this
+ * build, ERR_DEVICE where there is no driver or card for it. */
 enum err_code device_open(const char *name, struct device **out, struct err *e);
 void device_close(struct device *d);
 DEFINE_CLEANUP_PTR(struct device, device_close)
 const char *device_name(const struct device *d);
+const char *device_note(const struct device *d); /* for the log: "no cuda: no CUDA-capable device is detected" */
 /* So many of the host's threads from now on, at least 1, as a new device has; no result depends on it. */
 void device_use_threads(struct device *d, size_t threads);
+
+/* DEVICE_FP32 is what a new device has. ERR_USAGE where it knows no other: the CPU does not. */
+enum err_code device_use_precision(struct device *d, enum device_precision p, struct err *e);
 
 /* Zeroed, 64-byte aligned, given back by device_free(). ERR_LIMIT with the size where there is no room. */
 enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e);
@@ -53,8 +73,13 @@ void device_free(struct device *d, void *memory); /* accepts NULL */
 void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
 void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */
 
-/* The same memory as the host sees it, without a copy; NULL where it cannot. */
+/* The same memory as the host sees it, without a copy; NULL where it cannot. Waits for what was given before;
+ * who gives the device more to do with it waits again (device_sync()) before looking. */
 void *device_host_view(struct device *d, void *memory);
 enum err_code device_sync(struct device *d, struct err *e);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,7 +2,11 @@
 
 #include "base/fixed.h"
 #include "kernels/cpu/cpu.h"
+#ifdef SOVRUN_CUDA
+#include "kernels/cuda/cuda.h"
+#endif
 
+#include <stdio.h>
 #include <string.h>
 
 /* Fastest first: "auto" takes the first that opens. */
@@ -11,20 +15,40 @@ static const struct {
     enum err_code (*open)(struct device **out, struct err *e);
     const struct kernels *kernels;
 } devices[] = {
+#ifdef SOVRUN_CUDA
+    { "cuda", cuda_open, &cuda_kernels },
+#endif
     { "cpu", cpu_open, &cpu_kernels },
 };
+
+/* Why none of those before it was taken, in front of what the device says of itself. */
+static void note_passed_over(struct device *d, const struct err *passed)
+{
+    char own[DEVICE_NOTE_BYTES];
+
+    if (passed->code == OK)
+        return;
+    snprintf(own, sizeof(own), "%s", d->note);
+    snprintf(d->note, sizeof(d->note), "%.120s%s%.100s", passed->text, *own ? "; " : "", own);
+}
 
 enum err_code device_open(const char *name, struct device **out, struct err *e)
 {
     bool any = strcmp(name, "auto") == 0;
+    struct err passed = ERR_INIT;
 
     for (size_t i = 0; i < ARRAY_LEN(devices); i++) {
         if (!any && strcmp(name, devices[i].name) != 0)
             continue;
-        if (!devices[i].open(out, e))
+        err_clear(e);
+        if (!devices[i].open(out, e)) {
+            note_passed_over(*out, &passed);
             return OK;
+        }
         if (!any)
             return err_wrap(e, "open device '%s'", name);
+        passed = *e;
+        IGNORE(err_wrap(&passed, "no %s", devices[i].name));
     }
     if (any)
         return err_wrap(e, "open any device");
@@ -42,9 +66,24 @@ const char *device_name(const struct device *d)
     return d->ops->name;
 }
 
+const char *device_note(const struct device *d)
+{
+    return d->note;
+}
+
 void device_use_threads(struct device *d, size_t threads)
 {
     d->ops->use_threads(d, MAX(threads, (size_t)1));
+}
+
+enum err_code device_use_precision(struct device *d, enum device_precision p, struct err *e)
+{
+    static const char *const names[] = { [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16" };
+
+    if (d->ops->use_precision(d, p))
+        return OK;
+    return err_set(e, ERR_USAGE, "device '%s' does not multiply in %s%s%s", device_name(d), names[p],
+                   *d->note ? "; " : "", d->note);
 }
 
 enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e)
@@ -54,9 +93,14 @@ enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, vo
 
     if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
         memory = d->ops->alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
-    if (!memory)
-        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes", device_name(d),
-                       count, bytes_each);
+    if (!memory) {
+        size_t room = d->ops->room(d);
+        char left[64] = "";
+        if (room < SIZE_MAX)
+            snprintf(left, sizeof(left), "; %zu bytes are left", room);
+        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes%s", device_name(d), count,
+                       bytes_each, left);
+    }
     *out = memory;
     return OK;
 }

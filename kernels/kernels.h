@@ -9,7 +9,8 @@
  * fused multiply-adds (kernels/cpu/gemm.h). The bits depend on the inputs alone there as well, but for log and the
  * like, which are the C library's: not on the number of threads, nor on how wide a processor's vectors are.
  *
- * Another device computes the same formulas, with other rounding.
+ * "cuda" computes the same formulas, with other rounding where there is a sum; its bits depend on the inputs, on
+ * the kind of card and on the version of cuBLASLt.
  *
  * All pointers are memory of the device, matrices are row-major. Outputs may not overlap inputs unless the
  * line says "may be". Operations with B, n or both 0 do nothing but what the formula says of an empty sum.
@@ -27,6 +28,10 @@ struct adamw {
     float correct1;     /* 1 / (1 - beta1^t) */
     float correct2;     /* 1 / (1 - beta2^t) */
 };
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Fills correct1 and correct2 for step t >= 1 from the other fields; powers by repeated squaring in double.
  * */
 void adamw_prepare(struct adamw *a, int64_t t);
@@ -164,5 +169,9 @@ struct kernels {
 };
 
 const struct kernels *kernels_for(const struct device *d);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

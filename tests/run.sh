@@ -3,6 +3,7 @@
 #
 # all: everything, with a private Redis, Ceph RGW, SoftHSM token and key service (moto). fast: the same without the system tests (sanitizers).
 # threads: what uses threads. NAMEs keep only the tests whose path holds one of them.
+# CUDA=compiled|none, from make: what is said of it at the end.
 # Every test prints TAP lines ("ok ...", "not ok ...", "ok ... # SKIP"); the last line here is "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -45,6 +46,7 @@ done
 if [ "$mode" = threads ]; then
     while read -r name; do list+=("$B/tests/$name"); done < <(grep -v '^#' tests/threads.txt)
 fi
+[ "$mode" = all ] && for test in "$B"/tests/emulate/test_*; do [ -x "$test" ] && list+=("$test"); done
 for script in $scripts; do list+=("$script"); done
 
 wanted() { # a test's path against the NAMEs
@@ -64,6 +66,8 @@ for service in redis rgw softhsm moto; do start_service $service; done
 passed=0 failed=0 skipped=0
 for test in "${list[@]}"; do
     wanted "$test" "$@" || continue
+    # The CUDA kernels' cases on the host's emulation of a card's threads.
+    case $test in */emulate/*) export SOVRUN_TEST_DEVICE=cuda ;; *) unset SOVRUN_TEST_DEVICE ;; esac
     log=$out/$(echo "${test#"$B"/}" | tr / -).log
     begun=$SECONDS
     timeout --kill-after=10 "${TEST_TIMEOUT:-900}" "$test" >"$log" 2>&1
@@ -79,5 +83,9 @@ for test in "${list[@]}"; do
     printf '%-44s %4d passed %3d failed %3d skipped  %3d s\n' "${test#"$B"/}" "$good" "$bad" "$skip" $((SECONDS - begun))
     [ "$bad" != 0 ] && { grep -vE '^(ok|TAP|1\.\.)' "$log" | tail -40; echo "    (exit $code; all of it: $log)"; }
 done
+case ${CUDA:-} in # nothing here claims more of a card's kernels than that they compile
+compiled) echo "CUDA: compiled, not run$(nvidia-smi -L >/dev/null 2>&1 && echo ' here: there is a card, tests/gpu/run.sh runs them')" ;;
+none) echo "CUDA: not compiled (no nvcc)" ;;
+esac
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

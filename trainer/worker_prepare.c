@@ -278,7 +278,12 @@ static enum err_code prepare_to_look(struct worker *w, int64_t *out_step, struct
 
 enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
 {
-    static const char *const device_names[] = { [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu" };
+    static const char *const device_names[] = { [DEVICE_AUTO] = "auto",
+                                                [DEVICE_CPU] = "cpu",
+                                                [DEVICE_CUDA] = "cuda" };
+    static const enum device_precision precisions[] = { [PRECISION_FP32] = DEVICE_FP32,
+                                                        [PRECISION_TF32] = DEVICE_TF32,
+                                                        [PRECISION_BF16] = DEVICE_BF16 };
 
     if (w->comm->rank == 0)
         w->line = pulse_line_new(w->doc, &clock_real, state_open);
@@ -286,9 +291,12 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
     w->pulse.checkpoint_step = WORKER_NO_CHECKPOINT;
     worker_progress(w, "start", true);
     IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
-           device_open(device_names[w->doc->spec.resources.device], &w->device, e));
+           device_open(device_names[w->doc->spec.resources.device], &w->device, e) ||
+           device_use_precision(w->device, precisions[w->doc->spec.train.precision], e));
     if (comm_agree(w->comm, e))
         return e->code;
+    if (w->comm->rank == 0)
+        log_info("device.opened", "device=%s note=\"%s\"", device_name(w->device), device_note(w->device));
     device_use_threads(w->device, (size_t)w->doc->spec.resources.cpus_per_rank);
     if (w->doc->spec.task == TASK_EVALUATE)
         return prepare_to_look(w, out_step, e);

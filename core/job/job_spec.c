@@ -17,10 +17,10 @@ const char *const norm_names[] = { "layer", "rms", NULL };
 const char *const positions_names[] = { "learned", "rotary", NULL };
 const char *const mlp_names[] = { "gelu", "swiglu", NULL };
 static const char *const format_names[] = { "csv", "tokens", "text", NULL };
-static const char *const device_names[] = { "auto", "cpu", NULL };
+static const char *const device_names[] = { "auto", "cpu", "cuda", NULL };
 static const char *const schedule_names[] = { "constant", "cosine", NULL };
 static const char *const reduce_names[] = { "exact", "fast", NULL };
-static const char *const precision_names[] = { "fp32", NULL };
+static const char *const precision_names[] = { "fp32", "tf32", "bf16", NULL };
 
 #define MS_PER_DAY (24 * 60 * 60 * 1000.0)
 #define EVERY_STEPS_MAX 1000000000
@@ -126,7 +126,8 @@ static const struct conf_field train_fields[] = {
     CONF_INT(spec_train, leaves, "8", 1, SPEC_LEAVES_MAX,
              "parts of a batch: a power of two; ranks may change up to it, the result does not"),
     CONF_CHOICE(spec_train, reduce, "exact", reduce_names, "exact: the same bits on any number of ranks"),
-    CONF_CHOICE(spec_train, precision, "fp32", precision_names, "of parameters and gradients"),
+    CONF_CHOICE(spec_train, precision, "fp32", precision_names,
+                "of products; all else is fp32. tf32 and bf16 take CUDA"),
     CONF_END,
 };
 

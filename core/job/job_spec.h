@@ -29,8 +29,8 @@ extern const char *const norm_names[], *const positions_names[], *const mlp_name
 enum data_format { FORMAT_CSV, FORMAT_TOKENS, FORMAT_TEXT };
 enum reduce_kind { REDUCE_EXACT, REDUCE_FAST };
 enum lr_schedule { SCHEDULE_CONSTANT, SCHEDULE_COSINE };
-enum device_kind { DEVICE_AUTO, DEVICE_CPU };
-enum precision_kind { PRECISION_FP32 };
+enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
+enum precision_kind { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
 
 struct spec_model {
     int kind;                        /* enum model_kind */

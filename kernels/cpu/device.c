@@ -40,6 +40,12 @@ static void *host_view(struct device *d, void *memory)
     return memory;
 }
 
+static size_t room(struct device *d)
+{
+    (void)d;
+    return SIZE_MAX;
+}
+
 static enum err_code sync_nothing(struct device *d, struct err *e)
 {
     (void)d;
@@ -52,6 +58,12 @@ static void use_threads(struct device *d, size_t threads)
     struct cpu_device *cpu = (struct cpu_device *)d;
     cpu_pool_free(cpu->pool);
     cpu->pool = cpu_pool_new(MIN(threads, (size_t)CPU_POOL_THREADS_MAX));
+}
+
+static bool use_precision(struct device *d, enum device_precision p)
+{
+    (void)d;
+    return p == DEVICE_FP32;
 }
 
 static void close_device(struct device *d)
@@ -77,7 +89,9 @@ static const struct device_ops cpu_device_ops = {
     .put = put,
     .get = get,
     .host_view = host_view,
+    .room = room,
     .use_threads = use_threads,
+    .use_precision = use_precision,
     .sync = sync_nothing,
     .close = close_device,
 };

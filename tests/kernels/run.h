@@ -2,6 +2,10 @@
  * run.h - one operation of one device under test: memory on both sides, random inputs, fences behind every
  * array.
  *
+ * A test program's main ends with run_everywhere(), which runs the group on each device that opens here and says
+ * in a line of its own why another does not. SOVRUN_TEST_DEVICE names the only one that is asked for, and which
+ * then must open.
+ *
  * An output starts as not-a-number, so an element that was not written shows; behind each array lies a fence
  * that pair_fetch() looks at.
  */
@@ -28,11 +32,46 @@ struct pair {
     size_t n;
 };
 
+static const char *run_device = "cpu"; // the one whose turn it is
+
+/* The next device whose turn it is, from run_devices[*at] on; false: that was all. */
+static inline bool run_next_device(size_t *at)
+{
+    static const char *const run_devices[] = { "cpu", "cuda" };
+    const char *wanted = getenv("SOVRUN_TEST_DEVICE");
+
+    while (*at < ARRAY_LEN(run_devices)) {
+        struct err e = ERR_INIT;
+        struct device *d = NULL;
+        run_device = run_devices[(*at)++];
+        if (wanted && strcmp(wanted, run_device) != 0)
+            continue;
+        if (!device_open(run_device, &d, &e))
+            print_message("# on %s%s%s\n", run_device, *device_note(d) ? ": " : "", device_note(d));
+        else if (!wanted) {
+            print_message("# not on %s: %s\n", run_device, e.text);
+            continue;
+        }
+        device_close(d);
+        return true;
+    }
+    return false;
+}
+
+/* `run` is the call of cmocka's that runs the group. */
+#define run_everywhere(run)                                                                                  \
+    __extension__({                                                                                          \
+        int failed_ = 0;                                                                                     \
+        for (size_t at_ = 0; run_next_device(&at_);)                                                         \
+            failed_ += (run);                                                                                \
+        failed_;                                                                                             \
+    })
+
 static inline struct kernel_run run_open(void)
 {
     struct err e = ERR_INIT;
     struct kernel_run r = { 0 };
-    assert_ok(device_open("auto", &r.d, &e));
+    assert_ok(device_open(run_device, &r.d, &e));
     r.k = kernels_for(r.d);
     return r;
 }

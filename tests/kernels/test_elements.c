@@ -168,6 +168,37 @@ static void a_device_that_is_not_there_is_refused(void **state)
     (void)state;
 }
 
+static void the_best_device_says_what_it_is_and_what_it_is_not(void **state)
+{
+    struct err e = ERR_INIT;
+    struct device *best = NULL, *cuda = NULL;
+    assert_ok(device_open("auto", &best, &e));
+    enum err_code code = device_open("cuda", &cuda, &e);
+    if (code == OK)
+        assert_string_equal(device_name(best), "cuda");
+    else
+        assert_string_equal(device_name(best), "cpu");
+    if (code == ERR_DEVICE) /* compiled in, and no card: the reason is there to be read */
+        assert_non_null(strstr(device_note(best), "no cuda: "));
+    device_close(cuda);
+    device_close(best);
+    (void)state;
+}
+
+static void the_cpu_multiplies_in_fp32_alone(void **state)
+{
+    struct err e = ERR_INIT;
+    struct kernel_run r = run_open();
+    bool cpu = strcmp(device_name(r.d), "cpu") == 0;
+    assert_ok(device_use_precision(r.d, DEVICE_FP32, &e));
+    assert_int_equal(device_use_precision(r.d, DEVICE_BF16, &e), cpu ? ERR_USAGE : OK);
+    assert_int_equal(device_use_precision(r.d, DEVICE_TF32, &e), cpu ? ERR_USAGE : OK);
+    if (cpu)
+        assert_non_null(strstr(e.text, "tf32"));
+    device_close(r.d);
+    (void)state;
+}
+
 static void memory_that_is_not_there_is_a_limit(void **state)
 {
     struct err e = ERR_INIT;
@@ -191,7 +222,9 @@ int main(void)
         cmocka_unit_test(sum_squares_agrees_with_long_doubles),
         cmocka_unit_test(sum_squares_adds_in_the_stated_order),
         cmocka_unit_test(a_device_that_is_not_there_is_refused),
+        cmocka_unit_test(the_best_device_says_what_it_is_and_what_it_is_not),
+        cmocka_unit_test(the_cpu_multiplies_in_fp32_alone),
         cmocka_unit_test(memory_that_is_not_there_is_a_limit),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_everywhere(cmocka_run_group_tests(tests, NULL, NULL));
 }

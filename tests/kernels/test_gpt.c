@@ -331,11 +331,14 @@ static const struct attention_case attentions[] = {
     { "several blocks", { 1, 300, 2, 8 }, 0 },
     { "documents", { 2, 200, 2, 8 }, 37 },
     { "documents of one token", { 1, 70, 1, 4 }, 1 },
+    { "heads of 64", { 1, 130, 2, 64 }, 0 },
+    { "heads of 66, documents", { 1, 150, 2, 66 }, 70 },
+    { "heads of 128", { 2, 70, 1, 128 }, 0 },
 };
 
-static void attention_agrees(void **state)
+static void attention_agrees_to(enum device_precision precision, double of_out, double of_dqkv)
 {
-    (void)state;
+    struct err e = ERR_INIT;
     for (size_t n = 0; n < ARRAY_LEN(attentions); n++) {
         const struct attention_case *c = &attentions[n];
         const struct attention_shape *s = &c->s;
@@ -350,6 +353,7 @@ static void attention_agrees(void **state)
         double *want = mem_array(tokens * C, sizeof(double)),
                *dwant = mem_array(tokens * 3 * C, sizeof(double));
         void *from = c->document ? tokens_of(&r, starts, tokens) : NULL;
+        assert_ok(device_use_precision(r.d, precision, &e));
         r.k->attention(r.d, out.dev, lse.dev, qkv.dev, from, s);
         r.k->attention_backward(r.d, dqkv.dev, dout.dev, qkv.dev, out.dev, lse.dev, from, s);
         pair_fetch(&r, &out);
@@ -357,9 +361,9 @@ static void attention_agrees(void **state)
         pair_fetch(&r, &dqkv);
         attention_f64(c, qkv.host, dout.host, want, dwant);
         for (size_t i = 0; i < tokens * C; i++)
-            assert_near(out.host[i], want[i], 1e-5);
+            assert_near(out.host[i], want[i], of_out);
         for (size_t i = 0; i < tokens * 3 * C; i++)
-            assert_near(dqkv.host[i], dwant[i], 2e-5);
+            assert_near(dqkv.host[i], dwant[i], of_dqkv);
         free(starts);
         free(want);
         free(dwant);
@@ -370,6 +374,26 @@ static void attention_agrees(void **state)
         pair_done(&r, &dqkv);
         device_close(r.d);
     }
+}
+
+static void attention_agrees(void **state)
+{
+    (void)state;
+    attention_agrees_to(DEVICE_FP32, 1e-5, 2e-5);
+}
+
+/* A device that rounds operands to bf16 (2^-9 of each): scores of up to 8 products of up to 4 are off by hundredths.
+ * The bounds are reckoned, not yet met by a card. */
+static void attention_in_bf16_is_close(void **state)
+{
+    struct err e = ERR_INIT;
+    struct kernel_run r = run_open();
+    bool can = device_use_precision(r.d, DEVICE_BF16, &e) == OK;
+    (void)state;
+    device_close(r.d);
+    if (!can)
+        skip();
+    attention_agrees_to(DEVICE_BF16, 6e-2, 2e-1);
 }
 
 /* ---- the end ---- */
@@ -447,7 +471,8 @@ int main(void)
         cmocka_unit_test(the_fast_functions_are_close),
         cmocka_unit_test(embeddings_come_and_go),
         cmocka_unit_test(attention_agrees),
+        cmocka_unit_test(attention_in_bf16_is_close),
         cmocka_unit_test(classify_agrees),
     };
-    return cmocka_run_group_tests_name("kernels of large models", tests, NULL, NULL);
+    return run_everywhere(cmocka_run_group_tests_name("kernels of large models", tests, NULL, NULL));
 }

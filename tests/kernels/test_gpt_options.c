@@ -383,5 +383,5 @@ int main(void)
         cmocka_unit_test(embeddings_go_without_positions),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
     };
-    return cmocka_run_group_tests_name("kernels of a GPT's options", tests, NULL, NULL);
+    return run_everywhere(cmocka_run_group_tests_name("kernels of a GPT's options", tests, NULL, NULL));
 }

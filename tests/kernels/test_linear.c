@@ -171,7 +171,7 @@ int main(void)
         const char *name = mem_printf("%s: %s", row->name, checks[i % ARRAY_LEN(checks)].name);
         tests[i] = (struct CMUnitTest){ name, checks[i % ARRAY_LEN(checks)].test, NULL, NULL, (void *)row };
     }
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = run_everywhere(cmocka_run_group_tests(tests, NULL, NULL));
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         free((void *)tests[i].name);
     return failed;

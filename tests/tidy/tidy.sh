@@ -7,7 +7,7 @@ table=tests/tidy/layers.txt
 bad=0
 say() { printf '%s\n' "$*"; bad=1; }
 
-sources() { find base core kernels trainer scheduler runner tests bench -name '*.[ch]' 2>/dev/null | sort; }
+sources() { find base core kernels trainer scheduler runner tests bench \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp' \) 2>/dev/null | sort; }
 
 # 1. Includes: quoted ones by the folder table, <third-party> ones by the owner table.
 # shellcheck disable=SC2016 # awk's own dollars
@@ -16,7 +16,7 @@ layers=$(sources | xargs awk -v table=$table '
         while ((getline line < table) > 0) {
             if (line ~ /^#/ || line ~ /^[ \t]*$/) continue
             n = split(line, word, /[ \t]+/)
-            if (substr(word[1], 1, 1) == "<") { owner[word[1]] = word[2]; continue }
+            if (substr(word[1], 1, 1) == "<") { owner[word[1]] = word[2]; also[word[1]] = n > 2 ? word[3] : word[2]; continue }
             known[word[1]] = 1
             for (i = 2; i <= n; i++) {
                 may[word[1], word[i]] = 1
@@ -45,7 +45,7 @@ layers=$(sources | xargs awk -v table=$table '
     /^[ \t]*#[ \t]*include[ \t]*</ {
         match($0, /<[^>]*>/); header = substr($0, RSTART, RLENGTH)
         if (index(FILENAME, "bench/") == 1) next
-        for (o in owner) if (index(header, o) == 1 && index(FILENAME, owner[o]) != 1)
+        for (o in owner) if (index(header, o) == 1 && index(FILENAME, owner[o]) != 1 && index(FILENAME, also[o]) != 1)
             print FILENAME ":" FNR ": only " owner[o] " may include " header
     }' 2>&1)
 [ -n "$layers" ] && say "$layers"

@@ -1,0 +1,323 @@
+/*
+ * One card behind device.h: managed memory, one stream, a little pinned memory to pass copies through.
+ *
+ * Managed, because ranks exchange gradients and write checkpoints through the host's view of it. It would swap
+ * silently where a card is full, so what is taken is counted here and refused beyond the card's own memory.
+ */
+#include "base/mem.h"
+#include "kernels/cuda/cuda.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STAGES = 2, STAGE_BYTES = 1 << 20, BLOCKS_MAX = 65536, MAJOR_MIN = 8 };
+static const size_t reserve_bytes = (size_t)768 << 20; // of a card, for its context and the libraries' code
+
+struct block {
+    void *memory;
+    size_t bytes;
+};
+
+/* Pinned memory that a copy to the device passes through, so that the caller's is free again at once. */
+struct stage {
+    void *host;
+    cudaEvent_t copied;
+};
+
+struct cuda_device {
+    struct device base;
+    cudaStream_t stream;
+    struct err failure; // the first since the last sync
+    struct block *blocks;
+    size_t block_count, bytes_taken, bytes_total;
+    struct stage stages[STAGES];
+    size_t next_stage;
+    void *scratch;
+    struct cuda_blas *blas;
+    enum device_precision precision;
+};
+
+static struct cuda_device *of(struct device *d)
+{
+    return (struct cuda_device *)d;
+}
+
+/* ---- failures ---- */
+
+void device_keep(struct device *d, enum err_code code, const char *fmt, ...)
+{
+    struct cuda_device *c = of(d);
+    char text[ERR_TEXT_BYTES];
+    va_list ap;
+
+    if (c->failure.code != OK)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    IGNORE(err_set(&c->failure, code, "%s", text));
+}
+
+static bool kept(struct device *d, cudaError_t code, const char *what)
+{
+    if (code == cudaSuccess)
+        return true;
+    device_keep(d, code == cudaErrorMemoryAllocation ? ERR_LIMIT : ERR_DEVICE, "%s: %s", what,
+                cudaGetErrorString(code));
+    return false;
+}
+
+void device_launched(struct device *d, const char *kernel)
+{
+    kept(d, cudaGetLastError(), kernel);
+}
+
+cudaStream_t device_stream(struct device *d)
+{
+    return of(d)->stream;
+}
+
+struct cuda_blas *device_blas(struct device *d)
+{
+    return of(d)->blas;
+}
+
+void *device_scratch(struct device *d, size_t bytes, const char *kernel)
+{
+    if (bytes <= CUDA_SCRATCH_BYTES)
+        return of(d)->scratch;
+    device_keep(d, ERR_LIMIT, "%s needs %zu bytes of scratch memory; there are %d", kernel, bytes,
+                CUDA_SCRATCH_BYTES);
+    return NULL;
+}
+
+/* ---- memory ---- */
+
+static size_t room(struct device *d)
+{
+    const struct cuda_device *c = of(d);
+    return c->bytes_total - c->bytes_taken;
+}
+
+static void *alloc_memory(struct device *d, size_t bytes)
+{
+    struct cuda_device *c = of(d);
+    void *memory = NULL;
+
+    if (bytes > room(d) || c->block_count == BLOCKS_MAX)
+        return NULL;
+    if (cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) != cudaSuccess) {
+        cudaGetLastError(); // it is told by the NULL: not the next kernel's failure
+        return NULL;
+    }
+    kept(d, cudaMemsetAsync(memory, 0, bytes, c->stream), "zero new memory");
+    c->blocks = mem_grow(c->blocks, c->block_count + 1, sizeof(*c->blocks));
+    c->blocks[c->block_count++] = (struct block){ memory, bytes };
+    c->bytes_taken += bytes;
+    return memory;
+}
+
+static void free_memory(struct device *d, void *memory)
+{
+    struct cuda_device *c = of(d);
+
+    for (size_t i = c->block_count; i > 0; i--)
+        if (c->blocks[i - 1].memory == memory) {
+            c->bytes_taken -= c->blocks[i - 1].bytes;
+            c->blocks[i - 1] = c->blocks[--c->block_count];
+            kept(d, cudaStreamSynchronize(c->stream), "wait to free memory");
+            kept(d, cudaFree(memory), "free memory");
+            return;
+        }
+    invariant(!"memory of another device");
+}
+
+static void put(struct device *d, void *to, const void *from_host, size_t bytes)
+{
+    struct cuda_device *c = of(d);
+
+    for (size_t done = 0; done < bytes;) {
+        struct stage *s = &c->stages[c->next_stage];
+        size_t n = MIN(bytes - done, (size_t)STAGE_BYTES);
+        if (!kept(d, cudaEventSynchronize(s->copied), "wait for a copy to the card"))
+            return;
+        memcpy(s->host, (const char *)from_host + done, n);
+        if (!kept(d, cudaMemcpyAsync((char *)to + done, s->host, n, cudaMemcpyHostToDevice, c->stream),
+                  "copy to the card") ||
+            !kept(d, cudaEventRecord(s->copied, c->stream), "copy to the card"))
+            return;
+        c->next_stage = (c->next_stage + 1) % STAGES;
+        done += n;
+    }
+}
+
+/* What cannot be read is not-a-number, so that nobody takes what was there before for an answer. */
+static void get(struct device *d, void *to_host, const void *from, size_t bytes)
+{
+    struct cuda_device *c = of(d);
+
+    if (bytes == 0)
+        return;
+    if (!kept(d, cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, c->stream),
+              "copy from the card") ||
+        !kept(d, cudaStreamSynchronize(c->stream), "copy from the card"))
+        memset(to_host, 0xff, bytes);
+}
+
+static void *host_view(struct device *d, void *memory)
+{
+    kept(d, cudaStreamSynchronize(of(d)->stream), "wait before the host looks");
+    return memory;
+}
+
+static void use_threads(struct device *d, size_t threads)
+{
+    (void)d;
+    (void)threads;
+}
+
+static bool use_precision(struct device *d, enum device_precision p)
+{
+    of(d)->precision = p;
+    return true;
+}
+
+enum device_precision cuda_precision(struct device *d)
+{
+    return of(d)->precision;
+}
+
+static enum err_code sync_stream(struct device *d, struct err *e)
+{
+    struct cuda_device *c = of(d);
+
+    kept(d, cudaStreamSynchronize(c->stream), "wait for the card");
+    if (c->failure.code == OK)
+        return OK;
+    *e = c->failure;
+    err_clear(&c->failure);
+    return e->code;
+}
+
+/* ---- opening and closing ---- */
+
+/* Copes with a device that is half open. What fails here failed before, and was told. */
+static void close_device(struct device *d)
+{
+    struct cuda_device *c = of(d);
+
+    if (c->stream)
+        cudaStreamSynchronize(c->stream);
+    cuda_blas_close(c->blas);
+    for (size_t i = 0; i < STAGES; i++) {
+        if (c->stages[i].copied)
+            cudaEventDestroy(c->stages[i].copied);
+        if (c->stages[i].host)
+            cudaFreeHost(c->stages[i].host);
+    }
+    for (size_t i = 0; i < c->block_count; i++)
+        cudaFree(c->blocks[i].memory);
+    cudaFree(c->scratch);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    cudaGetLastError();
+    free(c->blocks);
+    free(c);
+}
+
+static const struct device_ops cuda_device_ops = {
+    .name = "cuda",
+    .alloc = alloc_memory,
+    .free = free_memory,
+    .put = put,
+    .get = get,
+    .host_view = host_view,
+    .room = room,
+    .use_threads = use_threads,
+    .use_precision = use_precision,
+    .sync = sync_stream,
+    .close = close_device,
+};
+
+/* A rank's number on its host, as its launcher gives it; 0 where there is none. */
+static int local_rank(void)
+{
+    static const char *const names[] = { "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *text = getenv(names[i]);
+        if (text && *text >= '0' && *text <= '9')
+            return (int)strtol(text, NULL, 10);
+    }
+    return 0;
+}
+
+static enum err_code refused(cudaError_t code, const char *what, struct err *e)
+{
+    cudaGetLastError();
+    return err_set(e, ERR_DEVICE, "%s: %s", what, cudaGetErrorString(code));
+}
+
+static enum err_code choose_card(int *out_card, struct err *e)
+{
+    int cards = 0, card, major = 0, minor = 0, shared = 0;
+    cudaError_t code = cudaGetDeviceCount(&cards);
+
+    if (code != cudaSuccess)
+        return refused(code, "look for a card", e);
+    if (cards < 1)
+        return err_set(e, ERR_DEVICE, "there is a driver, but no card");
+    card = local_rank() % cards;
+    if ((code = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, card)) != cudaSuccess ||
+        (code = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, card)) != cudaSuccess ||
+        (code = cudaDeviceGetAttribute(&shared, cudaDevAttrConcurrentManagedAccess, card)) != cudaSuccess)
+        return refused(code, "ask the card what it is", e);
+    if (major < MAJOR_MIN)
+        return err_set(e, ERR_DEVICE, "card %d is of compute capability %d.%d; this build needs %d.0", card,
+                       major, minor, MAJOR_MIN);
+    if (!shared)
+        return err_set(e, ERR_DEVICE, "card %d cannot share managed memory with the host", card);
+    *out_card = card;
+    return OK;
+}
+
+static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
+{
+    struct cudaDeviceProp p;
+    size_t free_bytes = 0, total_bytes = 0;
+    cudaError_t code = cudaSetDevice(card);
+
+    if (code != cudaSuccess || (code = cudaGetDeviceProperties(&p, card)) != cudaSuccess ||
+        (code = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking)) != cudaSuccess)
+        return refused(code, "open the card", e);
+    for (size_t i = 0; i < STAGES; i++)
+        if ((code = cudaHostAlloc(&c->stages[i].host, STAGE_BYTES, cudaHostAllocDefault)) != cudaSuccess ||
+            (code = cudaEventCreateWithFlags(&c->stages[i].copied, cudaEventDisableTiming)) != cudaSuccess)
+            return refused(code, "take pinned memory", e);
+    if ((code = cudaMalloc(&c->scratch, CUDA_SCRATCH_BYTES)) != cudaSuccess)
+        return refused(code, "take scratch memory", e);
+    if (cuda_blas_open(&c->blas, e))
+        return e->code;
+    if ((code = cudaMemGetInfo(&free_bytes, &total_bytes)) != cudaSuccess)
+        return refused(code, "ask for the card's memory", e);
+    c->bytes_total = free_bytes > reserve_bytes ? free_bytes - reserve_bytes : 0;
+    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free", card,
+             p.name, p.major, p.minor, free_bytes >> 20);
+    return OK;
+}
+
+enum err_code cuda_open(struct device **out, struct err *e)
+{
+    int card = 0;
+    if (choose_card(&card, e))
+        return e->code;
+    struct cuda_device *c = mem_new(sizeof(*c));
+    CLEANUP(device_closep) struct device *d = &c->base;
+    d->ops = &cuda_device_ops;
+    if (prepare(c, card, e))
+        return e->code;
+    *out = TAKE(d);
+    return OK;
+}

@@ -1,0 +1,290 @@
+/*
+ * Matrix products by cuBLASLt.
+ *
+ * The library is loaded at run time: the program starts where there is none. Its matrices are column-major; a
+ * row-major matrix is the same memory transposed, so c = a b is asked for as c' = b' a'.
+ *
+ * For each shape the algorithm is asked for once, with a fixed workspace and without reductions whose order may
+ * change, and kept: the same card and library repeat the same bits. What the alignment of the pointers allows is
+ * part of the shape.
+ *
+ * Floor: 2 M N K operations, or the bytes of the three matrices, whichever takes longer.
+ */
+#include "base/mem.h"
+#include "kernels/cuda/cuda.h"
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PLANS_MAX = 512, ALIGNMENT_MAX = 256 };
+
+/* Every function of the library that is used: named once. */
+#define FUNCTIONS(X)                                                                                         \
+    X(cublasLtCreate)                                                                                        \
+    X(cublasLtDestroy)                                                                                       \
+    X(cublasLtGetStatusString)                                                                               \
+    X(cublasLtMatmul)                                                                                        \
+    X(cublasLtMatmulAlgoGetHeuristic)                                                                        \
+    X(cublasLtMatmulDescCreate)                                                                              \
+    X(cublasLtMatmulDescDestroy)                                                                             \
+    X(cublasLtMatmulDescSetAttribute)                                                                        \
+    X(cublasLtMatmulPreferenceCreate)                                                                        \
+    X(cublasLtMatmulPreferenceDestroy)                                                                       \
+    X(cublasLtMatmulPreferenceSetAttribute)                                                                  \
+    X(cublasLtMatrixLayoutCreate)                                                                            \
+    X(cublasLtMatrixLayoutDestroy)
+#define AS_POINTER(name) __typeof__(&(name)) name##_;
+struct functions {
+    FUNCTIONS(AS_POINTER)
+};
+
+/* In the library's own words: its a is our b. */
+struct shape {
+    uint64_t m, n, k;
+    uint32_t a_alignment, b_alignment, c_alignment;
+    uint32_t a_transposed, b_transposed, with_bias, adds, precision; // words, so that no byte is padding
+};
+struct plan {
+    struct shape shape;
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+};
+
+struct cuda_blas {
+    void *library;
+    struct functions f;
+    cublasLtHandle_t handle;
+    void *workspace;
+    struct plan plans[PLANS_MAX];
+    size_t plan_count;
+};
+
+/* ---- opening and closing ---- */
+
+#define TEXT_OF(x) #x
+#define VERSION_TEXT(x) TEXT_OF(x)
+
+static enum err_code load(struct cuda_blas *b, struct err *e)
+{
+    static const char *const places[] = {
+        "libcublasLt.so." VERSION_TEXT(CUBLAS_VER_MAJOR),
+        "/usr/local/cuda/lib64/libcublasLt.so." VERSION_TEXT(CUBLAS_VER_MAJOR),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(places) && !b->library; i++)
+        b->library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);
+    if (!b->library)
+        return err_set(e, ERR_DEVICE, "load %s: %s", places[0], dlerror());
+#define LOAD(name)                                                                                           \
+    {                                                                                                        \
+        void *found = dlsym(b->library, #name);                                                              \
+        if (!found)                                                                                          \
+            return err_set(e, ERR_DEVICE, "%s has no " #name, places[0]);                                    \
+        memcpy(&b->f.name##_, &found, sizeof(found));                                                        \
+    }
+    FUNCTIONS(LOAD)
+    return OK;
+}
+
+static void drop_plan(struct cuda_blas *b, struct plan *p)
+{
+    if (p->desc)
+        b->f.cublasLtMatmulDescDestroy_(p->desc);
+    if (p->a)
+        b->f.cublasLtMatrixLayoutDestroy_(p->a);
+    if (p->b)
+        b->f.cublasLtMatrixLayoutDestroy_(p->b);
+    if (p->c)
+        b->f.cublasLtMatrixLayoutDestroy_(p->c);
+    *p = (struct plan){ 0 };
+}
+
+void cuda_blas_close(struct cuda_blas *b)
+{
+    if (!b)
+        return;
+    for (size_t i = 0; i < b->plan_count; i++)
+        drop_plan(b, &b->plans[i]);
+    if (b->handle)
+        b->f.cublasLtDestroy_(b->handle);
+    if (b->workspace)
+        cudaFree(b->workspace);
+    if (b->library)
+        dlclose(b->library);
+    free(b);
+}
+DEFINE_CLEANUP_PTR(struct cuda_blas, cuda_blas_close)
+
+enum err_code cuda_blas_open(struct cuda_blas **out, struct err *e)
+{
+    CLEANUP(cuda_blas_closep) struct cuda_blas *b = mem_new(sizeof(*b));
+    cublasStatus_t status;
+
+    if (load(b, e))
+        return e->code;
+    status = b->f.cublasLtCreate_(&b->handle);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return err_set(e, ERR_DEVICE, "open cuBLASLt: %s", b->f.cublasLtGetStatusString_(status));
+    if (cudaMalloc(&b->workspace, CUDA_WORKSPACE_BYTES) != cudaSuccess)
+        return err_set(e, ERR_LIMIT, "no memory for cuBLASLt's %d bytes", CUDA_WORKSPACE_BYTES);
+    *out = TAKE(b);
+    return OK;
+}
+
+/* ---- plans ---- */
+
+static uint32_t alignment(const void *p)
+{
+    uint32_t a = ALIGNMENT_MAX;
+    while ((uintptr_t)p % a != 0)
+        a /= 2;
+    return a;
+}
+
+/* As it lies in memory, in columns: `rows` of them are contiguous. */
+static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *out, uint64_t rows,
+                                  uint64_t columns)
+{
+    return b->f.cublasLtMatrixLayoutCreate_(out, CUDA_R_32F, rows, columns, (int64_t)rows);
+}
+
+_Static_assert(sizeof(struct shape) == 3 * sizeof(uint64_t) + 8 * sizeof(uint32_t), "memcmp() compares shapes");
+
+static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
+{
+    /* fp32 in memory and in the sums; the library rounds the operands on the way to the tensor cores. */
+    static const cublasComputeType_t compute[] = { [DEVICE_FP32] = CUBLAS_COMPUTE_32F,
+                                                   [DEVICE_TF32] = CUBLAS_COMPUTE_32F_FAST_TF32,
+                                                   [DEVICE_BF16] = CUBLAS_COMPUTE_32F_FAST_16BF };
+    const struct shape *s = &p->shape;
+    cublasOperation_t of_a = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t of_b = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = s->with_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    const struct {
+        cublasLtMatmulDescAttributes_t name;
+        const void *value;
+        size_t bytes;
+    } settings[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &of_a, sizeof(of_a) },
+                     { CUBLASLT_MATMUL_DESC_TRANSB, &of_b, sizeof(of_b) },
+                     { CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue) } };
+    cublasStatus_t status = b->f.cublasLtMatmulDescCreate_(&p->desc, compute[s->precision], CUDA_R_32F);
+
+    for (size_t i = 0; i < ARRAY_LEN(settings) && status == CUBLAS_STATUS_SUCCESS; i++)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, settings[i].name, settings[i].value,
+                                                      settings[i].bytes);
+    return status;
+}
+
+static cublasStatus_t choose_algorithm(struct cuda_blas *b, struct plan *p)
+{
+    const struct shape *s = &p->shape;
+    const uint64_t workspace = CUDA_WORKSPACE_BYTES;
+    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; // and none at all; never in place
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        const void *value;
+        size_t bytes;
+    } settings[] = { { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof(workspace) },
+                     { CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof(reductions) },
+                     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &s->a_alignment, sizeof(uint32_t) },
+                     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &s->b_alignment, sizeof(uint32_t) },
+                     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &s->c_alignment, sizeof(uint32_t) },
+                     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &s->c_alignment, sizeof(uint32_t) } };
+    cublasLtMatmulPreference_t wish = NULL;
+    cublasLtMatmulHeuristicResult_t found = { 0 };
+    int count = 0;
+    cublasStatus_t status = b->f.cublasLtMatmulPreferenceCreate_(&wish);
+
+    for (size_t i = 0; i < ARRAY_LEN(settings) && status == CUBLAS_STATUS_SUCCESS; i++)
+        status = b->f.cublasLtMatmulPreferenceSetAttribute_(wish, settings[i].name, settings[i].value,
+                                                            settings[i].bytes);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = b->f.cublasLtMatmulAlgoGetHeuristic_(b->handle, p->desc, p->a, p->b, p->c, p->c, wish, 1,
+                                                      &found, &count);
+    if (wish)
+        b->f.cublasLtMatmulPreferenceDestroy_(wish);
+    if (status == CUBLAS_STATUS_SUCCESS && (count < 1 || found.state != CUBLAS_STATUS_SUCCESS))
+        status = CUBLAS_STATUS_NOT_SUPPORTED;
+    p->algo = found.algo;
+    return status;
+}
+
+static cublasStatus_t make_plan(struct cuda_blas *b, struct plan *p)
+{
+    const struct shape *s = &p->shape;
+    cublasStatus_t status = make_desc(b, p);
+
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = make_layout(b, &p->a, s->a_transposed ? s->k : s->m, s->a_transposed ? s->m : s->k);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = make_layout(b, &p->b, s->b_transposed ? s->n : s->k, s->b_transposed ? s->k : s->n);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = make_layout(b, &p->c, s->m, s->n);
+    return status == CUBLAS_STATUS_SUCCESS ? choose_algorithm(b, p) : status;
+}
+
+/* The plan of this shape, made when it is first asked for. More shapes than there are places: the oldest goes,
+ * and would be made again the same. */
+static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasStatus_t *out_status)
+{
+    struct plan p = { 0 };
+
+    for (size_t i = 0; i < b->plan_count; i++)
+        if (memcmp(&b->plans[i].shape, s, sizeof(*s)) == 0)
+            return &b->plans[i];
+    p.shape = *s;
+    *out_status = make_plan(b, &p);
+    if (*out_status != CUBLAS_STATUS_SUCCESS) {
+        drop_plan(b, &p);
+        return NULL;
+    }
+    if (b->plan_count == PLANS_MAX) {
+        drop_plan(b, &b->plans[0]);
+        memmove(b->plans, b->plans + 1, (PLANS_MAX - 1) * sizeof(b->plans[0]));
+        b->plan_count--;
+    }
+    memcpy(&b->plans[b->plan_count], &p, sizeof(p));
+    return &b->plans[b->plan_count++];
+}
+
+void cuda_gemm(struct device *d, const struct cuda_gemm *g)
+{
+    struct cuda_blas *b = device_blas(d);
+    const float one = 1;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    struct shape s;
+
+    if (g->M == 0 || g->N == 0)
+        return;
+    if (g->K == 0) { // never with a bias: a layer without inputs is not one
+        if (g->beta == 0)
+            cuda_zero(d, g->c, g->M * g->N);
+        return;
+    }
+    memset(&s, 0, sizeof(s));
+    s.m = g->N;
+    s.n = g->M;
+    s.k = g->K;
+    s.a_transposed = g->b_transposed;
+    s.b_transposed = g->a_transposed;
+    s.a_alignment = alignment(g->b);
+    s.b_alignment = alignment(g->a);
+    s.c_alignment = alignment(g->c);
+    s.with_bias = g->bias != NULL;
+    s.adds = g->beta != 0;
+    s.precision = cuda_precision(d);
+    struct plan *p = plan_for(b, &s, &status);
+    if (p && g->bias)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
+                                                      sizeof(g->bias));
+    if (p && status == CUBLAS_STATUS_SUCCESS)
+        status = b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c,
+                                      g->c, p->c, &p->algo, b->workspace, CUDA_WORKSPACE_BYTES,
+                                      device_stream(d));
+    if (status != CUBLAS_STATUS_SUCCESS)
+        device_keep(d, ERR_DEVICE, "cuBLASLt, %zu x %zu x %zu: %s", g->M, g->N, g->K,
+                    b->f.cublasLtGetStatusString_(status));
+}

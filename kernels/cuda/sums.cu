@@ -1,0 +1,108 @@
+/*
+ * Sums over a whole array and over the rows of a matrix, each in one fixed tree.
+ *
+ * An array is cut into pieces of 64 Ki elements, whatever the card; the pieces' sums are added by one block. A
+ * matrix is cut into strips of rows (cuda.h).
+ *
+ * Floor: bytes. sum_squares 4 n; columns 4 N C.
+ */
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/reduce.h"
+
+enum { THREADS = 256, PIECE = 65536, COLUMNS = 32, ROWS = 8 };
+
+static __global__ void sum_squares_kernel(double *partial, const float *x, size_t n)
+{
+    size_t first = (size_t)blockIdx.x * PIECE, end = n - first < PIECE ? n : first + PIECE;
+    double sum = 0;
+
+    for (size_t i = first + threadIdx.x; i < end; i += THREADS)
+        sum += (double)x[i] * (double)x[i];
+    sum = block_sum_256(sum);
+    if (threadIdx.x == 0)
+        partial[blockIdx.x] = sum;
+}
+
+static __global__ void sum_f64_kernel(double *out, const double *x, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = threadIdx.x; i < n; i += THREADS)
+        sum += x[i];
+    sum = block_sum_256(sum);
+    if (threadIdx.x == 0)
+        *out = sum;
+}
+
+void cuda_sum_f64(struct device *d, double *out, const double *x, size_t n)
+{
+    sum_f64_kernel<<<1, THREADS, 0, device_stream(d)>>>(out, x, n);
+    device_launched(d, "sum_f64");
+}
+
+void cuda_sum_squares(struct device *d, double *out, const float *x, size_t n)
+{
+    size_t pieces = (n + PIECE - 1) / PIECE;
+    double *partial = (double *)device_scratch(d, pieces * sizeof(double), "sum_squares");
+
+    if (!partial)
+        return;
+    if (pieces > 0) {
+        sum_squares_kernel<<<(unsigned)pieces, THREADS, 0, device_stream(d)>>>(partial, x, n);
+        device_launched(d, "sum_squares");
+    }
+    cuda_sum_f64(d, out, partial, pieces);
+}
+
+/* A thread of (COLUMNS, ROWS) takes every ROWS-th row of its strip; the eight sums are added in their order. */
+static __global__ void column_strips_kernel(float *partial, const float *x, size_t N, size_t C, size_t rows)
+{
+    __shared__ float s[ROWS][COLUMNS];
+    size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
+    size_t end = N - first < rows ? N : first + rows;
+    float sum = 0;
+
+    for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS)
+        sum += x[n * C + c];
+    s[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y > 0 || c >= C)
+        return;
+    for (int i = 1; i < ROWS; i++)
+        sum += s[i][threadIdx.x];
+    partial[blockIdx.y * C + c] = sum;
+}
+
+static __global__ void sum_strips_kernel(float *out, const float *partial, size_t strips, size_t C)
+{
+    size_t c = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    float sum = 0;
+
+    for (size_t i = 0; c < C && i < strips; i++)
+        sum += partial[i * C + c];
+    if (c < C)
+        out[c] = sum;
+}
+
+void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t strips, size_t C)
+{
+    if (C == 0)
+        return;
+    sum_strips_kernel<<<BLOCKS(C, THREADS), THREADS, 0, device_stream(d)>>>(out, partial, strips, C);
+    device_launched(d, "sum_strips");
+}
+
+void cuda_sum_columns(struct device *d, float *out, const float *x, size_t N, size_t C)
+{
+    size_t rows = strip_rows(N), strips = (N + rows - 1) / rows;
+    float *partial = (float *)device_scratch(d, strips * C * sizeof(float), "sum_columns");
+
+    if (!partial)
+        return;
+    if (strips > 0 && C > 0) {
+        const dim3 blocks(BLOCKS(C, COLUMNS), (unsigned)strips), threads(COLUMNS, ROWS);
+        column_strips_kernel<<<blocks, threads, 0, device_stream(d)>>>(partial, x, N, C, rows);
+        device_launched(d, "sum_columns");
+    }
+    cuda_sum_strips(d, out, partial, strips, C);
+}

@@ -1,0 +1,172 @@
+/*
+ * A stand-in for cuBLASLt under the emulated device: the functions that kernels/cuda/gemm.c asks for, in plain
+ * loops over column-major matrices, as the library's manual describes them. It refuses shapes that do not fit one
+ * another and algorithms that it did not give; so it tests what gemm.c asks for, and nothing of cuBLASLt itself.
+ */
+#include <cublasLt.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct layout {
+    uint64_t rows, columns;
+    int64_t leading;
+};
+struct desc {
+    cublasOperation_t of_a, of_b;
+    cublasLtEpilogue_t epilogue;
+    const float *bias;
+};
+struct wish {
+    uint64_t workspace;
+};
+enum { ALGORITHM = 77 };
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *out)
+{
+    *out = calloc(1, 1);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
+{
+    free(handle);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t status)
+{
+    return status == CUBLAS_STATUS_SUCCESS ? "success" : "the stand-in for cuBLASLt refuses this";
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
+                                          uint64_t columns, int64_t leading)
+{
+    struct layout *l = calloc(1, sizeof(*l));
+    *l = (struct layout){ rows, columns, leading };
+    *out = (cublasLtMatrixLayout_t)(void *)l;
+    return type == CUDA_R_32F && leading >= (int64_t)rows ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
+{
+    free(layout);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *out, cublasComputeType_t compute,
+                                        cudaDataType_t scale)
+{
+    bool known = compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
+                 compute == CUBLAS_COMPUTE_32F_FAST_16BF;
+    *out = calloc(1, sizeof(struct desc));
+    return known && scale == CUDA_R_32F ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc)
+{
+    free(desc);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t name,
+                                              const void *value, size_t bytes)
+{
+    struct desc *d = (void *)desc;
+    const struct {
+        cublasLtMatmulDescAttributes_t name;
+        void *to;
+        size_t bytes;
+    } known[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &d->of_a, sizeof(d->of_a) },
+                  { CUBLASLT_MATMUL_DESC_TRANSB, &d->of_b, sizeof(d->of_b) },
+                  { CUBLASLT_MATMUL_DESC_EPILOGUE, &d->epilogue, sizeof(d->epilogue) },
+                  { CUBLASLT_MATMUL_DESC_BIAS_POINTER, (void *)&d->bias, sizeof(d->bias) } };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].name == name && known[i].bytes == bytes) {
+            memcpy(known[i].to, value, bytes);
+            return CUBLAS_STATUS_SUCCESS;
+        }
+    return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *out)
+{
+    *out = calloc(1, sizeof(struct wish));
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t wish)
+{
+    free(wish);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t wish,
+                                                    cublasLtMatmulPreferenceAttributes_t name, const void *value,
+                                                    size_t bytes)
+{
+    if (name == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && bytes == sizeof(uint64_t))
+        memcpy(&((struct wish *)(void *)wish)->workspace, value, bytes);
+    else if (bytes != sizeof(uint32_t))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Do op(a) (m,k), op(b) (k,n) and c (m,n) fit? */
+static bool fits(const struct desc *d, const struct layout *a, const struct layout *b, const struct layout *c,
+                 uint64_t *out_k)
+{
+    uint64_t m = d->of_a == CUBLAS_OP_N ? a->rows : a->columns, k = d->of_a == CUBLAS_OP_N ? a->columns : a->rows;
+    uint64_t b_k = d->of_b == CUBLAS_OP_N ? b->rows : b->columns, n = d->of_b == CUBLAS_OP_N ? b->columns : b->rows;
+    *out_k = k;
+    return k == b_k && m == c->rows && n == c->columns && m > 0 && n > 0 && k > 0;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t wish, int asked,
+                                              cublasLtMatmulHeuristicResult_t results[], int *out_count)
+{
+    uint64_t k;
+    (void)handle;
+    if (asked < 1 || c != d || ((struct wish *)(void *)wish)->workspace == 0 ||
+        !fits((void *)desc, (void *)a, (void *)b, (void *)c, &k))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memset(results, 0, sizeof(results[0]));
+    results[0].algo.data[0] = ALGORITHM;
+    *out_count = 1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha, const void *A,
+                              cublasLtMatrixLayout_t a_layout, const void *B, cublasLtMatrixLayout_t b_layout,
+                              const void *beta, const void *C, cublasLtMatrixLayout_t c_layout, void *D,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace,
+                              size_t workspace_bytes, cudaStream_t stream)
+{
+    const struct desc *is = (void *)desc;
+    const struct layout *a = (void *)a_layout, *b = (void *)b_layout, *c = (void *)c_layout;
+    const float *x = A, *y = B, *before = C, old = *(const float *)beta;
+    float *out = D;
+    uint64_t k_count;
+
+    (void)handle;
+    (void)stream;
+    if (algo->data[0] != ALGORITHM || !workspace || workspace_bytes == 0 || c_layout != d_layout ||
+        !fits(is, a, b, c, &k_count) || *(const float *)alpha != 1)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    for (uint64_t j = 0; j < c->columns; j++)
+        for (uint64_t i = 0; i < c->rows; i++) {
+            float sum = 0;
+            for (uint64_t k = 0; k < k_count; k++)
+                sum += x[is->of_a == CUBLAS_OP_N ? i + k * (uint64_t)a->leading : k + i * (uint64_t)a->leading] *
+                       y[is->of_b == CUBLAS_OP_N ? k + j * (uint64_t)b->leading : j + k * (uint64_t)b->leading];
+            if (old != 0) /* not read otherwise: it may be not-a-number */
+                sum += old * before[i + j * (uint64_t)c->leading];
+            if (is->epilogue == CUBLASLT_EPILOGUE_BIAS)
+                sum += is->bias[i];
+            out[i + j * (uint64_t)c->leading] = sum;
+        }
+    return CUBLAS_STATUS_SUCCESS;
+}

@@ -1,0 +1,312 @@
+/* Fibres for emulate.h, and a device "cuda" of host memory under the kernels. */
+#include "tests/emulate/emulate.h"
+
+#include "kernels/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+enum { LANES = 32, THREADS_MAX = 1024, STACK_BYTES = 64 << 10, SHARED_FLOATS = 64 << 10, EXCHANGE_BYTES = 32 };
+
+struct fibre {
+    ucontext_t context;
+    struct emulated_thread at;
+    bool ended;
+    char given[EXCHANGE_BYTES];
+};
+/* A place where `live` fibres meet: who comes last opens it for all. */
+struct gate {
+    unsigned live, arrived, opened;
+};
+
+struct emulated_thread *emulated_now;
+float4 emulated_shared[SHARED_FLOATS / 4];
+static struct fibre fibres[THREADS_MAX];
+static char stacks[THREADS_MAX][STACK_BYTES];
+static struct gate block_gate, warp_gates[THREADS_MAX / LANES];
+static unsigned current, stuck;
+static ucontext_t scheduler;
+static emulated_body *body_now;
+static void *context_now;
+static bool any;
+
+static void yield(void)
+{
+    if (++stuck > 64 * THREADS_MAX) {
+        fprintf(stderr, "emulate: threads wait for each other forever\n");
+        abort();
+    }
+    swapcontext(&fibres[current].context, &scheduler);
+}
+
+static void open_gate(struct gate *g)
+{
+    g->arrived = 0;
+    g->opened++;
+    stuck = 0;
+}
+
+static void wait_at(struct gate *g)
+{
+    unsigned before = g->opened;
+    if (++g->arrived == g->live)
+        open_gate(g);
+    else
+        while (g->opened == before)
+            yield();
+}
+
+static void leave(struct gate *g)
+{
+    g->live--;
+    if (g->live > 0 && g->arrived == g->live)
+        open_gate(g);
+}
+
+static void run_fibre(void)
+{
+    body_now(context_now);
+    leave(&block_gate);
+    leave(&warp_gates[current / LANES]);
+    fibres[current].ended = true;
+    stuck = 0;
+    swapcontext(&fibres[current].context, &scheduler);
+}
+
+static void run_block(dim3 grid, dim3 threads, uint3 block)
+{
+    unsigned count = threads.x * threads.y * threads.z, left = count;
+
+    memset(emulated_shared, 0xff, sizeof(emulated_shared));
+    block_gate = gate{ count, 0, 0 };
+    for (unsigned i = 0; i < count; i++) {
+        struct fibre *f = &fibres[i];
+        if (i % LANES == 0)
+            warp_gates[i / LANES] = gate{ MIN(count - i, (unsigned)LANES), 0, 0 };
+        f->at.thread = uint3{ i % threads.x, i / threads.x % threads.y, i / threads.x / threads.y };
+        f->at.block = block;
+        f->at.grid = grid;
+        f->at.threads = threads;
+        f->ended = false;
+        getcontext(&f->context);
+        f->context.uc_stack.ss_sp = stacks[i];
+        f->context.uc_stack.ss_size = STACK_BYTES;
+        f->context.uc_link = &scheduler;
+        makecontext(&f->context, run_fibre, 0);
+    }
+    while (left > 0) {
+        left = 0;
+        for (current = 0; current < count; current++)
+            if (!fibres[current].ended) {
+                emulated_now = &fibres[current].at;
+                swapcontext(&scheduler, &fibres[current].context);
+                left += !fibres[current].ended;
+            }
+    }
+}
+
+void emulate(dim3 grid, dim3 threads, size_t shared_bytes, emulated_body *body, void *context)
+{
+    invariant(shared_bytes <= sizeof(emulated_shared) && shared_bytes <= 166912); // a block's on A100
+    invariant(threads.x * threads.y * threads.z <= THREADS_MAX && grid.x > 0 && grid.y > 0 && grid.z > 0);
+    invariant(grid.y <= 65535 && grid.z <= 65535);
+    body_now = body;
+    context_now = context;
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++)
+                run_block(grid, threads, uint3{ x, y, z });
+}
+
+void emulated_block_wait(void)
+{
+    wait_at(&block_gate);
+}
+
+void emulated_warp_wait(void)
+{
+    wait_at(&warp_gates[current / LANES]);
+}
+
+unsigned emulated_lane(void)
+{
+    return current % LANES;
+}
+
+void emulated_exchange(const void *own, void *out, size_t bytes, unsigned from)
+{
+    memcpy(fibres[current].given, own, bytes);
+    emulated_warp_wait();
+    memcpy(out, fibres[current / LANES * LANES + from % LANES].given, bytes);
+    emulated_warp_wait();
+}
+
+unsigned emulated_ballot(bool is)
+{
+    unsigned bits = 0;
+    fibres[current].given[0] = is;
+    emulated_warp_wait();
+    for (unsigned i = 0; i < LANES; i++)
+        bits |= (unsigned)(fibres[current / LANES * LANES + i].given[0] != 0) << i;
+    emulated_warp_wait();
+    return bits;
+}
+
+bool emulated_block_or(bool is)
+{
+    emulated_block_wait();
+    any = false;
+    emulated_block_wait();
+    any = any || is;
+    emulated_block_wait();
+    return any;
+}
+
+static float half_of(uint32_t pair, unsigned which)
+{
+    uint32_t bits = which ? pair & 0xffff0000u : pair << 16;
+    float f;
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+/* The fragments' places as the PTX ISA draws them: a by rows, b by columns, two numbers a register. */
+void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    struct given {
+        uint32_t a[4], b[2];
+    } own = { { a[0], a[1], a[2], a[3] }, { b0, b1 } }, all[LANES];
+    memcpy(fibres[current].given, &own, sizeof(own));
+    emulated_warp_wait();
+    for (unsigned i = 0; i < LANES; i++)
+        memcpy(&all[i], fibres[current / LANES * LANES + i].given, sizeof(own));
+    emulated_warp_wait();
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned row = current % LANES / 4 + i / 2 * 8, column = current % 4 * 2 + i % 2;
+        for (unsigned k = 0; k < 16; k++) {
+            float x = half_of(all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k % 2);
+            float y = half_of(all[column * 4 + k % 8 / 2].b[k / 8], k % 2);
+            c[i] += x * y;
+        }
+    }
+}
+
+/* ---- the device ---- */
+
+struct emulated_device {
+    struct device base;
+    struct err failure;
+    enum device_precision precision;
+    struct cuda_blas *blas;
+    double scratch[CUDA_SCRATCH_BYTES / 8];
+};
+
+static void *alloc_memory(struct device *d, size_t bytes)
+{
+    (void)d;
+    return calloc(1, bytes);
+}
+static void free_memory(struct device *d, void *memory)
+{
+    (void)d;
+    free(memory);
+}
+static void put(struct device *d, void *to, const void *from, size_t bytes)
+{
+    (void)d;
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+}
+static void *host_view(struct device *d, void *memory)
+{
+    (void)d;
+    return memory;
+}
+static size_t room(struct device *d)
+{
+    (void)d;
+    return SIZE_MAX;
+}
+static void use_threads(struct device *d, size_t threads)
+{
+    (void)d;
+    (void)threads;
+}
+static bool use_precision(struct device *d, enum device_precision p)
+{
+    ((struct emulated_device *)d)->precision = p;
+    return true;
+}
+static enum err_code sync_failures(struct device *d, struct err *e)
+{
+    struct emulated_device *own = (struct emulated_device *)d;
+    if (own->failure.code == OK)
+        return OK;
+    *e = own->failure;
+    err_clear(&own->failure);
+    return e->code;
+}
+static void close_device(struct device *d)
+{
+    cuda_blas_close(((struct emulated_device *)d)->blas);
+    free(d);
+}
+
+static const struct device_ops emulated_ops = { "cuda",      alloc_memory, free_memory,   put,           put,
+                                                host_view,   room,         use_threads,   use_precision, sync_failures,
+                                                close_device };
+
+enum err_code cuda_open(struct device **out, struct err *e)
+{
+    struct emulated_device *d = (struct emulated_device *)calloc(1, sizeof(*d));
+    d->base.ops = &emulated_ops;
+    if (cuda_blas_open(&d->blas, e)) {
+        free(d);
+        return e->code;
+    }
+    snprintf(d->base.note, sizeof(d->base.note), "EMULATED on the host, one thread after the other: no card");
+    *out = &d->base;
+    return OK;
+}
+
+cudaStream_t device_stream(struct device *d)
+{
+    (void)d;
+    return NULL;
+}
+enum device_precision cuda_precision(struct device *d)
+{
+    return ((struct emulated_device *)d)->precision;
+}
+void device_launched(struct device *d, const char *kernel)
+{
+    (void)d;
+    (void)kernel;
+}
+void device_keep(struct device *d, enum err_code code, const char *fmt, ...)
+{
+    IGNORE(err_set(&((struct emulated_device *)d)->failure, code, "%s", fmt));
+}
+void *device_scratch(struct device *d, size_t bytes, const char *kernel)
+{
+    (void)kernel;
+    invariant(bytes <= CUDA_SCRATCH_BYTES);
+    return ((struct emulated_device *)d)->scratch;
+}
+
+/* gemm.c itself runs, over blas.c: of the runtime it takes this much. */
+extern "C" cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+    *out = malloc(bytes);
+    return cudaSuccess;
+}
+extern "C" cudaError_t cudaFree(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+struct cuda_blas *device_blas(struct device *d)
+{
+    return ((struct emulated_device *)d)->blas;
+}
