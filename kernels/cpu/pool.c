@@ -7,12 +7,17 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { ALIGNMENT = 64 };
+/*
+ * Between two lists there is often less to do than a sleeping thread takes to wake (tens of microseconds on a
+ * virtual machine), so a wait begins with some looks at what is awaited. That alone decides nothing: what is
+ * true is asked again under the lock.
+ */
+enum { LOOKS = 1000 }; /* about 50 us where a pause takes 140 cycles */
 
 struct cpu_pool {
     size_t threads;
     pthread_t *workers; /* threads - 1 */
-    void **scratch;     /* one for each, the caller's first */
+    void *scratch;      /* the caller's; a worker has its own */
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     /* The list at hand; guarded by the lock but for `next`. */
@@ -20,14 +25,16 @@ struct cpu_pool {
     void *context;
     size_t count;
     atomic_size_t next;
-    size_t list, busy; /* its number; workers that have not left it */
+    atomic_size_t list, busy; /* its number; workers that have not left it. Written under the lock */
     bool stop;
 };
 
-struct worker {
-    struct cpu_pool *pool;
-    size_t index;
-};
+static void *scratch_new(void)
+{
+    void *scratch = mem_try(CPU_POOL_SCRATCH_BYTES);
+    invariant(scratch != NULL);
+    return scratch;
+}
 
 static void work(struct cpu_pool *p, void *scratch)
 {
@@ -39,24 +46,39 @@ static void work(struct cpu_pool *p, void *scratch)
     }
 }
 
+static void pause_a_little(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Returns as soon as *value is `that`, or after a while. */
+static void look_until(atomic_size_t *value, size_t that)
+{
+    for (int i = 0; i < LOOKS && atomic_load_explicit(value, memory_order_relaxed) != that; i++)
+        pause_a_little();
+}
+
 static void *run_worker(void *argument)
 {
-    struct worker w = *(struct worker *)argument;
-    struct cpu_pool *p = w.pool;
+    struct cpu_pool *p = argument;
+    CLEANUP(freep) void *scratch = scratch_new(); /* by the thread that uses it: near to it */
     size_t seen = 0;
-    free(argument);
-    pthread_mutex_lock(&p->lock);
     for (;;) {
+        look_until(&p->list, seen + 1); /* no list passes without each worker */
+        pthread_mutex_lock(&p->lock);
         while (p->list == seen && !p->stop)
             pthread_cond_wait(&p->start, &p->lock);
         if (p->stop)
             break;
         seen = p->list;
         pthread_mutex_unlock(&p->lock);
-        work(p, p->scratch[w.index]);
+        work(p, scratch);
         pthread_mutex_lock(&p->lock);
         if (--p->busy == 0)
             pthread_cond_signal(&p->done);
+        pthread_mutex_unlock(&p->lock);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -68,17 +90,12 @@ struct cpu_pool *cpu_pool_new(size_t threads)
     invariant(threads >= 1 && threads <= CPU_POOL_THREADS_MAX);
     p->threads = threads;
     p->workers = mem_array(threads, sizeof(*p->workers));
-    p->scratch = mem_array(threads, sizeof(*p->scratch)); // NOLINT(bugprone-sizeof-expression): pointers
+    p->scratch = scratch_new();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->start, NULL);
     pthread_cond_init(&p->done, NULL);
-    for (size_t i = 0; i < threads; i++)
-        invariant(posix_memalign(&p->scratch[i], ALIGNMENT, CPU_POOL_SCRATCH_BYTES) == 0);
-    for (size_t i = 1; i < threads; i++) {
-        struct worker *w = mem_new(sizeof(*w));
-        *w = (struct worker){ p, i };
-        invariant(pthread_create(&p->workers[i - 1], NULL, run_worker, w) == 0);
-    }
+    for (size_t i = 1; i < threads; i++)
+        invariant(pthread_create(&p->workers[i - 1], NULL, run_worker, p) == 0);
     return p;
 }
 
@@ -92,8 +109,6 @@ void cpu_pool_free(struct cpu_pool *p)
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 1; i < p->threads; i++)
         pthread_join(p->workers[i - 1], NULL);
-    for (size_t i = 0; i < p->threads; i++)
-        free(p->scratch[i]);
     pthread_cond_destroy(&p->done);
     pthread_cond_destroy(&p->start);
     pthread_mutex_destroy(&p->lock);
@@ -111,7 +126,7 @@ void cpu_pool_run(struct cpu_pool *p, size_t count, cpu_task_fn *task, void *con
 {
     if (p->threads == 1 || count <= 1) {
         for (size_t i = 0; i < count; i++)
-            task(context, i, p->scratch[0]);
+            task(context, i, p->scratch);
         return;
     }
     pthread_mutex_lock(&p->lock);
@@ -123,7 +138,8 @@ void cpu_pool_run(struct cpu_pool *p, size_t count, cpu_task_fn *task, void *con
     p->list++;
     pthread_cond_broadcast(&p->start);
     pthread_mutex_unlock(&p->lock);
-    work(p, p->scratch[0]);
+    work(p, p->scratch);
+    look_until(&p->busy, 0);
     pthread_mutex_lock(&p->lock);
     while (p->busy > 0)
         pthread_cond_wait(&p->done, &p->lock);

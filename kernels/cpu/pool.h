@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-enum { CPU_POOL_THREADS_MAX = 256, CPU_POOL_SCRATCH_BYTES = 1 << 20 };
+enum { CPU_POOL_THREADS_MAX = 256, CPU_POOL_SCRATCH_BYTES = 2 << 20 /* a large page */ };
 
 struct cpu_pool;
 
