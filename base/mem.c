@@ -34,8 +34,8 @@ void *mem_grow(void *old, size_t count, size_t bytes_each)
 
 void *mem_try(size_t bytes)
 {
-    enum { ALIGN = 64, LARGE_PAGE = 2 << 20 };
-    size_t align = bytes >= LARGE_PAGE ? LARGE_PAGE : ALIGN;
+    enum { ALIGN = 64, LARGE_PAGE = 2 << 20, LARGE = 2 * LARGE_PAGE };
+    size_t align = bytes >= LARGE || bytes == LARGE_PAGE ? LARGE_PAGE : ALIGN; /* little is rounded up */
     if (bytes > SIZE_MAX - align)
         return NULL;
     size_t rounded = (bytes + align - 1) / align * align;
