@@ -7,7 +7,7 @@
  */
 #include "kernels/cuda/cuda.h"
 
-enum { TILE = 16, THREADS = 256 };
+enum { TILE = 16 };
 
 /* A matrix by its steps, as in kernels/cpu: element (i, j) is at data[i row + j column]. */
 struct matrix {
@@ -65,24 +65,10 @@ void cuda_linear_backward_input(struct device *d, float *dx, const float *dout, 
            O);
 }
 
-static __global__ void bias_kernel(float *dbias, const float *dout, size_t B, size_t O)
-{
-    size_t o = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    float sum = 0;
-
-    for (size_t b = 0; o < O && b < B; b++)
-        sum += dout[b * O + o];
-    if (o < O)
-        dbias[o] = sum;
-}
-
 void cuda_linear_backward_weight(struct device *d, float *dw, float *dbias, const float *dout, const float *x,
                                  size_t B, size_t I, size_t O)
 {
     matmul(d, "linear_backward_weight", dw, (struct matrix){ dout, 1, O }, (struct matrix){ x, I, 1 }, NULL, O, I,
            B);
-    if (O == 0)
-        return;
-    bias_kernel<<<BLOCKS(O, THREADS), THREADS, 0, device_stream(d)>>>(dbias, dout, B, O);
-    device_launched(d, "linear_backward_weight");
+    cuda_sum_strips(d, dbias, dout, B, O); /* in the CPU's order: each row is a strip */
 }
