@@ -276,23 +276,31 @@ static enum err_code prepare_to_look(struct worker *w, int64_t *out_step, struct
     return open_model_alone(w, &config, e);
 }
 
+static enum err_code open_device(struct worker *w, struct err *e)
+{
+    static const char *const device_names[] = {
+        [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu", [DEVICE_CUDA] = "cuda"
+    };
+    static const enum device_precision precisions[] = {
+        [PRECISION_FP32] = DEVICE_FP32, [PRECISION_TF32] = DEVICE_TF32, [PRECISION_BF16] = DEVICE_BF16
+    };
+    const char *name = device_names[w->doc->spec.resources.device];
+
+    if (device_open(name, &w->device, e))
+        return err_wrap(e, "resources.device: %s (cpu takes no card)", name);
+    if (device_use_precision(w->device, precisions[w->doc->spec.train.precision], e))
+        return err_wrap(e, "train.precision (fp32 goes on every device)");
+    return OK;
+}
+
 enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
 {
-    static const char *const device_names[] = { [DEVICE_AUTO] = "auto",
-                                                [DEVICE_CPU] = "cpu",
-                                                [DEVICE_CUDA] = "cuda" };
-    static const enum device_precision precisions[] = { [PRECISION_FP32] = DEVICE_FP32,
-                                                        [PRECISION_TF32] = DEVICE_TF32,
-                                                        [PRECISION_BF16] = DEVICE_BF16 };
-
     if (w->comm->rank == 0)
         w->line = pulse_line_new(w->doc, &clock_real, state_open);
     w->pulse.attempt = w->doc->attempt;
     w->pulse.checkpoint_step = WORKER_NO_CHECKPOINT;
     worker_progress(w, "start", true);
-    IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) ||
-           device_open(device_names[w->doc->spec.resources.device], &w->device, e) ||
-           device_use_precision(w->device, precisions[w->doc->spec.train.precision], e));
+    IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) || open_device(w, e));
     if (comm_agree(w->comm, e))
         return e->code;
     if (w->comm->rank == 0)

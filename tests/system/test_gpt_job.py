@@ -119,6 +119,9 @@ def refusals(c, spec, text):
                                  "model.layers=8", "resources.ranks=1", "data.train=s3://data/words/v1"))
     check("what no machine here could hold is refused with the sizes", large["job"]["state"] == "failed" and "activations" in large["job"]["reason"]
           and "To reduce:" in large["job"]["reason"], large["job"]["reason"])
+    bf16 = c.wait_over(c.submit(spec, "train.precision=bf16", "resources.device=cpu"))
+    check("a precision that the CPU has not is refused by its setting, once", bf16["job"]["state"] == "failed" and bf16["job"]["attempts"] == 1
+          and "train.precision" in bf16["job"]["reason"] and "does not multiply in bf16" in bf16["job"]["reason"], bf16["job"]["reason"])
 
 
 def main():
