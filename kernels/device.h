@@ -25,7 +25,7 @@
 
 struct device;
 
-enum { DEVICE_NOTE_BYTES = 256 };
+enum { DEVICE_NOTE_BYTES = 256, DEVICE_CARD_BYTES = 32 };
 
 /* What the operands of large models' matrix products and attention are rounded to. Sums, and all that lies in
  * memory, are fp32. */
@@ -47,6 +47,7 @@ struct device_ops {
 struct device {
     const struct device_ops *ops;
     char note[DEVICE_NOTE_BYTES]; /* what it is, and where "auto" passed over another, why */
+    char card[DEVICE_CARD_BYTES]; /* where it is on its host, "0000:17:00.0"; "" of the CPU */
 };
 
 #ifdef __cplusplus
@@ -59,6 +60,8 @@ enum err_code device_open(const char *name, struct device **out, struct err *e);
 void device_close(struct device *d);
 DEFINE_CLEANUP_PTR(struct device, device_close)
 const char *device_name(const struct device *d);
+/* The card's PCI bus id, by which other libraries know it: "0000:17:00.0"; "" of the CPU. */
+const char *device_card(const struct device *d);
 const char *device_note(const struct device *d); /* for the log: "no cuda: no CUDA-capable device is detected" */
 /* So many of the host's threads from now on, at least 1, as a new device has; no result depends on it. */
 void device_use_threads(struct device *d, size_t threads);

@@ -66,6 +66,11 @@ const char *device_name(const struct device *d)
     return d->ops->name;
 }
 
+const char *device_card(const struct device *d)
+{
+    return d->card;
+}
+
 const char *device_note(const struct device *d)
 {
     return d->note;

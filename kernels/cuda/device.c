@@ -290,6 +290,7 @@ static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
     cudaError_t code = cudaSetDevice(card);
 
     if (code != cudaSuccess || (code = cudaGetDeviceProperties(&p, card)) != cudaSuccess ||
+        (code = cudaDeviceGetPCIBusId(c->base.card, sizeof(c->base.card), card)) != cudaSuccess ||
         (code = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking)) != cudaSuccess)
         return refused(code, "open the card", e);
     for (size_t i = 0; i < STAGES; i++)
