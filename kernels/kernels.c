@@ -71,6 +71,11 @@ const char *device_card(const struct device *d)
     return d->card;
 }
 
+size_t device_real_bytes(const struct device *d)
+{
+    return d->real_bytes;
+}
+
 const char *device_note(const struct device *d)
 {
     return d->note;

@@ -101,6 +101,7 @@ enum err_code cpu_open(struct device **out, struct err *e)
     (void)e;
     struct cpu_device *d = mem_new(sizeof(*d));
     d->base.ops = &cpu_device_ops;
+    d->base.real_bytes = sizeof(float);
     d->pool = cpu_pool_new(1);
     *out = &d->base;
     return OK;
@@ -144,6 +145,11 @@ const struct kernels cpu_kernels = {
     .add = cpu_add,
     .scale = cpu_scale,
     .zero = cpu_zero,
+    .to_real = cpu_to_real,
+    .from_real = cpu_from_real,
+    .clear = cpu_clear,
+    .drop = cpu_drop,
+    .residual = cpu_residual,
     .dense = cpu_dense,
     .dense_backward_input = cpu_dense_backward_input,
     .dense_backward_weight = cpu_dense_backward_weight,

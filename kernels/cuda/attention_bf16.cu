@@ -1,30 +1,33 @@
 /*
- * Causal attention on tensor cores, forward and backward: the operands of each product are rounded to bf16, sums,
- * softmax and what lies in memory stay fp32. Tiles and order of sums as in attention.cu and attention_backward.cu;
- * no atomics.
+ * Causal attention on tensor cores, forward and backward, of bf16 in memory: sums and softmax are fp32. Tiles and order
+ * of sums as in attention.cu and attention_backward.cu; no atomics.
  *
  * A block is four warps; each has 16 of the 64 rows of a product, as mma.sync.m16n8k16 takes them. Of its 16 x 8
  * result lane 4 g + t has columns 2 t and 2 t + 1 of rows g and g + 8 (PTX ISA, "Matrix Fragments for
  * mma.m16n8k16"); two such results side by side are, rounded, the left operand of the next product, so weights
- * never leave the registers. A right operand is read in pairs along the sum: where that is down a tile's
- * columns, the tile lies transposed in shared memory. Rows are 8 numbers longer than they need be: the 32 lanes
- * then meet 32 banks.
+ * never leave the registers. Operands come from shared memory by ldmatrix, four 8 x 8 matrices at a time, turned where
+ * the sum runs down a tile's columns. Rows are 8 numbers longer than they need be: the eight rows of a matrix then meet
+ * all 32 banks.
  *
- * Floor: operations, as for fp32, at the tensor cores' rate; what is read from shared memory a fragment at a time
- * (no ldmatrix, no asynchronous copies yet) will keep it below half of that.
+ * Weights are powers of two: e^(scale s) = 2^(scale s / ln 2), which is what the hardware computes.
+ *
+ * Floor: operations, as for fp32, at the tensor cores' rate. A warp's 16 rows are little work for what it loads, and no
+ * copies are asynchronous yet: about a half of that rate is the most to expect of A100, a third of H100, whose wgmma
+ * this does not use.
  */
 #include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/cuda.h"
-
-#include <cuda_bf16.h>
+#include "kernels/cuda/real.h"
 
 enum { TILE = 64, THREADS = 128, WARP_ROWS = 16, NARROW = 8 /* columns of one product */, PAD = 8 };
 enum { TILES = TILE / NARROW };
-typedef __nv_bfloat16 bf16;
+#define LOG2_E 1.4426950408889634f
+#define LN_2 0.6931471805599453f
 
 struct heads {
     int T, count, size;
     float scale; // 1 / sqrt(size)
+    bool chunks; // heads begin and end with a whole chunk
 };
 
 /* Which rows and columns of a result this lane has. */
@@ -42,33 +45,47 @@ static __device__ inline int own_column(void)
 
 /* TILE tokens from `first` on of one head, (TILE, SIZE + PAD); zeros beyond the sequence and the head. */
 template <int SIZE>
-static __device__ inline void load_tile(bf16 *to, const float *from, size_t row, int first, const heads &h)
+static __device__ inline void load_tile(bf16 *to, const bf16 *from, size_t row, int first, const heads &h)
 {
-    for (int i = (int)threadIdx.x; i < TILE * SIZE; i += THREADS) {
-        int r = i / SIZE, c = i % SIZE;
-        bool there = first + r < h.T && c < h.size;
-        to[r * (SIZE + PAD) + c] = __float2bfloat16_rn(there ? from[(size_t)(first + r) * row + c] : 0);
-    }
-}
+    constexpr int EACH = CHUNK(bf16), ACROSS = SIZE / EACH;
 
-/* The same transposed, (SIZE, TILE + PAD). */
-template <int SIZE>
-static __device__ inline void load_turned(bf16 *to, const float *from, size_t row, int first, const heads &h)
-{
-    for (int i = (int)threadIdx.x; i < TILE / 2 * SIZE; i += THREADS) {
-        int r = i / SIZE * 2, c = i % SIZE;
-        const float *x = from + (size_t)(first + r) * row + c;
-        float one = first + r < h.T && c < h.size ? x[0] : 0;
-        float two = first + r + 1 < h.T && c < h.size ? x[row] : 0;
-        *(__nv_bfloat162 *)(to + c * (TILE + PAD) + r) = __floats2bfloat162_rn(one, two);
+#pragma unroll 4
+    for (int i = (int)threadIdx.x; i < TILE * ACROSS; i += THREADS) {
+        int r = i / ACROSS, c = i % ACROSS * EACH;
+        int there = first + r < h.T ? h.size - c : 0; // of this chunk, or more
+        const bf16 *x = from + (size_t)(first + r) * row + c;
+        uint4 bits = {};
+        if (h.chunks && there > 0)
+            bits = *(const uint4 *)x;
+        else if (there > 0) {
+            bf16 each[EACH];
+#pragma unroll
+            for (int j = 0; j < EACH; j++)
+                each[j] = j < there ? x[j] : bf16(0.0f);
+            memcpy(&bits, each, sizeof(bits));
+        }
+        *(uint4 *)(to + r * (SIZE + PAD) + c) = bits;
     }
 }
 
 /* ---- products ---- */
 
-static __device__ inline uint32_t pair_at(const bf16 *p)
+/* Four 8 x 8 matrices: lane l names row l % 8 of the (l / 8)th, and gets of each row l / 4, columns 2 (l % 4) and the
+ * next; turned, column l / 4 of rows 2 (l % 4) and the next. */
+static __device__ inline void load_matrices(uint32_t r[4], const bf16 *p)
 {
-    return *(const uint32_t *)p;
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(p);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
+}
+
+static __device__ inline void load_turned(uint32_t r[4], const bf16 *p)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(p);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
 }
 
 static __device__ inline uint32_t pair_of(float low, float high)
@@ -91,68 +108,85 @@ static __device__ inline void multiply(float c[4], const uint32_t a[4], uint32_t
 template <int SIZE, int COUNT>
 static __device__ inline void multiply_rows(float out[COUNT][4], const bf16 *a, const bf16 *b)
 {
-    const bf16 *row = a + own_row() * (SIZE + PAD) + own_column();
-    const bf16 *column = b + (int)threadIdx.x % WARP / 4 * (SIZE + PAD) + own_column();
+    const int lane = (int)threadIdx.x % WARP, in_matrix = lane % 8, matrix = lane / 8;
+    const bf16 *left_at = a + ((int)threadIdx.x / WARP * WARP_ROWS + matrix % 2 * 8 + in_matrix) * (SIZE + PAD) +
+                          matrix / 2 * 8;
+    const bf16 *right_at = b + (matrix / 2 * 8 + in_matrix) * (SIZE + PAD) + matrix % 2 * 8;
 
 #pragma unroll
     for (int n = 0; n < COUNT; n++)
         out[n][0] = out[n][1] = out[n][2] = out[n][3] = 0;
 #pragma unroll
     for (int k = 0; k < SIZE; k += 16) {
-        const uint32_t left[4] = { pair_at(row + k), pair_at(row + k + 8 * (SIZE + PAD)), pair_at(row + k + 8),
-                                   pair_at(row + k + 8 * (SIZE + PAD) + 8) };
+        uint32_t left[4], right[4];
+        load_matrices(left, left_at + k);
 #pragma unroll
-        for (int n = 0; n < COUNT; n++) {
-            const bf16 *right = column + n * NARROW * (SIZE + PAD) + k;
-            multiply(out[n], left, pair_at(right), pair_at(right + 8));
+        for (int n = 0; n < COUNT; n += 2) {
+            load_matrices(right, right_at + n * NARROW * (SIZE + PAD) + k);
+            multiply(out[n], left, right[0], right[1]);
+            multiply(out[n + 1], left, right[2], right[3]);
         }
     }
 }
 
-/* sum += weights (16, 8 COUNT) times as many rows of a tile that lies transposed */
+/* sum += weights (16, 8 COUNT) times as many rows of a tile */
 template <int SIZE, int COUNT>
 static __device__ inline void add_weighted(float sum[SIZE / NARROW][4], const float weights[COUNT][4],
-                                           const bf16 *turned)
+                                           const bf16 *tile)
 {
-    const bf16 *column = turned + (int)threadIdx.x % WARP / 4 * (TILE + PAD) + own_column();
+    const int lane = (int)threadIdx.x % WARP, in_matrix = lane % 8, matrix = lane / 8;
+    const bf16 *right_at = tile + (matrix % 2 * 8 + in_matrix) * (SIZE + PAD) + matrix / 2 * 8;
 
 #pragma unroll
     for (int k = 0; k < COUNT; k += 2) {
         const float *w = weights[k], *next = weights[k + 1];
         const uint32_t left[4] = { pair_of(w[0], w[1]), pair_of(w[2], w[3]), pair_of(next[0], next[1]),
                                    pair_of(next[2], next[3]) };
+        uint32_t right[4];
 #pragma unroll
-        for (int n = 0; n < SIZE / NARROW; n++) {
-            const bf16 *right = column + n * NARROW * (TILE + PAD) + k * NARROW;
-            multiply(sum[n], left, pair_at(right), pair_at(right + 8));
+        for (int n = 0; n < SIZE / NARROW; n += 2) {
+            load_turned(right, right_at + k * NARROW * (SIZE + PAD) + n * NARROW);
+            multiply(sum[n], left, right[0], right[1]);
+            multiply(sum[n + 1], left, right[2], right[3]);
         }
     }
 }
 
 /* To token first + own_row() (+ 8) of one head, times factor[0] (and [1]). */
 template <int SIZE>
-static __device__ inline void write_rows(float *to, size_t row, int first, const heads &h,
+static __device__ inline void write_rows(bf16 *to, size_t row, int first, const heads &h,
                                          const float sum[SIZE / NARROW][4], const float factor[2])
 {
 #pragma unroll
     for (int n = 0; n < SIZE / NARROW; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int t = first + own_row() + i / 2 * 8, c = n * NARROW + own_column() + i % 2;
-            if (t < h.T && c < h.size)
-                to[(size_t)t * row + c] = sum[n][i] * factor[i / 2];
+ #pragma unroll
+       for (int r = 0; r < 2; r++) {
+            int t = first + own_row() + 8 * r, c = n * NARROW + own_column();
+            bf16 *at = to + (size_t)t * row + c;
+            const float low = sum[n][2 * r] * factor[r], high = sum[n][2 * r + 1] * factor[r];
+            if (t >= h.T || c >= h.size)
+                continue;
+            if (h.chunks) {
+                *(uint32_t *)at = pair_of(low, high);
+                continue;
+            }
+            set_real(&at[0], low);
+            if (c + 1 < h.size)
+                set_real(&at[1], high);
         }
 }
 
 /* ---- forward ---- */
 
-/* One tile of keys from `first` on: s becomes its weights; shrink, by how much those before weigh less. Row i / 2
- * of this lane is query + 8 (i / 2). */
+/* One tile of keys from `first` on: s becomes its weights; shrink, by how much those before weigh less; most is the
+ * largest score's power of two. Row i / 2 of this lane is query + 8 (i / 2). */
 static __device__ inline void soften(float s[TILES][4], float most[2], float total[2], float shrink[2],
                                      const heads &h, int first, int query, const int begin[2])
 {
     float base[2], sum[2] = { 0, 0 };
 
+#pragma unroll
     for (int r = 0; r < 2; r++) {
         float largest = most[r];
 #pragma unroll
@@ -161,22 +195,23 @@ static __device__ inline void soften(float s[TILES][4], float most[2], float tot
             for (int i = 2 * r; i < 2 * r + 2; i++) {
                 int key = first + n * NARROW + own_column() + i % 2;
                 bool seen = key <= query + 8 * r && key >= begin[r];
-                s[n][i] = seen ? s[n][i] * h.scale : -INFINITY;
+                s[n][i] = seen ? s[n][i] * (h.scale * LOG2_E) : -INFINITY;
                 largest = fmaxf(largest, s[n][i]);
             }
         for (int other = 2; other > 0; other /= 2)
             largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, other));
         base[r] = largest == -INFINITY ? 0 : largest; // no key so far: all weights are 0
-        shrink[r] = expf(most[r] - base[r]);
+        shrink[r] = exp2f(most[r] - base[r]);
         most[r] = largest;
     }
 #pragma unroll
     for (int n = 0; n < TILES; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            s[n][i] = expf(s[n][i] - base[i / 2]);
+            s[n][i] = exp2f(s[n][i] - base[i / 2]);
             sum[i / 2] += s[n][i];
         }
+#pragma unroll
     for (int r = 0; r < 2; r++) {
         for (int other = 2; other > 0; other /= 2)
             sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], other);
@@ -186,24 +221,25 @@ static __device__ inline void soften(float s[TILES][4], float most[2], float tot
 
 template <int SIZE>
 static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_kernel(float *out, float *lse, const float *qkv, const int32_t *starts, heads h)
+    attention_bf16_kernel(bf16 *out, float *lse, const bf16 *qkv, const int32_t *starts, heads h)
 {
     extern __shared__ float4 shared[];
     bf16 *q = (bf16 *)shared, *k = q + TILE * (SIZE + PAD), *v = k + TILE * (SIZE + PAD);
     int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, query = first + own_row();
     size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
-    const float *from = qkv + b * h.T * row + head * h.size;
+    const bf16 *from = qkv + b * h.T * row + head * h.size;
     const int32_t *begins = starts ? starts + b * h.T : NULL;
     float s[TILES][4], sum[SIZE / NARROW][4] = {}, most[2] = { -INFINITY, -INFINITY }, total[2] = {}, factor[2];
     int begin[2];
 
+#pragma unroll
     for (int r = 0; r < 2; r++)
         begin[r] = begins && query + 8 * r < h.T ? begins[query + 8 * r] : 0;
     load_tile<SIZE>(q, from, row, first, h);
     for (int key = begins ? begins[first] / TILE * TILE : 0; key <= first; key += TILE) {
         __syncthreads(); // the tile before has been used
         load_tile<SIZE>(k, from + C, row, key, h);
-        load_turned<SIZE>(v, from + 2 * C, row, key, h);
+        load_tile<SIZE>(v, from + 2 * C, row, key, h);
         __syncthreads();
         multiply_rows<SIZE, TILES>(s, q, k);
         soften(s, most, total, factor, h, key, query, begin);
@@ -214,10 +250,11 @@ static __global__ void __launch_bounds__(THREADS)
                 sum[n][i] *= factor[i / 2];
         add_weighted<SIZE, TILES>(sum, s, v);
     }
+#pragma unroll
     for (int r = 0; r < 2; r++) {
         factor[r] = 1 / total[r];
         if (threadIdx.x % 4 == 0 && query + 8 * r < h.T)
-            lse[(b * h.count + head) * h.T + query + 8 * r] = most[r] + logf(total[r]);
+            lse[(b * h.count + head) * h.T + query + 8 * r] = most[r] * LN_2 + logf(total[r]);
     }
     write_rows<SIZE>(out + b * h.T * C + head * h.size, C, first, h, sum, factor);
 }
@@ -225,13 +262,13 @@ static __global__ void __launch_bounds__(THREADS)
 /* ---- backward ---- */
 
 template <int SIZE>
-static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_dq_kernel(float *dqkv, const float *dout, const float *qkv, const float *lse,
-                             const float *delta, const int32_t *starts, heads h)
+static __global__ void __launch_bounds__(THREADS, 2)
+    attention_bf16_dq_kernel(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta,
+                             const int32_t *starts, heads h)
 {
     extern __shared__ float4 shared[];
     bf16 *q = (bf16 *)shared, *g = q + TILE * (SIZE + PAD), *k = g + TILE * (SIZE + PAD),
-         *v = k + TILE * (SIZE + PAD), *turned = v + TILE * (SIZE + PAD);
+         *v = k + TILE * (SIZE + PAD);
     int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, query = first + own_row();
     size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
     size_t at = b * h.T * row + head * h.size, by_head = (b * h.count + head) * h.T;
@@ -240,9 +277,10 @@ static __global__ void __launch_bounds__(THREADS)
     float s[TILES][4], dp[TILES][4], sum[SIZE / NARROW][4] = {}, own_lse[2], own_delta[2];
     int begin[2];
 
+#pragma unroll
     for (int r = 0; r < 2; r++) {
         bool there = query + 8 * r < h.T;
-        own_lse[r] = there ? lse[by_head + query + 8 * r] : 0;
+        own_lse[r] = there ? lse[by_head + query + 8 * r] * LOG2_E : 0;
         own_delta[r] = there ? delta[by_head + query + 8 * r] : 0;
         begin[r] = begins && there ? begins[query + 8 * r] : 0;
     }
@@ -252,7 +290,6 @@ static __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         load_tile<SIZE>(k, qkv + at + C, row, key, h);
         load_tile<SIZE>(v, qkv + at + 2 * C, row, key, h);
-        load_turned<SIZE>(turned, qkv + at + C, row, key, h);
         __syncthreads();
         multiply_rows<SIZE, TILES>(s, q, k);
         multiply_rows<SIZE, TILES>(dp, g, v);
@@ -262,9 +299,10 @@ static __global__ void __launch_bounds__(THREADS)
             for (int i = 0; i < 4; i++) {
                 int u = key + n * NARROW + own_column() + i % 2, t = query + i / 2 * 8;
                 bool seen = u <= t && u >= begin[i / 2] && t < h.T;
-                s[n][i] = seen ? expf(s[n][i] * h.scale - own_lse[i / 2]) * (dp[n][i] - own_delta[i / 2]) : 0;
+                float p = seen ? exp2f(s[n][i] * (h.scale * LOG2_E) - own_lse[i / 2]) : 0;
+                s[n][i] = p * (dp[n][i] - own_delta[i / 2]);
             }
-        add_weighted<SIZE, TILES>(sum, s, turned);
+        add_weighted<SIZE, TILES>(sum, s, k);
     }
     write_rows<SIZE>(dqkv + at, row, first, h, sum, factor);
 }
@@ -272,16 +310,16 @@ static __global__ void __launch_bounds__(THREADS)
 /* Rows of the products are keys here, columns queries. */
 template <int SIZE>
 static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_dkv_kernel(float *dqkv, const float *dout, const float *qkv, const float *lse,
-                              const float *delta, const int32_t *starts, heads h)
+    attention_bf16_dkv_kernel(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta,
+                              const int32_t *starts, heads h)
 {
     extern __shared__ float4 shared[];
     bf16 *q = (bf16 *)shared, *g = q + TILE * (SIZE + PAD), *k = g + TILE * (SIZE + PAD),
-         *v = k + TILE * (SIZE + PAD), *q_turned = v + TILE * (SIZE + PAD), *g_turned = q_turned + SIZE * (TILE + PAD);
+         *v = k + TILE * (SIZE + PAD);
     int first = (int)blockIdx.x * TILE, key = first + own_row();
     size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
     size_t at = b * h.T * row + head * h.size, by_head = (b * h.count + head) * h.T;
-    const float *of_out = dout + b * h.T * C + head * h.size;
+    const bf16 *of_out = dout + b * h.T * C + head * h.size;
     const int32_t *begins = starts ? starts + b * h.T : NULL;
     const float once[2] = { 1, 1 }, scaled[2] = { h.scale, h.scale };
     constexpr int COUNT = SIZE > 64 ? TILES / 2 : TILES; // of wide heads half a tile at a time: registers
@@ -295,8 +333,6 @@ static __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         load_tile<SIZE>(q, qkv + at, row, query, h);
         load_tile<SIZE>(g, of_out, C, query, h);
-        load_turned<SIZE>(q_turned, qkv + at, row, query, h);
-        load_turned<SIZE>(g_turned, of_out, C, query, h);
         __syncthreads();
         for (int part = 0; part < TILES; part += COUNT) {
             multiply_rows<SIZE, COUNT>(s, k, q + part * NARROW * (SIZE + PAD));
@@ -307,12 +343,12 @@ static __global__ void __launch_bounds__(THREADS)
                 for (int i = 0; i < 4; i++) {
                     int t = query + (part + n) * NARROW + own_column() + i % 2, u = key + i / 2 * 8;
                     bool there = t < h.T, seen = there && u <= t && (!begins || u >= begins[t]);
-                    float of_t = there ? lse[by_head + t] : 0, less = there ? delta[by_head + t] : 0;
-                    s[n][i] = seen ? expf(s[n][i] * h.scale - of_t) : 0;
+                    float of_t = there ? lse[by_head + t] * LOG2_E : 0, less = there ? delta[by_head + t] : 0;
+                    s[n][i] = seen ? exp2f(s[n][i] * (h.scale * LOG2_E) - of_t) : 0;
                     dp[n][i] = s[n][i] * (dp[n][i] - less);
                 }
-            add_weighted<SIZE, COUNT>(dv, s, g_turned + part * NARROW);
-            add_weighted<SIZE, COUNT>(dk, dp, q_turned + part * NARROW);
+            add_weighted<SIZE, COUNT>(dv, s, g + part * NARROW * (SIZE + PAD));
+            add_weighted<SIZE, COUNT>(dk, dp, q + part * NARROW * (SIZE + PAD));
         }
     }
     write_rows<SIZE>(dqkv + at + C, row, first, h, dk, scaled);
@@ -321,41 +357,49 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* ---- launches ---- */
 
-/* Bytes of `plain` tiles and `turned` ones. */
-static size_t tile_bytes(int size, int plain, int turned)
+static heads heads_of(const struct attention_shape *s, const real *qkv, const real *out)
 {
-    return sizeof(bf16) * ((size_t)plain * TILE * (size + PAD) + (size_t)turned * size * (TILE + PAD));
+    const size_t chunk = CHUNK(bf16);
+    bool chunks = s->size % chunk == 0 && (uintptr_t)qkv % CHUNK_BYTES == 0 && (uintptr_t)out % CHUNK_BYTES == 0;
+    return heads{ (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size), chunks };
 }
 
-void cuda_attention_bf16(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+static size_t tile_bytes(int size, int tiles)
+{
+    return sizeof(bf16) * (size_t)tiles * TILE * (size + PAD);
+}
+
+void cuda_attention_bf16(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                          const struct attention_shape *s)
 {
-    const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
+    const heads h = heads_of(s, qkv, out);
     const dim3 blocks(BLOCKS(s->T, TILE), (unsigned)s->heads, (unsigned)s->B);
     bool wide = s->size > 64;
-    size_t bytes = tile_bytes(wide ? 128 : 64, 2, 1);
+    size_t bytes = tile_bytes(wide ? 128 : 64, 3);
     auto kernel = wide ? attention_bf16_kernel<128> : attention_bf16_kernel<64>;
 
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-    kernel<<<blocks, THREADS, bytes, device_stream(d)>>>(out, lse, qkv, starts, h);
+    kernel<<<blocks, THREADS, bytes, device_stream(d)>>>((bf16 *)out, lse, (const bf16 *)qkv, starts, h);
     device_launched(d, "attention, bf16");
 }
 
-void cuda_attention_bf16_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                                  const float *lse, const float *delta, const int32_t *starts,
-                                  const struct attention_shape *s)
+void cuda_attention_bf16_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const float *lse,
+                                  const float *delta, const int32_t *starts, const struct attention_shape *s)
 {
-    const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
+    heads h = heads_of(s, qkv, dout);
     const dim3 blocks(BLOCKS(s->T, TILE), (unsigned)s->heads, (unsigned)s->B);
     bool wide = s->size > 64;
-    size_t dq_bytes = tile_bytes(wide ? 128 : 64, 4, 1), dkv_bytes = tile_bytes(wide ? 128 : 64, 4, 2);
+    size_t bytes = tile_bytes(wide ? 128 : 64, 4);
     auto dq = wide ? attention_bf16_dq_kernel<128> : attention_bf16_dq_kernel<64>;
     auto dkv = wide ? attention_bf16_dkv_kernel<128> : attention_bf16_dkv_kernel<64>;
+    bf16 *to = (bf16 *)dqkv;
+    const bf16 *of_out = (const bf16 *)dout, *from = (const bf16 *)qkv;
 
-    cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)dq_bytes);
-    cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)dkv_bytes);
-    dq<<<blocks, THREADS, dq_bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
+    h.chunks = h.chunks && (uintptr_t)dqkv % CHUNK_BYTES == 0;
+    cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    dq<<<blocks, THREADS, bytes, device_stream(d)>>>(to, of_out, from, lse, delta, starts, h);
     device_launched(d, "attention_backward, bf16");
-    dkv<<<blocks, THREADS, dkv_bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
+    dkv<<<blocks, THREADS, bytes, device_stream(d)>>>(to, of_out, from, lse, delta, starts, h);
     device_launched(d, "attention_backward, bf16");
 }

@@ -1,8 +1,9 @@
 /*
  * One card behind device.h: managed memory, one stream, a little pinned memory to pass copies through.
  *
- * Managed, because ranks exchange gradients and write checkpoints through the host's view of it. It would swap
- * silently where a card is full, so what is taken is counted here and refused beyond the card's own memory.
+ * Managed, because ranks exchange gradients and write checkpoints through the host's view of it. It would
+ * swap silently where a card is full, so what is taken is counted here and refused beyond the card's own
+ * memory.
  */
 #include "base/mem.h"
 #include "kernels/cuda/cuda.h"
@@ -181,6 +182,7 @@ static void use_threads(struct device *d, size_t threads)
 static bool use_precision(struct device *d, enum device_precision p)
 {
     of(d)->precision = p;
+    d->real_bytes = p == DEVICE_BF16 ? 2 : sizeof(float);
     return true;
 }
 
@@ -304,8 +306,8 @@ static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
     if ((code = cudaMemGetInfo(&free_bytes, &total_bytes)) != cudaSuccess)
         return refused(code, "ask for the card's memory", e);
     c->bytes_total = free_bytes > reserve_bytes ? free_bytes - reserve_bytes : 0;
-    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free", card,
-             p.name, p.major, p.minor, free_bytes >> 20);
+    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free",
+             card, p.name, p.major, p.minor, free_bytes >> 20);
     return OK;
 }
 
@@ -317,6 +319,7 @@ enum err_code cuda_open(struct device **out, struct err *e)
     struct cuda_device *c = mem_new(sizeof(*c));
     CLEANUP(device_closep) struct device *d = &c->base;
     d->ops = &cuda_device_ops;
+    d->real_bytes = sizeof(float);
     if (prepare(c, card, e))
         return e->code;
     *out = TAKE(d);

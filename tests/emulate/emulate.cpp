@@ -192,6 +192,28 @@ void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
     }
 }
 
+/* As the PTX ISA's picture of ldmatrix has it: each lane names a row of 8 numbers. */
+void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned)
+{
+    const char *rows[LANES];
+
+    invariant((uintptr_t)row % 16 == 0);
+    memcpy(fibres[current].given, &row, sizeof(row));
+    emulated_warp_wait();
+    for (unsigned i = 0; i < LANES; i++)
+        memcpy(&rows[i], fibres[current / LANES * LANES + i].given, sizeof(rows[i]));
+    emulated_warp_wait();
+    unsigned across = current % LANES / 4, along = current % 4 * 2;
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned half = 0; half < 2; half++) {
+            uint16_t number;
+            const char *from = turned ? rows[8 * i + along + half] + 2 * across
+                                      : rows[8 * i + across] + 2 * (along + half);
+            memcpy(&number, from, sizeof(number));
+            memcpy((char *)&r[i] + 2 * half, &number, sizeof(number));
+        }
+}
+
 /* ---- the device ---- */
 
 struct emulated_device {
@@ -236,6 +258,7 @@ static void use_threads(struct device *d, size_t threads)
 static bool use_precision(struct device *d, enum device_precision p)
 {
     ((struct emulated_device *)d)->precision = p;
+    d->real_bytes = p == DEVICE_BF16 ? 2 : 4;
     return true;
 }
 static enum err_code sync_failures(struct device *d, struct err *e)
@@ -261,6 +284,7 @@ enum err_code cuda_open(struct device **out, struct err *e)
 {
     struct emulated_device *d = (struct emulated_device *)calloc(1, sizeof(*d));
     d->base.ops = &emulated_ops;
+    d->base.real_bytes = sizeof(float);
     if (cuda_blas_open(&d->blas, e)) {
         free(d);
         return e->code;

@@ -55,6 +55,9 @@ unsigned emulated_ballot(bool is);
 bool emulated_block_or(bool is);
 /* mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 */
 void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+/* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or with .trans */
+void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned);
+#define __cvta_generic_to_shared(p) ((void)(p), 0)
 
 static inline void __syncthreads(void)
 {
@@ -86,5 +89,6 @@ template <typename T> static inline T __shfl_xor_sync(unsigned lanes, T x, int o
     return out;
 }
 #define cudaFuncSetAttribute(...) ((void)0)
+#define cudaMemsetAsync(to, byte, bytes, stream) (memset(to, byte, bytes), cudaSuccess)
 
 #endif
