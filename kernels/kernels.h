@@ -115,6 +115,13 @@ struct kernels {
     /* dx[b,i] = sum over o of dout[b,o] w[i,o] */
     void (*dense_backward_input)(struct device *d, real *dx, const real *dout, const real *w, size_t B,
                                  size_t I, size_t O);
+    /* before = dense(x, w, bias), out = gelu(before)                       before, out (B,O) */
+    void (*dense_gelu)(struct device *d, real *out, real *before, const real *x, const real *w,
+                       const real *bias, size_t B, size_t I, size_t O);
+    /* dense_backward_input() through gelu(before): dx[b,i] = slope at before[b,i] times sum over o of
+     * dout[b,o] w[i,o] */
+    void (*dense_backward_gelu)(struct device *d, real *dx, const real *dout, const real *w,
+                                const real *before, size_t B, size_t I, size_t O);
     /* dw[i,o] = sum over b of x[b,i] dout[b,o]; dbias[o] = sum over b of dout[b,o], NULL: none */
     void (*dense_backward_weight)(struct device *d, float *dw, float *dbias, const real *dout, const real *x,
                                   size_t B, size_t I, size_t O);

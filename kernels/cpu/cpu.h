@@ -70,6 +70,10 @@ void cpu_dense_backward_input(struct device *d, real *dx, const real *dout, cons
                               size_t O);
 void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const real *dout, const real *x,
                                size_t B, size_t I, size_t O);
+void cpu_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w, const real *bias,
+                    size_t B, size_t I, size_t O);
+void cpu_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                             size_t B, size_t I, size_t O);
 void cpu_embed(struct device *d, real *out, const real *tokens, const real *positions, const int32_t *token,
                const int32_t *position, size_t N, size_t C);
 void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const real *dout,

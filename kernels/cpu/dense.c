@@ -81,3 +81,17 @@ void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const 
     if (dbias)
         cpu_run(d, (O + COLUMNS - 1) / COLUMNS, bias_task, &c);
 }
+
+void cpu_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w, const real *bias,
+                    size_t B, size_t I, size_t O)
+{
+    cpu_dense(d, before, x, w, bias, B, I, O);
+    cpu_gelu(d, out, before, B * O);
+}
+
+void cpu_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                             size_t B, size_t I, size_t O)
+{
+    cpu_dense_backward_input(d, dx, dout, w, B, I, O);
+    cpu_gelu_backward(d, dx, dx, before, B * I);
+}

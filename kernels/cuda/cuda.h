@@ -53,6 +53,11 @@ void *device_scratch(struct device *d, size_t bytes, const char *kernel);
 /* Row-major c (M,N) = op(a) op(b) + bias + beta c by cuBLASLt; op(a) is (M,K), op(b) (K,N), and a matrix that
  * is transposed lies the other way round in memory. bias (N), NULL: none. K = 0: zeros, or nothing when beta
  * is 1. What is not a whole number of 16 bytes from row to row is slow with bf16. */
+enum cuda_gemm_gelu {
+    CUDA_GEMM_PLAIN,
+    CUDA_GEMM_GELU,       /* before = op(a) op(b) + bias, c = gelu(before) */
+    CUDA_GEMM_GELU_SLOPE, /* c = op(a) op(b) times gelu's slope at before */
+};
 struct cuda_gemm {
     bool a_transposed, b_transposed;
     bool c_is_float; /* else reals, as a, b and the bias are */
@@ -61,8 +66,12 @@ struct cuda_gemm {
     const real *a, *b, *bias;
     void *c;
     float beta;
+    enum cuda_gemm_gelu gelu; /* beta 0, and no gaps */
+    real *before;             /* (M,N) */
 };
 void cuda_gemm(struct device *d, const struct cuda_gemm *g);
+/* With g->gelu. false: cuBLASLt does not do it with this shape, and nothing was done. */
+bool cuda_gemm_gelu(struct device *d, const struct cuda_gemm *g);
 struct cuda_blas;
 enum err_code cuda_blas_open(struct cuda_blas **out, struct err *e);
 void cuda_blas_close(struct cuda_blas *b); /* accepts NULL */
@@ -115,6 +124,10 @@ void cuda_dense_backward_input(struct device *d, real *dx, const real *dout, con
                                size_t I, size_t O);
 void cuda_dense_backward_weight(struct device *d, float *dw, float *dbias, const real *dout, const real *x,
                                 size_t B, size_t I, size_t O);
+void cuda_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w,
+                     const real *bias, size_t B, size_t I, size_t O);
+void cuda_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                              size_t B, size_t I, size_t O);
 void cuda_embed(struct device *d, real *out, const real *tokens, const real *positions, const int32_t *token,
                 const int32_t *position, size_t N, size_t C);
 void cuda_embed_backward(struct device *d, float *dtokens, float *dpositions, const real *dout,

@@ -33,3 +33,40 @@ void cuda_logits(struct device *d, float *out, const real *x, const real *w, siz
     };
     cuda_gemm(d, &g);
 }
+
+/* Where the library does not do it in one, it is two. */
+void cuda_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w,
+                     const real *bias, size_t B, size_t I, size_t O)
+{
+    const struct cuda_gemm g = { .M = B,
+                                 .N = O,
+                                 .K = I,
+                                 .a = x,
+                                 .b = w,
+                                 .bias = bias,
+                                 .c = out,
+                                 .gelu = CUDA_GEMM_GELU,
+                                 .before = before };
+    if (cuda_gemm_gelu(d, &g))
+        return;
+    cuda_dense(d, before, x, w, bias, B, I, O);
+    cuda_gelu(d, out, before, B * O);
+}
+
+void cuda_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                              size_t B, size_t I, size_t O)
+{
+    const struct cuda_gemm g = { .b_transposed = true,
+                                 .M = B,
+                                 .N = I,
+                                 .K = O,
+                                 .a = dout,
+                                 .b = w,
+                                 .c = dx,
+                                 .gelu = CUDA_GEMM_GELU_SLOPE,
+                                 .before = (real *)before }; // read
+    if (cuda_gemm_gelu(d, &g))
+        return;
+    cuda_dense_backward_input(d, dx, dout, w, B, I, O);
+    cuda_gelu_backward(d, dx, dx, before, B * I);
+}

