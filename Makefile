@@ -182,7 +182,7 @@ gpu-report: $(CUDA_OBJ) ## registers, shared memory and spills of each CUDA kern
 	@$(if $(NVCC),tools/ptxas.sh $(CUDA_OBJ:.o=.ptxas),echo "CUDA: not compiled (no nvcc)")
 
 EMULATE_FLAGS := -std=c++17 -O2 -g -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
-$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu tests/emulate/emulate.py
+$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu kernels/cuda/attention_mma.h tests/emulate/emulate.py
 	@mkdir -p $(@D)
 	@$(PYTHON) tests/emulate/emulate.py $< >$@ || { rm -f $@; exit 1; }
 $(B)/obj/emulate/%.o: $(B)/obj/emulate/%.cpp

@@ -7,12 +7,21 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+enum { COPIES_MAX = 512, COPY_BYTES = 16 };
 enum { LANES = 32, THREADS_MAX = 1024, STACK_BYTES = 64 << 10, SHARED_FLOATS = 64 << 10, EXCHANGE_BYTES = 32 };
 
+struct copy {
+    void *to;
+    const void *from;
+    uint32_t bytes;
+    unsigned group;
+};
 struct fibre {
     ucontext_t context;
     struct emulated_thread at;
     bool ended;
+    struct copy copies[COPIES_MAX]; // asked for, not done yet: in the order of their groups
+    unsigned copy_count, groups;
     char given[EXCHANGE_BYTES];
 };
 /* A place where `live` fibres meet: who comes last opens it for all. */
@@ -89,6 +98,7 @@ static void run_block(dim3 grid, dim3 threads, uint3 block)
         f->at.grid = grid;
         f->at.threads = threads;
         f->ended = false;
+        f->copy_count = f->groups = 0;
         getcontext(&f->context);
         f->context.uc_stack.ss_sp = stacks[i];
         f->context.uc_stack.ss_size = STACK_BYTES;
@@ -212,6 +222,31 @@ void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned)
             memcpy(&number, from, sizeof(number));
             memcpy((char *)&r[i] + 2 * half, &number, sizeof(number));
         }
+}
+
+void emulated_copy(void *to, const void *from, uint32_t bytes)
+{
+    struct fibre *f = &fibres[current];
+    invariant(f->copy_count < COPIES_MAX && (uintptr_t)to % COPY_BYTES == 0 && (uintptr_t)from % COPY_BYTES == 0);
+    f->copies[f->copy_count++] = copy{ to, from, bytes, f->groups };
+}
+
+void emulated_copies_group(void)
+{
+    fibres[current].groups++;
+}
+
+void emulated_copies_wait(unsigned left)
+{
+    struct fibre *f = &fibres[current];
+    unsigned done = 0;
+    for (; done < f->copy_count && f->copies[done].group + left < f->groups; done++) {
+        char all[COPY_BYTES] = {};
+        memcpy(all, f->copies[done].from, f->copies[done].bytes);
+        memcpy(f->copies[done].to, all, COPY_BYTES);
+    }
+    memmove(f->copies, f->copies + done, (f->copy_count - done) * sizeof(f->copies[0]));
+    f->copy_count -= done;
 }
 
 /* ---- the device ---- */

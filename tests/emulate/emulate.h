@@ -58,6 +58,10 @@ void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 /* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or with .trans */
 void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned);
 #define __cvta_generic_to_shared(p) ((void)(p), 0)
+/* cp.async of 16 bytes, `bytes` of which are read: done no sooner than the group that it is in is waited for. */
+void emulated_copy(void *to, const void *from, uint32_t bytes);
+void emulated_copies_group(void);
+void emulated_copies_wait(unsigned left);
 
 static inline void __syncthreads(void)
 {
