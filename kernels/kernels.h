@@ -52,6 +52,13 @@ struct attention_shape {
     size_t B, T, heads, size; /* sequences, tokens of one, heads, floats of a head */
 };
 
+/* A branch and the stream that it joins. */
+struct residual {
+    const real *branch, *x; /* (N,C) */
+    float rate;             /* of dropout; 0: none */
+    uint64_t key;
+};
+
 struct kernels {
     const char *device;
 
@@ -137,6 +144,9 @@ struct kernels {
      * (C) (Ba et al. 2016). Keeps mean and rstd (N) for the backward pass. */
     void (*layernorm)(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
                       const real *b, size_t N, size_t C);
+    /* sum = dropout(branch) + x, as residual() has it, then layernorm() of sum. sum may be branch. */
+    void (*residual_layernorm)(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                               const struct residual *r, const real *w, const real *b, size_t N, size_t C);
     /* Adds to dx, as a residual's gradient is there already; writes dw and db. */
     void (*layernorm_backward)(struct device *d, real *dx, float *dw, float *db, const real *dout,
                                const real *x, const real *w, const float *mean, const float *rstd, size_t N,
@@ -146,6 +156,8 @@ struct kernels {
      * (Zhang and Sennrich 2019). Keeps rstd (N) for the backward pass. */
     void (*rmsnorm)(struct device *d, real *out, float *rstd, const real *x, const real *w, size_t N,
                     size_t C);
+    void (*residual_rmsnorm)(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                             const real *w, size_t N, size_t C);
     /* Adds to dx, as a residual's gradient is there already; writes dw. */
     void (*rmsnorm_backward)(struct device *d, real *dx, float *dw, const real *dout, const real *x,
                              const real *w, const float *rstd, size_t N, size_t C);

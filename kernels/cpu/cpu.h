@@ -80,6 +80,10 @@ void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, con
                         const int32_t *token, const int32_t *position, size_t N, size_t C);
 void cpu_layernorm(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
                    const real *b, size_t N, size_t C);
+void cpu_residual_layernorm(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                            const struct residual *r, const real *w, const real *b, size_t N, size_t C);
+void cpu_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                          const real *w, size_t N, size_t C);
 void cpu_layernorm_backward(struct device *d, real *dx, float *dw, float *db, const real *dout, const real *x,
                             const real *w, const float *mean, const float *rstd, size_t N, size_t C);
 void cpu_gelu(struct device *d, real *out, const real *x, size_t n);

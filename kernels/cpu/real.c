@@ -65,3 +65,17 @@ void cpu_residual(struct device *d, real *out, const real *branch, const real *x
     struct reals r = { out, x, branch, rate, 1 / (1 - rate), key };
     cpu_for(d, n, rate > 0 ? drop_and_add_some : add_some, &r);
 }
+
+void cpu_residual_layernorm(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                            const struct residual *r, const real *w, const real *b, size_t N, size_t C)
+{
+    cpu_residual(d, sum, r->branch, r->x, N * C, r->rate, r->key);
+    cpu_layernorm(d, out, mean, rstd, sum, w, b, N, C);
+}
+
+void cpu_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                          const real *w, size_t N, size_t C)
+{
+    cpu_residual(d, sum, r->branch, r->x, N * C, r->rate, r->key);
+    cpu_rmsnorm(d, out, rstd, sum, w, N, C);
+}

@@ -134,6 +134,10 @@ void cuda_embed_backward(struct device *d, float *dtokens, float *dpositions, co
                          const int32_t *token, const int32_t *position, size_t N, size_t C);
 void cuda_layernorm(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
                     const real *b, size_t N, size_t C);
+void cuda_residual_layernorm(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                             const struct residual *r, const real *w, const real *b, size_t N, size_t C);
+void cuda_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                           const real *w, size_t N, size_t C);
 void cuda_layernorm_backward(struct device *d, real *dx, float *dw, float *db, const real *dout,
                              const real *x, const real *w, const float *mean, const float *rstd, size_t N,
                              size_t C);

@@ -1,11 +1,12 @@
 /*
  * LayerNorm and RMSNorm: a warp is a row, a lane takes every 32nd chunk of it. The weights' gradients are sums over
- * rows, by strips.
+ * rows, by strips. A residual is added on the way: the lane that writes a sum is the one that reads it again.
  *
- * Floor: bytes, with reals of r bytes. Forward 2 r N C. Backward 4 r N C for dx (dout, x, dx read, dx written), and
+ * Floor: bytes, with reals of r bytes. Forward 2 r N C, behind a residual 4 r N C. Backward 4 r N C for dx (dout, x, dx read, dx written), and
  * 2 r N C to read dout and x again for the weights.
  */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/elements.h"
 #include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
@@ -49,14 +50,44 @@ static __device__ inline void write_row(T *out, const T *x, size_t C, F f)
     }
 }
 
+/* What a row is before it is normalised: x, or with a branch sum = dropout(branch) + x. */
+template <typename T> struct rows_in {
+    const T *x, *branch; // branch NULL: none
+    T *sum;
+    float rate, kept; // 1 / (1 - rate)
+    uint64_t key;
+};
+
+/* This warp's row, added up where it is to be. */
 template <typename T>
-static __global__ void layernorm_kernel(T *out, float *means, float *rstds, const T *x, const T *w, const T *b,
-                                        size_t N, size_t C)
+static __device__ inline const T *row_of(const rows_in<T> &in, size_t row, size_t C)
+{
+    const size_t at = row * C;
+    if (!in.branch)
+        return in.x + at;
+    const bool chunks = C % CHUNK(T) == 0 && in_chunks(in.x) && in_chunks(in.branch) && in_chunks(in.sum);
+    for (size_t first = threadIdx.x % WARP * CHUNK(T); first < C; first += WARP * CHUNK(T)) {
+        float x[CHUNK(T)], branch[CHUNK(T)];
+        load_chunk(x, in.x + at + first, C - first, chunks);
+        load_chunk(branch, in.branch + at + first, C - first, chunks);
+#pragma unroll
+        for (int i = 0; i < CHUNK(T); i++) {
+            float kept = in.rate > 0 ? dropout_of(branch[i], in.key, at + first + i, in.rate, in.kept) : branch[i];
+            x[i] = kept + x[i];
+        }
+        store_chunk(in.sum + at + first, x, C - first, chunks);
+    }
+    return in.sum + at;
+}
+
+template <typename T>
+static __global__ void layernorm_kernel(T *out, float *means, float *rstds, const rows_in<T> in, const T *w,
+                                        const T *b, size_t N, size_t C)
 {
     size_t row = own_row();
     if (row >= N)
         return;
-    x += row * C;
+    const T *x = row_of(in, row, C);
     float sum = 0, squares = 0;
     along_row(x, C, [&](size_t, float v) { sum += v; });
     float mean = warp_sum(sum) / (float)C;
@@ -70,12 +101,23 @@ static __global__ void layernorm_kernel(T *out, float *means, float *rstds, cons
     }
 }
 
+template <typename T> static rows_in<T> as_they_are(const real *x)
+{
+    return rows_in<T>{ (const T *)x, NULL, NULL, 0, 0, 0 };
+}
+
+template <typename T> static rows_in<T> with_residual(real *sum, const struct residual *r)
+{
+    return rows_in<T>{ (const T *)r->x, (const T *)r->branch, (T *)sum, r->rate, 1 / (1 - r->rate), r->key };
+}
+
 template <typename T>
-static void layernorm(struct device *d, T *out, float *mean, float *rstd, const T *x, const T *w, const T *b,
-                      size_t N, size_t C)
+static void layernorm(struct device *d, T *out, float *mean, float *rstd, const rows_in<T> &in, const T *w,
+                      const T *b, size_t N, size_t C)
 {
     auto kernel = layernorm_kernel<T>;
-    kernel<<<BLOCKS(N, ROWS_AT_ONCE), THREADS, 0, device_stream(d)>>>(out, mean, rstd, x, w, b, N, C);
+    kernel<<<BLOCKS(N, ROWS_AT_ONCE), THREADS, 0, device_stream(d)>>>(out, mean, rstd, in, w, b, N, C);
+    device_launched(d, "layernorm");
 }
 
 void cuda_layernorm(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
@@ -83,17 +125,24 @@ void cuda_layernorm(struct device *d, real *out, float *mean, float *rstd, const
 {
     if (N == 0)
         return;
-    WITH_REAL(d, layernorm(d, (T *)out, mean, rstd, (const T *)x, (const T *)w, (const T *)b, N, C));
-    device_launched(d, "layernorm");
+    WITH_REAL(d, layernorm(d, (T *)out, mean, rstd, as_they_are<T>(x), (const T *)w, (const T *)b, N, C));
+}
+
+void cuda_residual_layernorm(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                             const struct residual *r, const real *w, const real *b, size_t N, size_t C)
+{
+    if (N == 0)
+        return;
+    WITH_REAL(d, layernorm(d, (T *)out, mean, rstd, with_residual<T>(sum, r), (const T *)w, (const T *)b, N, C));
 }
 
 template <typename T>
-static __global__ void rmsnorm_kernel(T *out, float *rstds, const T *x, const T *w, size_t N, size_t C)
+static __global__ void rmsnorm_kernel(T *out, float *rstds, const rows_in<T> in, const T *w, size_t N, size_t C)
 {
     size_t row = own_row();
     if (row >= N)
         return;
-    x += row * C;
+    const T *x = row_of(in, row, C);
     float squares = 0;
     along_row(x, C, [&](size_t, float v) { squares += v * v; });
     float rstd = 1.0f / sqrtf(warp_sum(squares) / (float)C + NORM_EPSILON);
@@ -103,18 +152,26 @@ static __global__ void rmsnorm_kernel(T *out, float *rstds, const T *x, const T 
 }
 
 template <typename T>
-static void rmsnorm(struct device *d, T *out, float *rstd, const T *x, const T *w, size_t N, size_t C)
+static void rmsnorm(struct device *d, T *out, float *rstd, const rows_in<T> &in, const T *w, size_t N, size_t C)
 {
     auto kernel = rmsnorm_kernel<T>;
-    kernel<<<BLOCKS(N, ROWS_AT_ONCE), THREADS, 0, device_stream(d)>>>(out, rstd, x, w, N, C);
+    kernel<<<BLOCKS(N, ROWS_AT_ONCE), THREADS, 0, device_stream(d)>>>(out, rstd, in, w, N, C);
+    device_launched(d, "rmsnorm");
 }
 
 void cuda_rmsnorm(struct device *d, real *out, float *rstd, const real *x, const real *w, size_t N, size_t C)
 {
     if (N == 0)
         return;
-    WITH_REAL(d, rmsnorm(d, (T *)out, rstd, (const T *)x, (const T *)w, N, C));
-    device_launched(d, "rmsnorm");
+    WITH_REAL(d, rmsnorm(d, (T *)out, rstd, as_they_are<T>(x), (const T *)w, N, C));
+}
+
+void cuda_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                           const real *w, size_t N, size_t C)
+{
+    if (N == 0)
+        return;
+    WITH_REAL(d, rmsnorm(d, (T *)out, rstd, with_residual<T>(sum, r), (const T *)w, N, C));
 }
 
 /* means NULL: RMSNorm, where neither the mean of x nor that of the gradient is taken off. */

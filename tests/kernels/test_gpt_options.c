@@ -381,6 +381,42 @@ static void residuals_add_what_was_not_dropped(void **state)
         }
 }
 
+/* What they are one after the other, to the bit: sum, out, and what is kept for the backward pass. */
+static void residuals_join_norms(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(shapes); s++)
+        for (int how = 0; how < 4; how++) {
+            struct kernel_run r = run_open();
+            size_t N = shapes[s][0], C = shapes[s][1];
+            bool rms = how & 1;
+            struct pair branch = real_random(&r, N * C, -3, 3), x = real_random(&r, N * C, -3, 3);
+            struct pair w = real_random(&r, C, -2, 2), b = real_random(&r, C, -1, 1);
+            struct pair sum = real_new(&r, N * C), out = real_new(&r, N * C), mean = pair_new(&r, N),
+                        rstd = pair_new(&r, N);
+            struct pair sum2 = real_new(&r, N * C), out2 = real_new(&r, N * C), mean2 = pair_new(&r, N),
+                        rstd2 = pair_new(&r, N);
+            const struct residual of = { branch.dev, x.dev, how & 2 ? 0.3f : 0, 5 };
+            r.k->residual(r.d, sum.dev, of.branch, of.x, N * C, of.rate, of.key);
+            if (rms) {
+                r.k->rmsnorm(r.d, out.dev, rstd.dev, sum.dev, w.dev, N, C);
+                r.k->residual_rmsnorm(r.d, sum2.dev, out2.dev, rstd2.dev, &of, w.dev, N, C);
+            } else {
+                r.k->layernorm(r.d, out.dev, mean.dev, rstd.dev, sum.dev, w.dev, b.dev, N, C);
+                r.k->residual_layernorm(r.d, sum2.dev, out2.dev, mean2.dev, rstd2.dev, &of, w.dev, b.dev, N,
+                                        C);
+            }
+            struct pair *one[] = { &sum, &out, &rstd, &mean }, *two[] = { &sum2, &out2, &rstd2, &mean2 };
+            for (size_t i = 0; i < ARRAY_LEN(one); i++) {
+                pair_fetch(&r, one[i]);
+                pair_fetch(&r, two[i]);
+                assert_memory_equal(one[i]->host, two[i]->host, one[i]->n * sizeof(float));
+            }
+            done_all(&r, &branch, &x, &w, &b, &sum, &out, &mean, &rstd, &sum2, &out2, &mean2, &rstd2);
+            device_close(r.d);
+        }
+}
+
 /* ---- threads ---- */
 
 /* Of every operation what it left. */
@@ -446,6 +482,7 @@ int main(void)
         cmocka_unit_test(embeddings_go_without_positions),
         cmocka_unit_test(reals_come_and_go),
         cmocka_unit_test(residuals_add_what_was_not_dropped),
+        cmocka_unit_test(residuals_join_norms),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
     };
     return run_in_each_precision(

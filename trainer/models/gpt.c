@@ -154,12 +154,6 @@ static void drop(const struct pass *p, real *x, size_t which)
         p->k->drop(p->d, x, x, p->N * p->C, p->rate, rng_key(p->key, which));
 }
 
-/* branch = dropout(branch) + x */
-static void add_residual(const struct pass *p, real *branch, const real *x, size_t which)
-{
-    p->k->residual(p->d, branch, branch, x, p->N * p->C, p->rate, rng_key(p->key, which));
-}
-
 /* A normalisation: where its tensors are, and what it keeps. */
 struct norm {
     size_t w, b;
@@ -173,6 +167,18 @@ static void normalise(const struct pass *p, real *out, const real *x, const stru
         p->k->rmsnorm(p->d, out, n->rstd, x, w, p->N, p->C);
     else
         p->k->layernorm(p->d, out, n->mean, n->rstd, x, w, b, p->N, p->C);
+}
+
+/* branch = dropout(branch) + x, which out is the normalised of. */
+static void join(const struct pass *p, real *branch, const real *x, size_t which, real *out,
+                 const struct norm *n)
+{
+    const struct residual r = { branch, x, p->rate, rng_key(p->key, which) };
+    const real *w = weight(p, n->w), *b = weight(p, n->b);
+    if (gpt_rms(p->m))
+        p->k->residual_rmsnorm(p->d, branch, out, n->rstd, &r, w, p->N, p->C);
+    else
+        p->k->residual_layernorm(p->d, branch, out, n->mean, n->rstd, &r, w, b, p->N, p->C);
 }
 
 /* Adds to m->dx. */
@@ -216,7 +222,7 @@ static void activate(const struct pass *p, const struct block *b)
     p->k->swiglu(p->d, in->active, in->gate, in->fc, N * W);
 }
 
-/* All of a block that its backward pass needs: from x to what the last product takes. */
+/* All of a block that its backward pass needs: from ln1 to what the last product takes. */
 static void forward_inside(const struct pass *p, size_t i)
 {
     const struct kernels *k = p->k;
@@ -224,39 +230,41 @@ static void forward_inside(const struct pass *p, size_t i)
     const struct block *b = &p->m->blocks[i];
     const struct inside *in = b->in;
     const struct block_params *at = &b->p;
-    const struct norm first = norm_1(b), second = norm_2(b);
+    const struct norm second = norm_2(b);
     size_t N = p->N, C = p->C;
-    normalise(p, in->ln1, b->x, &first);
     k->dense(d, in->qkv, in->ln1, weight(p, at->qkv_w), weight(p, at->qkv_b), N, C, 3 * C);
     if (gpt_rotary(p->m))
         k->rotary(d, in->qkv, p->m->turns, p->m->positions, false, &p->shape);
     k->attention(d, in->attended, in->lse, in->qkv, p->starts, &p->shape);
     k->dense(d, in->middle, in->attended, weight(p, at->proj_w), weight(p, at->proj_b), N, C, C);
-    add_residual(p, in->middle, b->x, 2 * i + 1);
-    normalise(p, in->ln2, in->middle, &second);
+    join(p, in->middle, b->x, 2 * i + 1, in->ln2, &second);
     activate(p, b);
 }
 
-static void forward_block(const struct pass *p, size_t i, real *next)
+/* Leaves the stream behind it, and the normalised of that where it is taken: by the next block, or by the
+ * end. */
+static void forward_block(const struct pass *p, size_t i)
 {
-    const struct block *b = &p->m->blocks[i];
-    const real *w = weight(p, b->p.out_w), *bias = weight(p, b->p.out_b);
+    struct gpt *m = p->m;
+    const struct block *b = &m->blocks[i], *next = i + 1 < m->model.config.layers ? b + 1 : NULL;
+    const struct norm norm = next ? norm_1(next) : norm_last(m);
+    real *x = next ? next->x : m->last;
     forward_inside(p, i);
-    p->k->dense(p->d, next, b->in->active, w, bias, p->N, p->m->W, p->C);
-    add_residual(p, next, b->in->middle, 2 * i + 2);
+    p->k->dense(p->d, x, b->in->active, weight(p, b->p.out_w), weight(p, b->p.out_b), p->N, m->W, p->C);
+    join(p, x, b->in->middle, 2 * i + 2, next ? next->in->ln1 : m->final, &norm);
 }
 
 static void forward(const struct pass *p)
 {
     struct gpt *m = p->m;
-    size_t layers = m->model.config.layers;
-    const struct norm last = norm_last(m);
+    const struct block *b = &m->blocks[0];
+    const struct norm first = norm_1(b);
     const real *positions = gpt_rotary(m) ? NULL : weight(p, m->wpe);
-    p->k->embed(p->d, m->blocks[0].x, weight(p, m->wte), positions, m->tokens, m->positions, p->N, p->C);
-    drop(p, m->blocks[0].x, 0);
-    for (size_t i = 0; i < layers; i++)
-        forward_block(p, i, i + 1 < layers ? m->blocks[i + 1].x : m->last);
-    normalise(p, m->final, m->last, &last);
+    p->k->embed(p->d, b->x, weight(p, m->wte), positions, m->tokens, m->positions, p->N, p->C);
+    drop(p, b->x, 0);
+    normalise(p, b->in->ln1, b->x, &first);
+    for (size_t i = 0; i < m->model.config.layers; i++)
+        forward_block(p, i);
 }
 
 /* ---- backward ---- */
@@ -311,8 +319,10 @@ static void backward_block(const struct pass *p, size_t i)
     const struct block_params *at = &b->p;
     const struct norm first = norm_1(b), second = norm_2(b);
     size_t N = p->N, C = p->C;
-    if (m->model.config.recompute && i + 1 < m->model.config.layers) /* the last one's is still there */
+    if (m->model.config.recompute && i + 1 < m->model.config.layers) { /* the last one's is still there */
+        normalise(p, in->ln1, b->x, &first);
         forward_inside(p, i);
+    }
     const real *into = drop_back(p, branch, 2 * i + 2);
     activate_back(p, b, into);
     normalise_back(p, branch, in->middle, &second);
