@@ -1,7 +1,7 @@
 /*
  * The backward pass of attention_bf16.cu, without atomics: as in attention_backward.cu one kernel goes through the keys
- * of 64 queries for dq, another through the queries of 64 keys for dk and dv. A warp has 16 of the 64; what it multiplies
- * again and again stays in its registers, but for wide heads, and the next tile is copied while one is used.
+ * of 64 queries for dq, another through the queries of 64 keys for dk and dv. A warp has 16 of the 64; what it
+ * multiplies again and again stays in its registers, but for wide heads, and the next tile is copied while one is used.
  *
  * Floor: operations, 7 B heads T^2 size (5 with atomics), at the tensor cores' rate.
  */

@@ -2,8 +2,8 @@
  * LayerNorm and RMSNorm: a warp is a row, a lane takes every 32nd chunk of it. The weights' gradients are sums over
  * rows, by strips. A residual is added on the way: the lane that writes a sum is the one that reads it again.
  *
- * Floor: bytes, with reals of r bytes. Forward 2 r N C, behind a residual 4 r N C. Backward 4 r N C for dx (dout, x, dx read, dx written), and
- * 2 r N C to read dout and x again for the weights.
+ * Floor: bytes, with reals of r bytes. Forward 2 r N C, behind a residual 4 r N C. Backward 4 r N C for dx (dout, x, dx
+ * read, dx written), and 2 r N C to read dout and x again for the weights.
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elements.h"
