@@ -81,7 +81,7 @@ float *step_params(struct step *s);
  * the parameters and moments of the own slices, then step_spread(). */
 struct step_slice {
     size_t slice, first, count;        /* floats first .. first + count - 1 of the vector */
-    float *params, *moment1, *moment2; /* count floats each, borrowed until step_close() */
+    float *params, *moment1, *moment2; /* count floats each, host memory, borrowed until step_close() */
 };
 struct step_slice step_slice(struct step *s, size_t slice);
 struct slice_range step_own_slices(const struct step *s);
