@@ -40,7 +40,7 @@ struct step {
     float *params;                     /* whole, seen by the host too */
     float *moment1, *moment2;          /* own slices */
     struct tree *tree;                 /* exact */
-    struct reducer *reducer;           /* exact, in buckets; else NULL */
+    struct reducer *reducer;           /* in buckets; else NULL */
     size_t final;                      /* of the last leaf's gradient: from here on it is in the sum */
     float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
     double *one;                       /* a double on the device */
@@ -103,7 +103,8 @@ static enum err_code take_memory(struct step *s, struct err *e)
 {
     const struct params *p = &s->model->params;
     size_t own, ranks = (size_t)s->comm->size;
-    bool exchanged = ranks > 1; /* the sum, by the host */
+    bool by_host = ranks > 1 && !s->comm->on_device; /* ranks exchange what the host sees */
+    bool overlapped = s->comm->on_device || (s->config.exact && s->comm->any_thread);
 
     s->leaves = leaves_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
     s->slices = slices_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
@@ -112,12 +113,12 @@ static enum err_code take_memory(struct step *s, struct err *e)
         take_floats(s, own, true, &s->moment2, e) ||
         device_alloc(s->device, 1, sizeof(double), (void **)&s->one, e))
         return e->code;
-    if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, exchanged, &s->tree, e)
-                        : take_floats(s, p->padded, exchanged, &s->sum, e) ||
-                              take_floats(s, p->padded, false, &s->leaf, e))
+    if (s->config.exact
+            ? tree_open(s->device, s->leaves.count, p->padded, by_host, &s->tree, e)
+            : take_floats(s, p->padded, by_host, &s->sum, e) || take_floats(s, p->padded, false, &s->leaf, e))
         return e->code;
-    if (s->config.exact && s->config.bucket > 0 && ranks > 1 && s->comm->any_thread &&
-        reducer_open(s->comm, p->padded, s->config.bucket, &s->reducer, e))
+    if (overlapped && s->config.bucket > 0 && ranks > 1 &&
+        reducer_open(s->comm, p->padded, s->config.bucket, s->config.exact, &s->reducer, e))
         return e->code;
     s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct share);
     s->own_report = mem_new(s->report_bytes);
@@ -150,10 +151,10 @@ enum err_code step_open(const struct step_config *config, struct model *model, s
     return OK;
 }
 
-/* A sum as the ranks exchange it. */
+/* Memory of the device as the ranks exchange it. */
 static float *exchanged(struct step *s, float *memory)
 {
-    return s->comm->size > 1 ? device_host_view(s->device, memory) : memory;
+    return s->comm->on_device || s->comm->size == 1 ? memory : device_host_view(s->device, memory);
 }
 
 float *step_params(struct step *s)
@@ -183,7 +184,7 @@ struct step_slice step_slice(struct step *s, size_t slice)
 
 enum err_code step_spread(struct step *s, struct err *e)
 {
-    return comm_spread(s->comm, step_params(s), s->model->params.padded, e);
+    return comm_spread(s->comm, exchanged(s, s->params), s->model->params.padded, e);
 }
 
 static uint64_t dropout_key(const struct step *s, int64_t step, size_t leaf)
@@ -223,9 +224,13 @@ static void leaf_is_final(void *context, size_t first)
 
     if (first >= s->final)
         return;
-    tree_push_part(s->tree, first, s->final - first);
+    if (s->config.exact)
+        tree_push_part(s->tree, first, s->final - first);
+    else
+        s->k->add(s->device, s->sum + first, s->leaf + first, s->final - first);
     s->final = first;
-    IGNORE(device_sync(s->device, &ignored));
+    if (!s->comm->on_device)
+        IGNORE(device_sync(s->device, &ignored));
     reducer_ready(s->reducer, first);
 }
 
@@ -257,7 +262,7 @@ static void run_leaf(struct step *s, const struct step_input *in, size_t i, bool
 static void run_last_leaf(struct step *s, const struct step_input *in, struct err *e)
 {
     s->final = s->model->params.padded;
-    reducer_start(s->reducer, exchanged(s, tree_result_place(s->tree)));
+    reducer_start(s->reducer, exchanged(s, s->config.exact ? tree_result_place(s->tree) : s->sum));
     model_on_final(s->model, leaf_is_final, s);
     run_leaf(s, in, s->leaves.count - 1, true, e);
     model_on_final(s->model, NULL, NULL);

@@ -30,8 +30,9 @@ struct step_config {
     bool blank;    /* parameters begin as zeros, not as model_init() draws them: somebody fills them */
     size_t leaves; /* of all ranks: a power of two, a multiple of the ranks */
     bool exact;
-    size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
-                      goes on; 0: all at once, behind it. The bits are the same. */
+    size_t bucket; /* several ranks; exact, or a comm that works on the device: floats that are summed at once
+                      while the last leaf's backward pass goes on; 0: all at once, behind it. Of an exact sum
+                      the bits are the same. */
     double weight_decay, beta1, beta2, epsilon;
     double clip;    /* largest global norm of the mean gradient; 0: off */
     double explode; /* a loss of more than so many times ln(classes) is divergence; 0: off */
