@@ -344,6 +344,9 @@ enum err_code cuda_open(struct device **out, struct err *e)
         free(d);
         return e->code;
     }
+    /* A card for each rank; or, for a test, the one that is named. */
+    const char *card = getenv("EMULATED_CARD"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    snprintf(d->base.card, sizeof(d->base.card), "emulated:%.16s", card ? card : rank ? rank : "0");
     snprintf(d->base.note, sizeof(d->base.note), "EMULATED on the host, one thread after the other: no card");
     *out = &d->base;
     return OK;
