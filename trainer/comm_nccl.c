@@ -407,6 +407,22 @@ static enum err_code join(struct comm_nccl *n, int64_t init_ms, struct err *e)
     return comm_agree(under, e);
 }
 
+/* The first message to each partner connects, and takes memory of the card: now, before a model has the rest.
+ */
+static enum err_code warm_up(struct comm_nccl *n, int64_t init_ms, struct err *e)
+{
+    struct comm *c = &n->comm;
+    size_t floats = (size_t)c->size;
+    float *zeros = n->staging + n->piece - floats;
+
+    invariant(n->piece >= 2 * floats); /* what arrives lies before them */
+    c->until_ms = clock_mono_ms() + init_ms;
+    IGNORE(comm_sum_scatter(c, zeros, floats, e) || comm_spread(c, zeros, floats, e) ||
+           comm_sum_fast(c, zeros, floats, e));
+    c->until_ms = c->under->until_ms;
+    return e->code;
+}
+
 enum err_code comm_nccl_open(struct comm *under, struct device *d, const struct comm_nccl_config *config,
                              struct comm **out, struct err *e)
 {
@@ -427,7 +443,7 @@ enum err_code comm_nccl_open(struct comm *under, struct device *d, const struct 
     IGNORE(prepare(n, one_host, e));
     if (comm_agree(under, e))
         return e->code;
-    if (join(n, config->init_ms, e)) {
+    if (join(n, config->init_ms, e) || warm_up(n, config->init_ms, e)) {
         give_up(n);
         return err_wrap(e, "open NCCL");
     }

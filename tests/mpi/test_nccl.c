@@ -138,6 +138,34 @@ static void fast_sums_are_near(struct comm *mpi, struct comm *nccl, struct devic
     }
 }
 
+/* One rank has no partner but itself: so that messages, pieces and the addition are tried on one card, too.
+ */
+static void a_rank_may_be_its_own_partner(struct comm *nccl, struct device *d)
+{
+    enum { COUNT = 3 * PIECE + 7 };
+    struct err e = ERR_INIT;
+    CLEANUP(pair_done) struct pair p;
+    float *other = NULL;
+
+    pair_open(&p, nccl->under, nccl, d);
+    pair_fill(&p);
+    need(!device_alloc(d, COUNT, sizeof(float), (void **)&other, &e), e);
+    for (int turn = 0; turn < 2; turn++) {
+        const struct comm_swap s = { .partner = nccl->rank,
+                                     .send = p.dev,
+                                     .send_count = COUNT,
+                                     .into = other,
+                                     .into_count = COUNT,
+                                     .add = turn > 0 };
+        need(!nccl->ops->swap(nccl, &s, &e) && !comm_finish(nccl, &e), e);
+        device_get(d, p.got, other, COUNT * sizeof(float));
+        need(!device_sync(d, &e), e);
+        for (size_t i = 0; i < COUNT; i++)
+            need(p.got[i] == (float)(turn + 1) * p.host[i], e);
+    }
+    device_free(d, other);
+}
+
 /* ---- steps ---- */
 
 struct training {
@@ -244,14 +272,25 @@ static void steps_have_mpis_bits(struct comm *mpi, struct comm *nccl, struct dev
     }
 }
 
+static void say(const struct comm *c, const char *what)
+{
+    if (c->rank == 0)
+        printf("ok - %d ranks: %s\n", c->size, what);
+}
+
 static void all_is_as_by_mpi(struct comm *mpi, struct device *d)
 {
     struct err e = ERR_INIT;
     CLEANUP(comm_closep) struct comm *c = open_nccl(mpi, d);
 
+    a_rank_may_be_its_own_partner(c, d);
+    say(c, "messages to itself");
     exact_sums_have_mpis_bits(mpi, c, d);
+    say(c, "exact sums");
     fast_sums_are_near(mpi, c, d);
+    say(c, "fast sums");
     steps_have_mpis_bits(mpi, c, d);
+    say(c, "steps");
     comm_until(c, clock_mono_ms() + INIT_MS); /* with a deadline, which is kept */
     need(mpi->until_ms == c->until_ms, e);
     exact_sums_have_mpis_bits(mpi, c, d);

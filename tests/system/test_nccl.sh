@@ -35,10 +35,11 @@ expect() { # name, text that is said, number, argument, what the stand-in is tol
     esac
 }
 expect "a rank that hangs is named in time" ": rank 3 missed the deadline" 4 late
-expect "messages that do not come through are no rank's fault" "all ranks are here, but NCCL's messages do not come through" 2 broken "stuck 2"
+expect "messages that do not come through are no rank's fault" "all ranks are here, but NCCL's messages do not come through" 2 broken "stuck 4"
 expect "a lost peer ends the exchange with NCCL's own words" \
-    "NCCL on rank 0 of 2: remote process exited: the peer closed its connection" 2 broken "error 2"
+    "NCCL on rank 0 of 2: remote process exited: the peer closed its connection" 2 broken "error 4"
 expect "ranks that never connect give up" "open NCCL: rank 0: NCCL's ranks are not connected in time" 2 lonely lonely
+expect "connections that carry nothing are noticed at once" "open NCCL: exchange with all ranks: all ranks are here" 2 lonely "stuck 1"
 expect "NCCL is taken where each rank has a card" "nccl: 2 ranks, from card to card" 2 taken
 expect "one rank has nothing to exchange" "mpi: one rank" 1 taken
 expect "an older library is passed over" "mpi: through the host, no NCCL: rank 0: libnccl is 2.10.3" 2 taken old
