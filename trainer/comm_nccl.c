@@ -104,7 +104,7 @@ static ncclResult_t state_of(struct comm_nccl *n)
 static enum err_code settled(struct comm_nccl *n, ncclResult_t code, const char *what, struct err *e)
 {
     for (int look = 0; code == ncclInProgress; look++) {
-        if (is_late(n->comm.until_ms))
+        if (is_late(n->comm.under->until_ms))
             return missed(n, e);
         pause_between(look);
         code = state_of(n);
@@ -144,7 +144,7 @@ static enum err_code nccl_finish(struct comm *c, struct err *e)
         cudaGetLastError(); /* that it is not ready is kept as a failure, too */
         if (state != ncclSuccess && state != ncclInProgress)
             return failed(n, state, "wait for an exchange", e);
-        if (is_late(c->until_ms))
+        if (is_late(c->under->until_ms))
             return missed(n, e);
         pause_between(look);
     }
@@ -413,13 +413,14 @@ static enum err_code warm_up(struct comm_nccl *n, int64_t init_ms, struct err *e
 {
     struct comm *c = &n->comm;
     size_t floats = (size_t)c->size;
+    int64_t before_ms = c->under->until_ms;
     float *zeros = n->staging + n->piece - floats;
 
     invariant(n->piece >= 2 * floats); /* what arrives lies before them */
-    c->until_ms = clock_mono_ms() + init_ms;
+    comm_until(c, clock_mono_ms() + init_ms);
     IGNORE(comm_sum_scatter(c, zeros, floats, e) || comm_spread(c, zeros, floats, e) ||
            comm_sum_fast(c, zeros, floats, e));
-    c->until_ms = c->under->until_ms;
+    comm_until(c, before_ms);
     return e->code;
 }
 
@@ -430,12 +431,9 @@ enum err_code comm_nccl_open(struct comm *under, struct device *d, const struct 
     CLEANUP(comm_closep) struct comm *c = &n->comm;
     bool one_host = false;
 
-    n->comm = (struct comm){ .ops = &nccl_ops,
-                             .rank = under->rank,
-                             .size = under->size,
-                             .until_ms = under->until_ms,
-                             .under = under,
-                             .on_device = true };
+    n->comm = (struct comm){
+        .ops = &nccl_ops, .rank = under->rank, .size = under->size, .under = under, .on_device = true
+    };
     n->device = d;
     n->piece = config->piece_floats;
     if (share_places(n, &one_host, e))

@@ -22,7 +22,7 @@
  *
  * Failures are ERR_RETRY with NCCL's text, and break this comm and the one below: the communicator is
  * aborted, so no stream waits for it any more, and another attempt may begin. That a rank merely hangs NCCL
- * does not notice; comm_until() does, and asks the comm below who it is.
+ * does not notice; comm_until(), of this comm or the one below, does, and asks the comm below who it is.
  *
  * Threads: the device's.
  */

@@ -338,7 +338,7 @@ static _Noreturn void an_exchange_fails(struct comm *mpi, struct device *d, bool
     if (hangs && c->rank == c->size - 1)
         pause();
     int64_t began_ms = clock_mono_ms();
-    comm_until(c, began_ms + SHORT_MS);
+    comm_until(mpi, began_ms + SHORT_MS); /* by whoever has the one below */
     need(comm_sum_scatter(c, p.dev, FLOATS, &e) == ERR_RETRY, e);
     need(mpi->broken && clock_mono_ms() - began_ms < 15 * 1000, e);
     struct err again = ERR_INIT;
