@@ -13,6 +13,7 @@ static void worker_done(struct worker *w)
     times_free(w->times);
     step_close(w->step);
     model_close(w->model);
+    comm_close(w->cards);
     device_close(w->device);
     feed_free(w->feed);
     shards_free(w->shards);

@@ -46,6 +46,7 @@ struct worker {
     struct shards *shards;
     struct feed *feed;
     struct device *device;
+    struct comm *cards; /* comm_for_device(): the steps' sums; NULL: by comm */
     struct model *model;
     struct step *step;
     struct loader *loader;

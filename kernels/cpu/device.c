@@ -85,6 +85,7 @@ size_t cpu_threads(struct device *d)
 static const struct device_ops cpu_device_ops = {
     .name = "cpu",
     .alloc = alloc_memory,
+    .alloc_shared = alloc_memory,
     .free = free_memory,
     .put = put,
     .get = get,

@@ -37,7 +37,7 @@ enum {
 enum err_code cuda_open(struct device **out, struct err *e);
 extern const struct kernels cuda_kernels;
 
-/* ---- for the kernels alone ---- */
+/* ---- for the kernels, and for whoever has a stream of its own beside theirs ---- */
 
 enum { WARP = 32 };
 #define BLOCKS(n, each) ((unsigned)(((n) + (each)-1) / (each)))
@@ -109,6 +109,7 @@ void cuda_sum_squares(struct device *d, double *out, const float *x, size_t n);
 /* out = sum of the n doubles, by the same tree */
 void cuda_sum_f64(struct device *d, double *out, const double *x, size_t n);
 void cuda_add(struct device *d, float *sum, const float *x, size_t n);
+void cuda_add_on(struct device *d, cudaStream_t stream, float *sum, const float *x, size_t n);
 void cuda_scale(struct device *d, float *x, size_t n, float factor);
 void cuda_zero(struct device *d, float *x, size_t n);
 

@@ -55,12 +55,17 @@ static __global__ void add_kernel(float *sum, const float *x, size_t n)
     by_element<float>({ sum }, { sum, x }, n, [](size_t, const float *in, float *to) { to[0] = in[0] + in[1]; });
 }
 
-void cuda_add(struct device *d, float *sum, const float *x, size_t n)
+void cuda_add_on(struct device *d, cudaStream_t stream, float *sum, const float *x, size_t n)
 {
     if (n == 0)
         return;
-    add_kernel<<<ELEMENT_BLOCKS(float, n), ELEMENT_THREADS, 0, device_stream(d)>>>(sum, x, n);
+    add_kernel<<<ELEMENT_BLOCKS(float, n), ELEMENT_THREADS, 0, stream>>>(sum, x, n);
     device_launched(d, "add");
+}
+
+void cuda_add(struct device *d, float *sum, const float *x, size_t n)
+{
+    cuda_add_on(d, device_stream(d), sum, x, n);
 }
 
 static __global__ void scale_kernel(float *x, size_t n, float factor)

@@ -259,15 +259,34 @@ struct emulated_device {
     double scratch[CUDA_SCRATCH_BYTES / 8];
 };
 
+/* In front of each piece of memory: whether the host may look at it. */
+union head {
+    bool shared;
+    char aligned[64];
+};
+static void *take_memory(size_t bytes, bool shared)
+{
+    union head *h = (union head *)aligned_alloc(sizeof(*h), sizeof(*h) + (bytes + 63) / 64 * 64);
+    if (!h)
+        return NULL;
+    memset(h, 0, sizeof(*h) + bytes);
+    h->shared = shared;
+    return h + 1;
+}
 static void *alloc_memory(struct device *d, size_t bytes)
 {
     (void)d;
-    return calloc(1, bytes);
+    return take_memory(bytes, false);
+}
+static void *alloc_shared_memory(struct device *d, size_t bytes)
+{
+    (void)d;
+    return take_memory(bytes, true);
 }
 static void free_memory(struct device *d, void *memory)
 {
     (void)d;
-    free(memory);
+    free((union head *)memory - 1);
 }
 static void put(struct device *d, void *to, const void *from, size_t bytes)
 {
@@ -278,7 +297,7 @@ static void put(struct device *d, void *to, const void *from, size_t bytes)
 static void *host_view(struct device *d, void *memory)
 {
     (void)d;
-    return memory;
+    return ((union head *)memory - 1)->shared ? memory : NULL;
 }
 static size_t room(struct device *d)
 {
@@ -311,9 +330,10 @@ static void close_device(struct device *d)
     free(d);
 }
 
-static const struct device_ops emulated_ops = { "cuda",      alloc_memory, free_memory,   put,           put,
-                                                host_view,   room,         use_threads,   use_precision, sync_failures,
-                                                close_device };
+static const struct device_ops emulated_ops = {
+    "cuda",    alloc_memory, alloc_shared_memory, free_memory,   put,           put,
+    host_view, room,         use_threads,         use_precision, sync_failures, close_device
+};
 
 enum err_code cuda_open(struct device **out, struct err *e)
 {
@@ -324,6 +344,9 @@ enum err_code cuda_open(struct device **out, struct err *e)
         free(d);
         return e->code;
     }
+    /* A card for each rank; or, for a test, the one that is named. */
+    const char *card = getenv("EMULATED_CARD"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    snprintf(d->base.card, sizeof(d->base.card), "emulated:%.16s", card ? card : rank ? rank : "0");
     snprintf(d->base.note, sizeof(d->base.note), "EMULATED on the host, one thread after the other: no card");
     *out = &d->base;
     return OK;

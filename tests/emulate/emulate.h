@@ -10,6 +10,7 @@
 #define TESTS_EMULATE_EMULATE_H
 
 #include "kernels/cuda/cuda.h"
+#include "tests/emulate/streams.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -39,11 +40,22 @@ extern float4 emulated_shared[];
 /* Runs `thread` as every thread of every block. */
 typedef void emulated_body(void *context);
 void emulate(dim3 grid, dim3 threads, size_t shared_bytes, emulated_body *body, void *context);
+template <typename F> struct emulated_kernel {
+    dim3 grid, threads;
+    size_t shared_bytes;
+    F thread;
+};
 template <typename F>
 static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, cudaStream_t stream, F thread)
 {
-    (void)stream;
-    emulate(grid, threads, shared_bytes, [](void *f) { (*(F *)f)(); }, &thread);
+    typedef struct emulated_kernel<F> kernel;
+    kernel *k = new kernel{ grid, threads, shared_bytes, thread };
+    bool (*look)(void *) = [](void *context) {
+        kernel *of = (kernel *)context;
+        emulate(of->grid, of->threads, of->shared_bytes, [](void *f) { (*(F *)f)(); }, &of->thread);
+        return true;
+    };
+    emulated_give(stream, emulated_task{ look, [](void *context) { delete (kernel *)context; }, k });
 }
 
 void emulated_block_wait(void);
