@@ -88,6 +88,9 @@ enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, vo
 enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_each, void **out,
                                   struct err *e);
 void device_free(struct device *d, void *memory); /* accepts NULL */
+/* Bytes that are left of a card's memory, of both kinds together; SIZE_MAX: it is the host's, or nobody
+ * knows. */
+size_t device_room(struct device *d);
 
 void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
 void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */

@@ -88,7 +88,9 @@ void device_use_threads(struct device *d, size_t threads)
 
 enum err_code device_use_precision(struct device *d, enum device_precision p, struct err *e)
 {
-    static const char *const names[] = { [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16" };
+    static const char *const names[] = {
+        [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
+    };
 
     if (d->ops->use_precision(d, p))
         return OK;
@@ -105,12 +107,12 @@ static enum err_code take(struct device *d, void *(*alloc)(struct device *d, siz
     if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
         memory = alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
     if (!memory) {
-        size_t room = d->ops->room(d);
+        size_t room = device_room(d);
         char left[64] = "";
         if (room < SIZE_MAX)
             snprintf(left, sizeof(left), "; %zu bytes are left", room);
-        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes%s", device_name(d), count,
-                       bytes_each, left);
+        return err_set(e, ERR_LIMIT, "no memory on device '%s' for %zu times %zu bytes%s", device_name(d),
+                       count, bytes_each, left);
     }
     *out = memory;
     return OK;
@@ -125,6 +127,11 @@ enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_e
                                   struct err *e)
 {
     return take(d, d->ops->alloc_shared, count, bytes_each, out, e);
+}
+
+size_t device_room(struct device *d)
+{
+    return d->ops->room(d);
 }
 
 void device_free(struct device *d, void *memory)

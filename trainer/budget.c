@@ -67,7 +67,9 @@ enum err_code budget_make(const struct budget_question *q, struct budget *out, s
     }
     if (q->spec->model.from[0])
         b.checkpoint = MAX(b.checkpoint, COPIES_OF_ORIGIN * vector);
-    b.total = b.parameters + b.moments + b.gradients + b.activations + b.workspace + b.checkpoint + b.data;
+    uint64_t by_device = b.parameters + b.moments + b.gradients + b.activations + b.workspace;
+    b.total = by_device + b.checkpoint + b.data;
+    b.card = device_room(q->device) < SIZE_MAX ? by_device : 0;
     *out = b;
     return OK;
 }
@@ -143,7 +145,7 @@ enum err_code budget_check(const struct budget *b, size_t ranks, uint64_t availa
 
     if (available == 0)
         return OK;
-    if (__builtin_mul_overflow(b->total, ranks, &sum))
+    if (__builtin_mul_overflow(b->total - b->card, ranks, &sum))
         sum = UINT64_MAX;
     if (sum <= available)
         return OK;
@@ -152,4 +154,16 @@ enum err_code budget_check(const struct budget *b, size_t ranks, uint64_t availa
                    "%zu rank%s would need %s of memory where %s can be had; each: %s. To reduce: %s", ranks,
                    ranks == 1 ? "" : "s", format_size(sum, need), format_size(available, there), rows,
                    advice(b));
+}
+
+enum err_code budget_check_card(const struct budget *b, uint64_t room, struct err *e)
+{
+    char need[NUM_TEXT_BYTES], there[NUM_TEXT_BYTES], rows[256];
+
+    if (b->card <= room)
+        return OK;
+    budget_text(b, rows, sizeof(rows));
+    return err_set(e, ERR_LIMIT,
+                   "a rank would need %s of its card's memory where %s can be had: %s. To reduce: %s",
+                   format_size(b->card, need), format_size(room, there), rows, advice(b));
 }

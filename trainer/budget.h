@@ -23,6 +23,7 @@ struct budget {
         checkpoint; /* the snapshot, and the largest of a part and the model file twice: plain and sealed */
     uint64_t data;  /* shards that are kept, and two batches */
     uint64_t total;
+    uint64_t card; /* of total: what lies on a card and not in the host's memory; 0 on the CPU */
 };
 struct budget_question {
     const char *kind; /* of the model */
@@ -39,9 +40,11 @@ enum err_code budget_make(const struct budget_question *q, struct budget *out, s
  * told. */
 uint64_t budget_available(void);
 
-/* `ranks` of them share `available`, which is 0 where it is not known. ERR_LIMIT: the sizes, and what to
- * reduce. Pure. */
+/* `ranks` of them share `available` of the host's memory, which is 0 where it is not known. ERR_LIMIT: the
+ * sizes, and what to reduce. Pure. */
 enum err_code budget_check(const struct budget *b, size_t ranks, uint64_t available, struct err *e);
+/* The same of one rank's card, of which `room` bytes are left (device_room()). */
+enum err_code budget_check_card(const struct budget *b, uint64_t room, struct err *e);
 /* "parameters 475 MiB, moments 950 MiB, ...": for the log and for errors. */
 void budget_text(const struct budget *b, char *out, size_t out_bytes);
 

@@ -42,6 +42,7 @@ struct step {
     struct tree *tree;                 /* exact */
     struct reducer *reducer;           /* in buckets; else NULL */
     size_t final;                      /* of the last leaf's gradient: from here on it is in the sum */
+    struct err on_the_way;             /* what the device met before the last leaf was done */
     float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
     double *one;                       /* a double on the device */
     size_t report_bytes;
@@ -220,7 +221,6 @@ static uint64_t predictions(const struct step *s, const struct batch *b)
 static void leaf_is_final(void *context, size_t first)
 {
     struct step *s = context;
-    struct err ignored = ERR_INIT; /* model_backward() meets it, too */
 
     if (first >= s->final)
         return;
@@ -229,8 +229,8 @@ static void leaf_is_final(void *context, size_t first)
     else
         s->k->add(s->device, s->sum + first, s->leaf + first, s->final - first);
     s->final = first;
-    if (!s->comm->on_device)
-        IGNORE(device_sync(s->device, &ignored));
+    if (!s->comm->on_device && s->on_the_way.code == OK)
+        IGNORE(device_sync(s->device, &s->on_the_way));
     reducer_ready(s->reducer, first);
 }
 
@@ -262,10 +262,13 @@ static void run_leaf(struct step *s, const struct step_input *in, size_t i, bool
 static void run_last_leaf(struct step *s, const struct step_input *in, struct err *e)
 {
     s->final = s->model->params.padded;
+    err_clear(&s->on_the_way);
     reducer_start(s->reducer, exchanged(s, s->config.exact ? tree_result_place(s->tree) : s->sum));
     model_on_final(s->model, leaf_is_final, s);
     run_leaf(s, in, s->leaves.count - 1, true, e);
     model_on_final(s->model, NULL, NULL);
+    if (e->code == OK)
+        *e = s->on_the_way;
 }
 
 /* Forward and backward of the own leaves; their gradients end up summed in the tree, or in s->sum. After a

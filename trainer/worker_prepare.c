@@ -101,7 +101,8 @@ static uint64_t data_bytes(const struct worker *w)
     return records > cache_bytes / MAX(each, 1) ? cache_bytes : records * each;
 }
 
-/* Before anything is taken: all ranks are on this machine (core/cluster has one launcher, local). */
+/* Before anything is taken: all ranks are on this machine (core/cluster has one launcher, local), and each
+ * looks at its card. */
 static enum err_code check_memory(struct worker *w, const struct model_config *config, struct err *e)
 {
     const struct budget_question q = { .kind = w->feed->ops->model,
@@ -110,15 +111,19 @@ static enum err_code check_memory(struct worker *w, const struct model_config *c
                                        .device = w->device,
                                        .ranks = (size_t)w->comm->size,
                                        .data_bytes = data_bytes(w) };
-    char rows[256], total[NUM_TEXT_BYTES];
+    char rows[256], total[NUM_TEXT_BYTES], card[NUM_TEXT_BYTES];
     struct budget b;
 
-    if (w->comm->rank == 0 && budget_make(&q, &b, e) == OK) {
+    if (budget_make(&q, &b, e))
+        return comm_agree(w->comm, e);
+    if (w->comm->rank == 0) {
         budget_text(&b, rows, sizeof(rows));
-        log_info("memory.plan", "ranks=%d each=\"%s\" of=\"%s\"", w->comm->size, format_size(b.total, total),
-                 rows);
+        log_info("memory.plan", "ranks=%d each=\"%s\" of=\"%s\" on_card=\"%s\"", w->comm->size,
+                 format_size(b.total, total), rows, format_size(b.card, card));
         IGNORE(budget_check(&b, (size_t)w->comm->size, budget_available(), e));
     }
+    if (e->code == OK)
+        IGNORE(budget_check_card(&b, device_room(w->device), e));
     return comm_agree(w->comm, e);
 }
 

@@ -80,6 +80,40 @@ static void what_does_not_fit_is_refused_with_the_sizes(void **state)
     assert_non_null(strstr(e.text, "stage smaller shards"));
 }
 
+static size_t two_mib(struct device *d)
+{
+    (void)d;
+    return 2 << 20;
+}
+
+/* A device whose memory is not the host's: what it holds does not count there, and must fit on it. */
+static void a_card_holds_its_own_part(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct device *d = NULL;
+    struct budget b, here = budget_of(1, &config, &spec);
+    assert_int_equal(here.card, 0);
+    assert_ok(budget_check_card(&here, SIZE_MAX, &e));
+    assert_ok(device_open("cpu", &d, &e));
+    struct device_ops ops = *d->ops;
+    const struct device_ops *own = d->ops;
+    ops.room = two_mib;
+    d->ops = &ops;
+    const struct budget_question q = { "gpt", &config, &spec, d, 1, 1000 };
+    assert_ok(budget_make(&q, &b, &e));
+    assert_int_equal(b.total, here.total);
+    assert_int_equal(b.card, here.total - here.checkpoint - here.data);
+    assert_ok(budget_check(&b, 1, here.checkpoint + here.data, &e));
+    assert_int_equal(budget_check(&b, 1, here.checkpoint + here.data - 1, &e), ERR_LIMIT);
+    err_clear(&e);
+    assert_ok(budget_check_card(&b, b.card, &e));
+    assert_int_equal(budget_check_card(&b, device_room(d), &e), ERR_LIMIT);
+    assert_non_null(strstr(e.text, "of its card's memory where 2.0 MiB can be had: parameters"));
+    d->ops = own;
+    device_close(d);
+}
+
 static void what_no_object_can_hold_is_refused(void **state)
 {
     (void)state;
@@ -126,6 +160,7 @@ int main(void)
         cmocka_unit_test(each_part_is_what_is_taken),
         cmocka_unit_test(what_is_to_be_reduced_reduces),
         cmocka_unit_test(what_does_not_fit_is_refused_with_the_sizes),
+        cmocka_unit_test(a_card_holds_its_own_part),
         cmocka_unit_test(what_no_object_can_hold_is_refused),
         cmocka_unit_test(this_machine_has_some),
     };
