@@ -239,10 +239,13 @@ static void training_is_exact(struct comm *c, struct device *d)
 /* A gpt tells while its backward pass goes on how far its gradient is. */
 enum { GPT_CONTEXT = 6, GPT_RECORDS = 2, GPT_VOCAB = 13, GPT_STEPS = 4 };
 
-static uint64_t train_gpt(struct comm *c, struct device *d, size_t bucket)
+struct gpt_text {
+    int32_t tokens[LEAVES][GPT_RECORDS * GPT_CONTEXT], labels[LEAVES][GPT_RECORDS * GPT_CONTEXT];
+};
+
+static void gpt_open(struct training *t, struct comm *c, struct device *d, size_t bucket)
 {
     struct err e = ERR_INIT;
-    CLEANUP(training_done) struct training t = { 0 };
     const struct model_config mc = { .width = 8,
                                      .layers = 3,
                                      .heads = 2,
@@ -258,23 +261,36 @@ static uint64_t train_gpt(struct comm *c, struct device *d, size_t bucket)
                                     .beta1 = 0.9,
                                     .beta2 = 0.95,
                                     .epsilon = 1e-8 };
+    need(!model_open("gpt", &mc, d, &t->model, &e), e);
+    need(!step_open(&sc, t->model, c, &t->step, &e), e);
+}
+
+static void fill_gpt_leaves(struct training *t, struct gpt_text *text, struct slice_range own, int64_t step)
+{
+    for (size_t i = 0; i < own.count; i++) {
+        uint64_t key = rng_key(rng_key(99, (uint64_t)step), own.first + i);
+        for (size_t at = 0; at < GPT_RECORDS * GPT_CONTEXT; at++) {
+            text->tokens[i][at] = (int32_t)rng_below(key, at, GPT_VOCAB);
+            text->labels[i][at] = (int32_t)rng_below(key, 1000 + at, GPT_VOCAB);
+        }
+        size_t n = rng_below(key, 5000, GPT_RECORDS + 1); /* some have none */
+        t->batches[i] = (struct batch){
+            .n = n, .tokens = text->tokens[i], .labels = text->labels[i], .length = GPT_CONTEXT
+        };
+    }
+}
+
+static uint64_t train_gpt(struct comm *c, struct device *d, size_t bucket)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(training_done) struct training t = { 0 };
     struct slice_range own = leaves_of_rank(c->rank, c->size, LEAVES);
-    int32_t tokens[LEAVES][GPT_RECORDS * GPT_CONTEXT], labels[LEAVES][GPT_RECORDS * GPT_CONTEXT];
+    struct gpt_text text;
     struct step_result r = { 0 };
 
-    need(!model_open("gpt", &mc, d, &t.model, &e), e);
-    need(!step_open(&sc, t.model, c, &t.step, &e), e);
+    gpt_open(&t, c, d, bucket);
     for (int64_t step = 1; step <= GPT_STEPS; step++) {
-        for (size_t i = 0; i < own.count; i++) {
-            uint64_t key = rng_key(rng_key(99, (uint64_t)step), own.first + i);
-            for (size_t at = 0; at < GPT_RECORDS * GPT_CONTEXT; at++) {
-                tokens[i][at] = (int32_t)rng_below(key, at, GPT_VOCAB);
-                labels[i][at] = (int32_t)rng_below(key, 1000 + at, GPT_VOCAB);
-            }
-            size_t n = rng_below(key, 5000, GPT_RECORDS + 1); /* some have none */
-            t.batches[i] =
-                (struct batch){ .n = n, .tokens = tokens[i], .labels = labels[i], .length = GPT_CONTEXT };
-        }
+        fill_gpt_leaves(&t, &text, own, step);
         struct step_input in = { .step = step, .lr = 0.01, .leaves = t.batches };
         need(!step_run(t.step, &in, &r, &e), e);
     }
@@ -293,6 +309,45 @@ static void buckets_are_exact(struct comm *c, struct device *d)
         need(train_gpt(c, d, buckets[i]) == h, e);
     if (c->rank == 0)
         printf("gpt %016" PRIx64 "\n", h);
+}
+
+/* What a device says once, at the nth call of device_sync() from now on; 0: nothing. */
+static int syncs, fail_at;
+static enum err_code sync_fails(struct device *d, struct err *e)
+{
+    (void)d;
+    return ++syncs == fail_at ? err_set(e, ERR_DEVICE, "the card fell off") : OK;
+}
+
+/* Of the last rank's device, whenever it is noticed before the update: all ranks return it, none goes on. */
+static void a_device_s_failure_belongs_to_all(struct comm *c, struct device *d)
+{
+    struct err e = ERR_INIT;
+    CLEANUP(training_done) struct training t = { 0 };
+    struct slice_range own = leaves_of_rank(c->rank, c->size, LEAVES);
+    struct device_ops ops = *d->ops;
+    const struct device_ops *before = d->ops;
+    struct gpt_text text;
+    struct step_result r = { 0 };
+
+    ops.sync = sync_fails;
+    gpt_open(&t, c, d, 300);
+    fill_gpt_leaves(&t, &text, own, 3);
+    struct step_input in = { .step = 3, .lr = 0.01, .leaves = t.batches };
+    d->ops = &ops;
+    syncs = fail_at = 0;
+    need(!step_run(t.step, &in, &r, &e), e);
+    int most = syncs;
+    need(!comm_broadcast(c, &most, sizeof(most), c->size - 1, &e) && most > 2, e);
+    for (int at = 1; at < most; at++) { /* the last one is behind the update */
+        uint64_t state = state_digest(&t, c);
+        syncs = 0;
+        fail_at = c->rank == c->size - 1 ? at : 0;
+        need(step_run(t.step, &in, &r, &e) == ERR_DEVICE && strstr(e.text, "the card fell off"), e);
+        need(state_digest(&t, c) == state, e);
+        err_clear(&e);
+    }
+    d->ops = before;
 }
 
 /* One rank's broken record is everybody's error, in the same words; after it training goes on. */
@@ -416,6 +471,7 @@ int main(int argc, char **argv)
     training_is_exact(c, d);
     buckets_are_exact(c, d);
     a_failure_belongs_to_all(c, d);
+    a_device_s_failure_belongs_to_all(c, d);
     ranks_agree(c);
     ranks_meet(c);
     return 0;
