@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "core/json/json.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,7 +46,7 @@ enum gpu_figure {
     GPU_MEMORY_MHZ,
     GPU_MILLIWATTS,
     GPU_MILLIJOULES, /* since the driver was loaded */
-    GPU_HELD_BACK,   /* bits: what holds the clocks down; gpu_held_back_name() */
+    GPU_HELD_BACK,   /* bits: what holds the clocks down; gpu_held_back_json() */
     GPU_FIGURE_COUNT
 };
 struct gpu_reading {
@@ -76,20 +77,11 @@ void gpu_read(const struct gpu *g, struct gpu_reading *out); /* what cannot be r
 enum err_code gpu_watch(struct gpu *g, struct err *e);
 bool gpu_next_xid(struct gpu *g, uint32_t *out); /* never waits; false: there is no further */
 
-/* Everything of the above by name, for whoever writes it down. A number that is GPU_UNKNOWN is not known. */
-struct gpu_fact {
-    const char *name; /* "uuid", "ecc_uncorrected" */
-    const char *text; /* NULL: it is a number. Borrowed from the card */
-    int64_t number;
-    bool yes_or_no; /* the number is 0 or 1 */
-};
-enum { GPU_FACTS_MAX = 7 + GPU_FIGURE_COUNT };
-size_t gpu_facts(const struct gpu_card *card, const struct gpu_reading *r,
-                 struct gpu_fact out[GPU_FACTS_MAX]);
-
-/* The name of bit `bit` of GPU_HELD_BACK; NULL where that is nothing that holds a card back (idle) or has no
- * name here. */
-enum { GPU_HELD_BACK_BITS = 32 };
-const char *gpu_held_back_name(unsigned bit);
+/* Card and reading as members of `into`, one a figure; what is not known is null. */
+void gpu_to_json(const struct gpu_card *card, const struct gpu_reading *r, json_t *into);
+/* Figures that a driver does not tell are null. */
+json_t *gpu_number_json(int64_t n);
+/* Of GPU_HELD_BACK, the names of what holds a card back: ["power_cap"]. */
+json_t *gpu_held_back_json(int64_t bits);
 
 #endif

@@ -255,30 +255,38 @@ static void a_card_without_events_is_said(void **state)
     host_close(&h);
 }
 
-static void facts_have_names(void **state)
+static void json_has_every_figure_by_its_name(void **state)
 {
     const struct gpu_card card = { .index = 2, .memory_bytes = GPU_UNKNOWN, .mig = 1, .uuid = "GPU-1" };
-    struct gpu_reading r = { .figure = { [GPU_ECC_ON] = 1, [GPU_CELSIUS] = 40 } };
-    struct gpu_fact facts[GPU_FACTS_MAX];
-    size_t n = gpu_facts(&card, &r, facts), seen = 0;
+    struct gpu_reading r = { .figure = { [GPU_ECC_ON] = 1,
+                                         [GPU_ROWS_FAILED] = GPU_UNKNOWN,
+                                         [GPU_CELSIUS] = 40,
+                                         [GPU_HELD_BACK] = 0x45 } };
+    CLEANUP(json_donep) json_t *o = json_object();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    struct err e = ERR_INIT;
     (void)state;
 
-    for (size_t i = 0; i < n; i++) {
-        assert_non_null(facts[i].name);
-        if (strcmp(facts[i].name, "uuid") == 0)
-            seen += strcmp(facts[i].text, "GPU-1") == 0;
-        if (strcmp(facts[i].name, "memory_bytes") == 0)
-            seen += !facts[i].text && facts[i].number == GPU_UNKNOWN;
-        if (strcmp(facts[i].name, "mig") == 0 || strcmp(facts[i].name, "ecc") == 0)
-            seen += facts[i].yes_or_no && facts[i].number == 1;
-        if (strcmp(facts[i].name, "celsius") == 0)
-            seen += facts[i].number == 40;
-    }
-    assert_int_equal(seen, 5);
-    assert_null(gpu_held_back_name(0)); /* idle */
-    assert_string_equal(gpu_held_back_name(2), "power_cap");
-    assert_null(gpu_held_back_name(31));
-    assert_null(gpu_held_back_name(32));
+    gpu_to_json(&card, &r, o);
+    assert_ok(json_canonical(o, &text, &e));
+    assert_string_equal(buf_text(&text),
+                        "{\"bus\":null,\"celsius\":40,\"driver\":null,\"ecc\":true,\"ecc_corrected\":0,"
+                        "\"ecc_uncorrected\":0,\"held_back\":[\"power_cap\",\"heat_hardware\"],\"index\":2,"
+                        "\"memory_bytes\":null,\"memory_mhz\":0,\"mig\":true,\"millijoules\":0,"
+                        "\"milliwatts\":0,\"name\":null,\"rows_failed\":null,\"rows_pending\":false,"
+                        "\"sm_mhz\":0,\"uuid\":\"GPU-1\"}");
+}
+
+static void what_holds_a_card_back_has_names(void **state)
+{
+    CLEANUP(json_donep) json_t *idle = gpu_held_back_json(1), *all = gpu_held_back_json(UINT32_MAX);
+    CLEANUP(json_donep) json_t *unknown = gpu_held_back_json(GPU_UNKNOWN);
+    (void)state;
+
+    assert_int_equal(json_array_size(idle), 0); /* nothing to do holds nobody back */
+    assert_true(json_is_array(idle));
+    assert_int_equal(json_array_size(all), 8);
+    assert_true(json_is_null(unknown));
 }
 
 int main(void)
@@ -295,7 +303,8 @@ int main(void)
         cmocka_unit_test(a_lost_card_says_so),
         cmocka_unit_test(xids_come_once_and_nobody_waits),
         cmocka_unit_test(a_card_without_events_is_said),
-        cmocka_unit_test(facts_have_names),
+        cmocka_unit_test(json_has_every_figure_by_its_name),
+        cmocka_unit_test(what_holds_a_card_back_has_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
