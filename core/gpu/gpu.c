@@ -7,34 +7,32 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FUNCTION(name) __typeof__(name) *name
-
 struct calls { /* NULL: this library has no such function */
-    FUNCTION(nvmlInit_v2);
-    FUNCTION(nvmlShutdown);
-    FUNCTION(nvmlErrorString);
-    FUNCTION(nvmlSystemGetDriverVersion);
-    FUNCTION(nvmlDeviceGetCount_v2);
-    FUNCTION(nvmlDeviceGetHandleByIndex_v2);
-    FUNCTION(nvmlDeviceGetHandleByPciBusId_v2);
-    FUNCTION(nvmlDeviceGetIndex);
-    FUNCTION(nvmlDeviceGetName);
-    FUNCTION(nvmlDeviceGetUUID);
-    FUNCTION(nvmlDeviceGetPciInfo_v3);
-    FUNCTION(nvmlDeviceGetMemoryInfo);
-    FUNCTION(nvmlDeviceGetMigMode);
-    FUNCTION(nvmlDeviceGetEccMode);
-    FUNCTION(nvmlDeviceGetTotalEccErrors);
-    FUNCTION(nvmlDeviceGetRemappedRows);
-    FUNCTION(nvmlDeviceGetTemperature);
-    FUNCTION(nvmlDeviceGetClockInfo);
-    FUNCTION(nvmlDeviceGetCurrentClocksEventReasons);
-    FUNCTION(nvmlDeviceGetPowerUsage);
-    FUNCTION(nvmlDeviceGetTotalEnergyConsumption);
-    FUNCTION(nvmlEventSetCreate);
-    FUNCTION(nvmlDeviceRegisterEvents);
-    FUNCTION(nvmlEventSetWait_v2);
-    FUNCTION(nvmlEventSetFree);
+    __typeof__(nvmlInit_v2) *nvmlInit_v2;
+    __typeof__(nvmlShutdown) *nvmlShutdown;
+    __typeof__(nvmlErrorString) *nvmlErrorString;
+    __typeof__(nvmlSystemGetDriverVersion) *nvmlSystemGetDriverVersion;
+    __typeof__(nvmlDeviceGetCount_v2) *nvmlDeviceGetCount_v2;
+    __typeof__(nvmlDeviceGetHandleByIndex_v2) *nvmlDeviceGetHandleByIndex_v2;
+    __typeof__(nvmlDeviceGetHandleByPciBusId_v2) *nvmlDeviceGetHandleByPciBusId_v2;
+    __typeof__(nvmlDeviceGetIndex) *nvmlDeviceGetIndex;
+    __typeof__(nvmlDeviceGetName) *nvmlDeviceGetName;
+    __typeof__(nvmlDeviceGetUUID) *nvmlDeviceGetUUID;
+    __typeof__(nvmlDeviceGetPciInfo_v3) *nvmlDeviceGetPciInfo_v3;
+    __typeof__(nvmlDeviceGetMemoryInfo) *nvmlDeviceGetMemoryInfo;
+    __typeof__(nvmlDeviceGetMigMode) *nvmlDeviceGetMigMode;
+    __typeof__(nvmlDeviceGetEccMode) *nvmlDeviceGetEccMode;
+    __typeof__(nvmlDeviceGetTotalEccErrors) *nvmlDeviceGetTotalEccErrors;
+    __typeof__(nvmlDeviceGetRemappedRows) *nvmlDeviceGetRemappedRows;
+    __typeof__(nvmlDeviceGetTemperature) *nvmlDeviceGetTemperature;
+    __typeof__(nvmlDeviceGetClockInfo) *nvmlDeviceGetClockInfo;
+    __typeof__(nvmlDeviceGetCurrentClocksEventReasons) *nvmlDeviceGetCurrentClocksEventReasons;
+    __typeof__(nvmlDeviceGetPowerUsage) *nvmlDeviceGetPowerUsage;
+    __typeof__(nvmlDeviceGetTotalEnergyConsumption) *nvmlDeviceGetTotalEnergyConsumption;
+    __typeof__(nvmlEventSetCreate) *nvmlEventSetCreate;
+    __typeof__(nvmlDeviceRegisterEvents) *nvmlDeviceRegisterEvents;
+    __typeof__(nvmlEventSetWait_v2) *nvmlEventSetWait_v2;
+    __typeof__(nvmlEventSetFree) *nvmlEventSetFree;
 };
 
 #define ROW(name, needed)                                                                                    \
