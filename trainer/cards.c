@@ -207,6 +207,7 @@ static enum err_code gather_ends(struct cards *c, bool failed, struct err *e)
 
     if (c->comm->broken || (failed && comm_meet(c->comm, until_ms, e)))
         return e->code;
+    comm_until(c->comm, 0); /* they are together: an earlier deadline, of a checkpoint, counts no more */
     if (comm_gather(c->comm, &c->own, sizeof(c->own), all, e))
         return e->code;
     memcpy(c->ended, all, (size_t)c->comm->size * sizeof(*all));

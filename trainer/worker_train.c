@@ -127,9 +127,9 @@ static enum vote own_vote(const struct worker *w)
     return stop_asked() ? VOTE_STOP : VOTE_GO;
 }
 
-/* A shard that one rank cannot read, or its card, is everybody's failure. That rank takes part in the step
- * with nothing, and says so by its vote: cheaper than asking all ranks before each step. What the step did is
- * not kept: the attempt ends here. */
+/* A shard that one rank cannot read is everybody's failure, and so is a card that must not go on. That rank
+ * takes part in the step with nothing, and says so by its vote: cheaper than asking all ranks before each
+ * step. What the step did is not kept: the attempt ends here. */
 static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
 {
     CLEANUP(freep) struct batch *nothing = NULL;

@@ -35,10 +35,9 @@ struct calls { /* NULL: this library has no such function */
     __typeof__(nvmlEventSetFree) *nvmlEventSetFree;
 };
 
-#define ROW(name, needed)                                                                                    \
-    {                                                                                                        \
-#name, NULL, offsetof(struct calls, name), needed                                                    \
-    }
+/* clang-format off */
+#define ROW(name, needed) { #name, NULL, offsetof(struct calls, name), needed }
+/* clang-format on */
 static const struct {
     const char *name, *earlier; /* its name in older libraries */
     size_t offset;

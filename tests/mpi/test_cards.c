@@ -12,7 +12,7 @@
 
 enum { RANKS_MAX = 8 };
 
-/* Rank r's card is at place r; where `shared`, two ranks have one card each. */
+/* Rank r's card is at place r or, where two ranks share one, r / 2. */
 static void card_lines(int rank, const char *more, struct buf *out)
 {
     buf_reset(out);
