@@ -46,19 +46,25 @@ NVFLAGS := -std=c++17 -O3 -lineinfo -I. --fmad=false $(NV_ARCH) -Werror all-warn
 CUDA_CFLAGS := $(if $(NVCC),-DSOVRUN_CUDA -isystem $(CUDA_HOME)/include)
 CUDA_LIBS   := $(if $(NVCC),$(firstword $(wildcard $(CUDA_HOME)/lib64/libcudart_static.a $(CUDA_HOME)/lib/libcudart_static.a) -lcudart_static) -lrt)
 CUDA_SRC    := $(if $(NVCC),$(wildcard kernels/cuda/*.cu))
+# NCCL's header alone: the library is loaded when several ranks have cards.
+NCCL_H  := $(if $(NVCC),$(firstword $(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h)))
+NO_NCCL := $(if $(NCCL_H),,trainer/comm_nccl.c trainer/comm_nccl_load.c tests/mpi/test_nccl.c)
+CUDA_CFLAGS += $(if $(NCCL_H),-DSOVRUN_NCCL)
 
 SRCS    := $(wildcard base/*.c core/*/*.c kernels/*.c kernels/cpu/*.c $(if $(NVCC),kernels/cuda/*.c) trainer/*.c trainer/*/*.c scheduler/*.c runner/*.c runner/*/*.c)
 MAINS   := trainer/main.c scheduler/main.c runner/main.c
 CUDA_OBJ := $(patsubst %.cu,$(B)/obj/%.cu.o,$(CUDA_SRC))
-LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS),$(SRCS))) $(CUDA_OBJ)
+LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(MAINS) $(NO_NCCL),$(SRCS))) $(CUDA_OBJ)
 BINS    := $(B)/bin/sovrun $(B)/bin/sovrun-scheduler $(B)/bin/sovrun-trainer
-TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c tests/system/*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/kernels/test_*.c tests/fuzz/fuzz_*.c tests/system/*.c tests/gpu/*.c)
 TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
-MPI_SRC := $(wildcard tests/mpi/test_*.c)
+MPI_SRC := $(filter-out $(NO_NCCL),$(wildcard tests/mpi/test_*.c))
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 # The CUDA kernels as C++ on the host, thread after thread, under the same tests: tests/emulate/emulate.h.
-EMULATED := $(patsubst kernels/cuda/%.cu,$(B)/obj/emulate/%.o,$(CUDA_SRC)) $(if $(NVCC),$(B)/obj/tests/emulate/emulate.o)
+EMULATED := $(patsubst kernels/cuda/%.cu,$(B)/obj/emulate/%.o,$(CUDA_SRC)) $(if $(NVCC),$(B)/obj/tests/emulate/emulate.o $(B)/obj/tests/emulate/streams.o)
 EMULATED_TESTS := $(if $(NVCC),$(patsubst tests/kernels/%.c,$(B)/tests/emulate/%,$(wildcard tests/kernels/test_*.c)))
+# And NCCL's users under mpirun, over a stand-in for it: tests/emulate/nccl.c.
+EMULATED_TESTS += $(if $(NCCL_H),$(B)/tests/emulate/mpi/test_nccl)
 
 # A library that stands in for NVIDIA's of that name, and what older and odd ones lack: tests/nvml/standin.c.
 STANDINS := $(patsubst %,$(B)/tests/nvml/%/libnvidia-ml.so.1,now old odd)
@@ -97,9 +103,10 @@ $(BINS): $(B)/libsovrun.a
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
 $(B)/obj/kernels/%.o: CFLAGS += $(OPT_KERNELS)
-$(B)/obj/kernels/kernels.o $(B)/obj/kernels/cuda/%.o: CFLAGS += $(CUDA_CFLAGS)
-# The list of devices is compiled again where CUDA has come or gone.
-$(B)/obj/kernels/kernels.o: $(B)/obj/cuda.flags
+USES_CUDA := $(B)/obj/kernels/kernels.o $(B)/obj/trainer/comm_for_device.o
+$(USES_CUDA) $(B)/obj/kernels/cuda/%.o $(B)/obj/trainer/comm_nccl%.o: CFLAGS += $(CUDA_CFLAGS)
+# What lists them is compiled again where CUDA or NCCL has come or gone.
+$(USES_CUDA): $(B)/obj/cuda.flags
 $(B)/obj/cuda.flags: force
 	@mkdir -p $(@D)
 	@echo '$(CUDA_CFLAGS)' | cmp -s - $@ || echo '$(CUDA_CFLAGS)' >$@
@@ -185,7 +192,7 @@ gpu-report: $(CUDA_OBJ) ## registers, shared memory and spills of each CUDA kern
 	@$(if $(NVCC),tools/ptxas.sh $(CUDA_OBJ:.o=.ptxas),echo "CUDA: not compiled (no nvcc)")
 
 EMULATE_FLAGS := -std=c++17 -O2 -g -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
-$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu tests/emulate/emulate.py
+$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu kernels/cuda/attention_mma.h tests/emulate/emulate.py
 	@mkdir -p $(@D)
 	@$(PYTHON) tests/emulate/emulate.py $< >$@ || { rm -f $@; exit 1; }
 $(B)/obj/emulate/%.o: $(B)/obj/emulate/%.cpp
@@ -195,10 +202,21 @@ $(B)/obj/tests/emulate/%.o: tests/emulate/%.cpp
 	@mkdir -p $(@D)
 	@echo "  C++   $<"
 	@$(CXX) $(EMULATE_FLAGS) $(CUDA_CFLAGS) -MMD -MP -c -o $@ $<
+# -rdynamic: the stand-in for NCCL puts its work on the program's emulated streams.
+EMULATED_LINK = $(CXX) $(LDFLAGS) -rdynamic -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib:$$ORIGIN/../lib' \
+	-o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+$(B)/tests/emulate/mpi/%: $(B)/obj/tests/mpi/%.o $(EMULATED) $(B)/libsovrun.a | $(B)/tests/emulate/lib/libcublasLt $(B)/tests/emulate/lib/libnccl.so.2
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(EMULATED_LINK)
 $(B)/tests/emulate/%: $(B)/obj/tests/kernels/%.o $(EMULATED) $(B)/libsovrun.a | $(B)/tests/emulate/lib/libcublasLt
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CXX) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib' -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS) -lcmocka
+	@$(EMULATED_LINK)
+$(B)/tests/emulate/lib/libnccl.so.2: tests/emulate/nccl.c tests/emulate/streams.h
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(filter-out -fPIE,$(CFLAGS)) $(CUDA_CFLAGS) $(PKG_CFLAGS) -fPIC -shared -o $@ $<
 $(B)/tests/emulate/lib/libcublasLt: tests/emulate/blas.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"

@@ -1,7 +1,10 @@
 /*
- * bench_gpt.c - steps of a GPT by this machine's CPU: forward, backward and AdamW, as one rank does them.
+ * bench_gpt.c - steps of a GPT by one device of this machine: forward, backward and AdamW, as one rank does
+ * them.
  *
- *     bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS
+ *     bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS [DEVICE [PRECISION]]
+ *
+ * DEVICE: cpu where none is named, or cuda; PRECISION: fp32, tf32, bf16.
  *
  * One line a step: milliseconds of all of it, and of the update alone, and the loss. The first steps warm up;
  * whoever compares drops them. The last line: the most memory that was resident, in MiB.
@@ -17,10 +20,15 @@
 #include <sys/resource.h>
 
 enum { ARGS = 9 };
+static const char *const precisions[] = {
+    [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
+};
 
 struct bench {
     struct model_config config;
     size_t sequences, steps, threads;
+    const char *device;
+    enum device_precision precision;
     struct device *d;
     struct model *m;
     float *params, *grad, *moment1, *moment2;
@@ -33,7 +41,7 @@ static enum err_code prepare(struct bench *b, struct err *e)
     float **const vectors[] = { &b->params, &b->grad, &b->moment1, &b->moment2 };
     b->config.slices = 1;
     b->config.records_max = b->sequences;
-    if (device_open("cpu", &b->d, e))
+    if (device_open(b->device, &b->d, e) || device_use_precision(b->d, b->precision, e))
         return e->code;
     device_use_threads(b->d, b->threads);
     if (model_open("gpt", &b->config, b->d, &b->m, e))
@@ -69,6 +77,8 @@ static enum err_code one_step(struct bench *b, size_t step, struct err *e)
     int64_t between = clock_mono_us();
     adamw_prepare(&a, (int64_t)step);
     kernels_for(b->d)->adamw(b->d, b->params, b->moment1, b->moment2, b->grad, b->m->params.padded, &a);
+    if (device_sync(b->d, e))
+        return e->code;
     int64_t now = clock_mono_us();
     printf("%.2f %.2f %.6f\n", (double)(now - from) / 1e3, (double)(now - between) / 1e3,
            loss / (double)(b->sequences * b->config.context));
@@ -78,12 +88,16 @@ static enum err_code one_step(struct bench *b, size_t step, struct err *e)
 
 int main(int argc, char **argv)
 {
-    struct bench b = { .steps = 0 };
+    struct bench b = { .device = argc > ARGS ? argv[ARGS] : "cpu" };
+    const char *precision = argc > ARGS + 1 ? argv[ARGS + 1] : "fp32";
     struct err e = ERR_INIT;
     size_t *const numbers[] = { &b.config.layers,  &b.config.heads, &b.config.width, &b.config.context,
                                 &b.config.classes, &b.sequences,    &b.steps,        &b.threads };
-    if (argc != ARGS) {
-        fprintf(stderr, "usage: bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS\n");
+    while (b.precision < ARRAY_LEN(precisions) && strcmp(precision, precisions[b.precision]) != 0)
+        b.precision++;
+    if (argc < ARGS || argc > ARGS + 2 || b.precision == ARRAY_LEN(precisions)) {
+        fprintf(stderr, "usage: bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS"
+                        " [cpu|cuda [fp32|tf32|bf16]]\n");
         return 2;
     }
     for (size_t i = 0; i < ARRAY_LEN(numbers) && e.code == OK; i++) {

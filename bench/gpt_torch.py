@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """gpt_torch.py - the same steps as bench_gpt.c by PyTorch, for bench_train.py: GPT-2's layers, cross-entropy, AdamW.
 
-    gpt_torch.py LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS [compile]
+    gpt_torch.py LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS [compile] [cuda]
 
-A line a step: milliseconds of all of it, and of the update, and the loss. The last line: the most memory that was resident, in MiB. Its own scaled_dot_product_attention where it has one.
+cuda: on the card, under autocast to bf16, as nanoGPT trains. A line a step: milliseconds of all of it, and of the update, and the loss. The last line: the most memory that was resident, in MiB. Its own scaled_dot_product_attention where it has one.
 """
 import math
 import resource
@@ -47,7 +47,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.wte.weight, std=0.02)
 
     def forward(self, tokens, labels):
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.size(1)))
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.size(1), device=tokens.device))
         for block in self.blocks:
             x = block(x)
         logits = self.ln_f(x) @ self.wte.weight.T
@@ -56,21 +56,27 @@ class GPT(nn.Module):
 
 def main():
     layers, heads, width, context, vocab, sequences, steps, threads = map(int, sys.argv[1:9])
+    device = "cuda" if "cuda" in sys.argv[9:] else "cpu"
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    model = GPT(layers, heads, width, context, vocab)
+    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
+    model = GPT(layers, heads, width, context, vocab).to(device)
     options = {"fused": True} if torch.__version__ >= "2.4" else {}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, **options)
-    if sys.argv[9:] == ["compile"]:
+    if "compile" in sys.argv[9:]:
         model = torch.compile(model)
-    tokens, labels = (torch.randint(vocab, (sequences, context)) for _ in range(2))
+    tokens, labels = (torch.randint(vocab, (sequences, context)).to(device) for _ in range(2))
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
     for _ in range(steps):
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = model(tokens, labels)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
+            loss = model(tokens, labels)
         loss.backward()
+        wait()
         between = time.perf_counter()
         optimizer.step()
+        wait()
         now = time.perf_counter()
         print(f"{(now - begun) * 1e3:.2f} {(now - between) * 1e3:.2f} {loss.item():.6f}", flush=True)
     print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}")

@@ -5,12 +5,17 @@
  * since the last one. Nothing else here or in kernels.h reports a failure, so a step is a list of calls with
  * one check at its end. Memory is allocated before training starts, never inside a step.
  *
- * "cpu": its memory is host memory, and it has finished when a call returns. "cuda", in a build that found the
- * toolkit: one NVIDIA card, which works behind the host's back. Its memory is managed: the host may look at it
- * through device_host_view(), which waits, and the pages move.
+ * "cpu": its memory is host memory, and it has finished when a call returns. "cuda", in a build that found
+ * the toolkit: one NVIDIA card, which works behind the host's back.
  *
- * Threads: one device, one thread. What a device does inside may take more of the host's
- * (device_use_threads()).
+ * Memory is of two kinds. The device's own (device_alloc()): only the device reads and writes it, the host by
+ * device_put() and device_get(). Shared (device_alloc_shared()): the host may look at it, too, through
+ * device_host_view(), which waits; on a card the pages then move, and back when the card next touches them.
+ * So shared is what the host needs whole now and then, own is everything else. On the CPU both are the same.
+ *
+ * Threads: one device, one thread, that which opened it: a card's runtime keeps by thread which card is
+ * meant. Other threads may read and write what a host view shows. What a device does inside may take more of
+ * the host's (device_use_threads()).
  */
 #ifndef KERNELS_DEVICE_H
 #define KERNELS_DEVICE_H
@@ -27,17 +32,19 @@ struct device;
 
 enum { DEVICE_NOTE_BYTES = 256, DEVICE_CARD_BYTES = 32 };
 
-/* What the operands of large models' matrix products and attention are rounded to. Sums, and all that lies in
- * memory, are fp32. */
+/* How large models compute. DEVICE_TF32: the operands of matrix products are rounded to it. DEVICE_BF16: what
+ * lies in memory is bf16 as well (`real` in kernels.h). Sums, parameters, their gradients and the optimizer
+ * are fp32 always. */
 enum device_precision { DEVICE_FP32, DEVICE_TF32, DEVICE_BF16 };
 
 struct device_ops {
     const char *name;                               /* "cpu", "cuda" */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
+    void *(*alloc_shared)(struct device *d, size_t bytes);
     void (*free)(struct device *d, void *memory);
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);
     void (*get)(struct device *d, void *to_host, const void *from, size_t bytes);
-    void *(*host_view)(struct device *d, void *memory); /* NULL where the host cannot see it */
+    void *(*host_view)(struct device *d, void *memory); /* NULL: it is the device's own */
     size_t (*room)(struct device *d);                   /* bytes that are left; SIZE_MAX: nobody knows */
     void (*use_threads)(struct device *d, size_t threads);
     bool (*use_precision)(struct device *d, enum device_precision p); /* false: it cannot */
@@ -46,6 +53,7 @@ struct device_ops {
 };
 struct device {
     const struct device_ops *ops;
+    size_t real_bytes;            /* device_real_bytes() */
     char note[DEVICE_NOTE_BYTES]; /* what it is, and where "auto" passed over another, why */
     char card[DEVICE_CARD_BYTES]; /* where it is on its host, "0000:17:00.0"; "" of the CPU */
 };
@@ -54,30 +62,38 @@ struct device {
 extern "C" {
 #endif
 
-/* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name in this
- * build, ERR_DEVICE where there is no driver or card for it. */
+/* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name in
+ * this build, ERR_DEVICE where there is no driver or card for it. */
 enum err_code device_open(const char *name, struct device **out, struct err *e);
 void device_close(struct device *d);
 DEFINE_CLEANUP_PTR(struct device, device_close)
 const char *device_name(const struct device *d);
 /* The card's PCI bus id, by which other libraries know it: "0000:17:00.0"; "" of the CPU. */
 const char *device_card(const struct device *d);
-const char *device_note(const struct device *d); /* for the log: "no cuda: no CUDA-capable device is detected" */
+const char *
+device_note(const struct device *d); /* for the log: "no cuda: no CUDA-capable device is detected" */
 /* So many of the host's threads from now on, at least 1, as a new device has; no result depends on it. */
 void device_use_threads(struct device *d, size_t threads);
 
-/* DEVICE_FP32 is what a new device has. ERR_USAGE where it knows no other: the CPU does not. */
+/* DEVICE_FP32 is what a new device has; before any model is opened on it. ERR_USAGE where it knows no other:
+ * the CPU does not. */
 enum err_code device_use_precision(struct device *d, enum device_precision p, struct err *e);
+/* Of one `real` (kernels.h): 4, or 2. */
+size_t device_real_bytes(const struct device *d);
 
-/* Zeroed, 64-byte aligned, given back by device_free(). ERR_LIMIT with the size where there is no room. */
+/* The device's own memory: zeroed, 64-byte aligned, given back by device_free(). ERR_LIMIT with the size
+ * where there is no room. */
 enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e);
+/* The same, but the host sees it too, through device_host_view(). */
+enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_each, void **out,
+                                  struct err *e);
 void device_free(struct device *d, void *memory); /* accepts NULL */
 
 void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
 void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */
 
-/* The same memory as the host sees it, without a copy; NULL where it cannot. Waits for what was given before;
- * who gives the device more to do with it waits again (device_sync()) before looking. */
+/* Shared memory as the host sees it, without a copy; NULL of the device's own. Waits for what was given
+ * before; who gives the device more to do with it waits again (device_sync()) before looking. */
 void *device_host_view(struct device *d, void *memory);
 enum err_code device_sync(struct device *d, struct err *e);
 

@@ -71,6 +71,11 @@ const char *device_card(const struct device *d)
     return d->card;
 }
 
+size_t device_real_bytes(const struct device *d)
+{
+    return d->real_bytes;
+}
+
 const char *device_note(const struct device *d)
 {
     return d->note;
@@ -91,13 +96,14 @@ enum err_code device_use_precision(struct device *d, enum device_precision p, st
                    *d->note ? "; " : "", d->note);
 }
 
-enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e)
+static enum err_code take(struct device *d, void *(*alloc)(struct device *d, size_t bytes), size_t count,
+                          size_t bytes_each, void **out, struct err *e)
 {
     size_t bytes;
     void *memory = NULL;
 
     if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
-        memory = d->ops->alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
+        memory = alloc(d, MAX(bytes, (size_t)1)); // nothing is memory too, and not NULL
     if (!memory) {
         size_t room = d->ops->room(d);
         char left[64] = "";
@@ -108,6 +114,17 @@ enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, vo
     }
     *out = memory;
     return OK;
+}
+
+enum err_code device_alloc(struct device *d, size_t count, size_t bytes_each, void **out, struct err *e)
+{
+    return take(d, d->ops->alloc, count, bytes_each, out, e);
+}
+
+enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_each, void **out,
+                                  struct err *e)
+{
+    return take(d, d->ops->alloc_shared, count, bytes_each, out, e);
 }
 
 void device_free(struct device *d, void *memory)

@@ -17,7 +17,7 @@ table=$(for file; do
 done)
 [ -n "$table" ] || { echo "ptxas.sh: no kernels in: $*" >&2; exit 2; }
 # Names as they are written: attention_kernel<64>.
-printf '%s\n' "$table" | c++filt | sed -E 's/^(void )?([^ (]*::)?([A-Za-z_0-9]+(<[^>]*>)?)\([^)]*\)( \[[^]]*\])?/\3/; s/\(int\)//; s/<([0-9]+)>/<\1>/' |
+printf '%s\n' "$table" | c++filt | sed -E 's/__nv_bfloat16/bf16/g; s/, /,/g; s/^(void )?([^ (]*::)?([A-Za-z_0-9]+(<[^>]*>)?)\([^)]*\)( \[[^]]*\])?/\3/; s/\(int\)//; s/<([0-9]+)>/<\1>/' |
     sort -k3,3 -k1,1 -k2,2 | awk '
         BEGIN { printf "| %-32s | %-21s | %-7s | %9s | %13s | %5s | %6s |\n", "kernel", "file", "code", "registers", "static shared", "stack", "spills"
                 print "|---|---|---|---|---|---|---|" }

@@ -49,13 +49,20 @@ enum err_code comm_meet(struct comm *c, int64_t until_ms, struct err *e)
         return err_wrap(e, "wait for all ranks");
     if (missing < 0)
         return OK;
-    c->broken = true;
+    comm_break(c);
     return err_set(e, ERR_RETRY, "rank %d missed the deadline", missing);
+}
+
+void comm_break(struct comm *c)
+{
+    for (; c; c = c->under)
+        c->broken = true;
 }
 
 void comm_until(struct comm *c, int64_t mono_ms)
 {
-    c->until_ms = mono_ms;
+    for (; c; c = c->under)
+        c->until_ms = mono_ms;
 }
 
 void comm_gently(struct comm *c, bool gently)
@@ -128,7 +135,7 @@ enum err_code comm_agree(struct comm *c, struct err *e)
 
 enum err_code comm_sum_scatter(struct comm *c, float *data, size_t n, struct err *e)
 {
-    return comm_sum_scatter_range(c, data, n, 0, n, e);
+    return comm_sum_scatter_range(c, data, n, 0, n, e) ? e->code : comm_finish(c, e);
 }
 
 /* What [first, first + count) and [from, to) have in common. */
@@ -184,13 +191,22 @@ enum err_code comm_spread(struct comm *c, float *data, size_t n, struct err *e)
         first -= upper ? count : 0;
         count *= 2;
     }
-    return OK;
+    return comm_finish(c, e);
+}
+
+enum err_code comm_sum_fast_range(struct comm *c, float *data, size_t n, size_t first, size_t count,
+                                  struct err *e)
+{
+    invariant(is_power_of_two((size_t)c->size) && n % (size_t)c->size == 0 && first + count <= n);
+    return c->ops->sum_fast(c, data, n, first, count, e) ? err_wrap(e, "sum over all ranks") : OK;
 }
 
 enum err_code comm_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
 {
-    /* A sum that cannot be waited for differently without perhaps being another one: so they meet before. */
-    if (c->until_ms != 0 && comm_meet(c, c->until_ms, e))
-        return e->code;
-    return c->ops->sum_fast(c, data, n, e) ? err_wrap(e, "sum over all ranks") : OK;
+    return comm_sum_fast_range(c, data, n, 0, n, e) ? e->code : comm_finish(c, e);
+}
+
+enum err_code comm_finish(struct comm *c, struct err *e)
+{
+    return c->ops->finish(c, e) ? err_wrap(e, "exchange with all ranks") : OK;
 }

@@ -63,11 +63,21 @@ static enum err_code self_swap(struct comm *c, const struct comm_swap *of, struc
     return OK;
 }
 
-static enum err_code self_sum_fast(struct comm *c, float *data, size_t n, struct err *e)
+static enum err_code self_sum_fast(struct comm *c, float *data, size_t n, size_t first, size_t count,
+                                   struct err *e)
 {
     (void)c;
     (void)data;
     (void)n;
+    (void)first;
+    (void)count;
+    (void)e;
+    return OK;
+}
+
+static enum err_code self_finish(struct comm *c, struct err *e)
+{
+    (void)c;
     (void)e;
     return OK;
 }
@@ -93,6 +103,7 @@ static const struct comm_ops self_ops = {
     .meet = self_meet,
     .swap = self_swap,
     .sum_fast = self_sum_fast,
+    .finish = self_finish,
     .abort = self_abort,
     .close = self_close,
 };

@@ -159,7 +159,7 @@ static enum err_code open_sampler(const struct request *r, struct sampler *s, st
         return e->code;
     device_use_threads(s->device, (size_t)MAX(1, MIN(cores, (long)THREADS_MAX)));
     if (model_open("gpt", &config, s->device, &s->model, e) ||
-        device_alloc(s->device, s->model->params.padded, sizeof(float), (void **)&s->params, e))
+        device_alloc_shared(s->device, s->model->params.padded, sizeof(float), (void **)&s->params, e))
         return e->code;
     s->probs = mem_array(config.classes, sizeof(*s->probs));
     s->scratch = sample_scratch_new((size_t)r->vocabulary);

@@ -40,7 +40,7 @@ struct step {
     float *params;                     /* whole, seen by the host too */
     float *moment1, *moment2;          /* own slices */
     struct tree *tree;                 /* exact */
-    struct reducer *reducer;           /* exact, in buckets; else NULL */
+    struct reducer *reducer;           /* in buckets; else NULL */
     size_t final;                      /* of the last leaf's gradient: from here on it is in the sum */
     float *sum, *leaf;                 /* fast: the running sum and the leaf at hand */
     double *one;                       /* a double on the device */
@@ -93,32 +93,33 @@ static enum err_code check_config(const struct step_config *c, const struct mode
     return OK;
 }
 
-static enum err_code take_floats(struct step *s, size_t n, float **out, struct err *e)
+static enum err_code take_floats(struct step *s, size_t n, bool shared, float **out, struct err *e)
 {
-    return device_alloc(s->device, n, sizeof(float), (void **)out, e);
+    return shared ? device_alloc_shared(s->device, n, sizeof(float), (void **)out, e)
+                  : device_alloc(s->device, n, sizeof(float), (void **)out, e);
 }
 
 static enum err_code take_memory(struct step *s, struct err *e)
 {
     const struct params *p = &s->model->params;
     size_t own, ranks = (size_t)s->comm->size;
+    bool by_host = ranks > 1 && !s->comm->on_device; /* ranks exchange what the host sees */
+    bool overlapped = s->comm->on_device || (s->config.exact && s->comm->any_thread);
 
     s->leaves = leaves_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
     s->slices = slices_of_rank(s->comm->rank, s->comm->size, s->config.leaves);
     own = s->slices.count * p->slice_count;
-    if (take_floats(s, p->padded, &s->params, e) || take_floats(s, own, &s->moment1, e) ||
-        take_floats(s, own, &s->moment2, e) ||
+    if (take_floats(s, p->padded, true, &s->params, e) || take_floats(s, own, true, &s->moment1, e) ||
+        take_floats(s, own, true, &s->moment2, e) ||
         device_alloc(s->device, 1, sizeof(double), (void **)&s->one, e))
         return e->code;
-    if (s->config.exact ? tree_open(s->device, s->leaves.count, p->padded, &s->tree, e)
-                        : take_floats(s, p->padded, &s->sum, e) || take_floats(s, p->padded, &s->leaf, e))
+    if (s->config.exact
+            ? tree_open(s->device, s->leaves.count, p->padded, by_host, &s->tree, e)
+            : take_floats(s, p->padded, by_host, &s->sum, e) || take_floats(s, p->padded, false, &s->leaf, e))
         return e->code;
-    if (s->config.exact && s->config.bucket > 0 && ranks > 1 && s->comm->any_thread &&
-        reducer_open(s->comm, p->padded, s->config.bucket, &s->reducer, e))
+    if (overlapped && s->config.bucket > 0 && ranks > 1 &&
+        reducer_open(s->comm, p->padded, s->config.bucket, s->config.exact, &s->reducer, e))
         return e->code;
-    if (!device_host_view(s->device, s->params))
-        return err_set(e, ERR_DEVICE, "ranks exchange host memory; device '%s' has none",
-                       device_name(s->device));
     s->report_bytes = sizeof(struct report) + s->leaves.count * sizeof(struct share);
     s->own_report = mem_new(s->report_bytes);
     s->all_reports = mem_array(ranks, s->report_bytes);
@@ -150,6 +151,12 @@ enum err_code step_open(const struct step_config *config, struct model *model, s
     return OK;
 }
 
+/* Memory of the device as the ranks exchange it. */
+static float *exchanged(struct step *s, float *memory)
+{
+    return s->comm->on_device || s->comm->size == 1 ? memory : device_host_view(s->device, memory);
+}
+
 float *step_params(struct step *s)
 {
     return device_host_view(s->device, s->params);
@@ -177,7 +184,7 @@ struct step_slice step_slice(struct step *s, size_t slice)
 
 enum err_code step_spread(struct step *s, struct err *e)
 {
-    return comm_spread(s->comm, step_params(s), s->model->params.padded, e);
+    return comm_spread(s->comm, exchanged(s, s->params), s->model->params.padded, e);
 }
 
 static uint64_t dropout_key(const struct step *s, int64_t step, size_t leaf)
@@ -217,9 +224,13 @@ static void leaf_is_final(void *context, size_t first)
 
     if (first >= s->final)
         return;
-    tree_push_part(s->tree, first, s->final - first);
+    if (s->config.exact)
+        tree_push_part(s->tree, first, s->final - first);
+    else
+        s->k->add(s->device, s->sum + first, s->leaf + first, s->final - first);
     s->final = first;
-    IGNORE(device_sync(s->device, &ignored));
+    if (!s->comm->on_device)
+        IGNORE(device_sync(s->device, &ignored));
     reducer_ready(s->reducer, first);
 }
 
@@ -251,7 +262,7 @@ static void run_leaf(struct step *s, const struct step_input *in, size_t i, bool
 static void run_last_leaf(struct step *s, const struct step_input *in, struct err *e)
 {
     s->final = s->model->params.padded;
-    reducer_start(s->reducer, device_host_view(s->device, tree_result_place(s->tree)));
+    reducer_start(s->reducer, exchanged(s, s->config.exact ? tree_result_place(s->tree) : s->sum));
     model_on_final(s->model, leaf_is_final, s);
     run_leaf(s, in, s->leaves.count - 1, true, e);
     model_on_final(s->model, NULL, NULL);
@@ -291,7 +302,7 @@ static void diverged(struct step_result *r, int64_t step, const char *fmt, ...)
 static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
 {
     size_t padded = s->model->params.padded;
-    float *sum = device_host_view(s->device, s->config.exact ? tree_result(s->tree) : s->sum);
+    float *sum = exchanged(s, s->config.exact ? tree_result(s->tree) : s->sum);
 
     if (s->reducer        ? reducer_finish(s->reducer, e)
         : s->config.exact ? comm_sum_scatter(s->comm, sum, padded, e)
@@ -301,11 +312,18 @@ static enum err_code sum_gradient(struct step *s, float **out, struct err *e)
     return OK;
 }
 
-static uint64_t first_bad(const float *grad, size_t first, size_t count)
+static uint64_t first_bad(struct step *s, const float *grad, size_t first, size_t count)
 {
-    for (size_t i = first; i < first + count; i++)
-        if (!isfinite(grad[i]))
-            return i + 1;
+    enum { PIECE = 4096 };
+    float piece[PIECE];
+
+    for (size_t end = first + count, n; first < end; first += n) {
+        n = MIN(end - first, (size_t)PIECE);
+        device_get(s->device, piece, grad + first, n * sizeof(float));
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(piece[i]))
+                return first + i + 1;
+    }
     return 0;
 }
 
@@ -319,7 +337,7 @@ static void measure_own_slices(struct step *s, const float *grad)
         s->k->sum_squares(s->device, s->one, grad + first, count);
         device_get(s->device, &share->squares, s->one, sizeof(double));
         if (!isfinite(share->squares))
-            share->bad = first_bad(grad, first, count);
+            share->bad = first_bad(s, grad, first, count);
     }
 }
 

@@ -30,8 +30,9 @@ struct step_config {
     bool blank;    /* parameters begin as zeros, not as model_init() draws them: somebody fills them */
     size_t leaves; /* of all ranks: a power of two, a multiple of the ranks */
     bool exact;
-    size_t bucket; /* exact, several ranks: floats that are summed at once while the last leaf's backward pass
-                      goes on; 0: all at once, behind it. The bits are the same. */
+    size_t bucket; /* several ranks; exact, or a comm that works on the device: floats that are summed at once
+                      while the last leaf's backward pass goes on; 0: all at once, behind it. Of an exact sum
+                      the bits are the same. */
     double weight_decay, beta1, beta2, epsilon;
     double clip;    /* largest global norm of the mean gradient; 0: off */
     double explode; /* a loss of more than so many times ln(classes) is divergence; 0: off */
@@ -81,7 +82,7 @@ float *step_params(struct step *s);
  * the parameters and moments of the own slices, then step_spread(). */
 struct step_slice {
     size_t slice, first, count;        /* floats first .. first + count - 1 of the vector */
-    float *params, *moment1, *moment2; /* count floats each, borrowed until step_close() */
+    float *params, *moment1, *moment2; /* count floats each, host memory, borrowed until step_close() */
 };
 struct step_slice step_slice(struct step *s, size_t slice);
 struct slice_range step_own_slices(const struct step *s);

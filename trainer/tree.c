@@ -75,15 +75,19 @@ void tree_close(struct tree *t)
     free(t);
 }
 
-enum err_code tree_open(struct device *d, size_t leaves, size_t count, struct tree **out, struct err *e)
+enum err_code tree_open(struct device *d, size_t leaves, size_t count, bool shared, struct tree **out,
+                        struct err *e)
 {
     CLEANUP(tree_closep) struct tree *t = mem_new(sizeof(*t));
 
     invariant(is_power_of_two(leaves) && leaves <= TREE_LEAVES_MAX);
     *t = (struct tree){ .device = d, .k = kernels_for(d), .leaves = leaves, .count = count };
-    for (size_t need = log2_of(leaves) + 1; t->slot_count < need; t->slot_count++)
-        if (device_alloc(d, count, sizeof(float), (void **)&t->slots[t->slot_count], e))
+    for (size_t need = log2_of(leaves) + 1; t->slot_count < need; t->slot_count++) {
+        void **slot = (void **)&t->slots[t->slot_count];
+        if (shared && t->slot_count == 0 ? device_alloc_shared(d, count, sizeof(float), slot, e)
+                                         : device_alloc(d, count, sizeof(float), slot, e))
             return e->code;
+    }
     *out = TAKE(t);
     return OK;
 }

@@ -35,7 +35,9 @@ double tree_sum_f64(const double *values, size_t n);
 
 /* The binary counter. */
 struct tree;
-enum err_code tree_open(struct device *d, size_t leaves, size_t count, struct tree **out, struct err *e);
+/* `shared`: the result is memory that the host sees, too (device_alloc_shared()). */
+enum err_code tree_open(struct device *d, size_t leaves, size_t count, bool shared, struct tree **out,
+                        struct err *e);
 void tree_close(struct tree *t);
 DEFINE_CLEANUP_PTR(struct tree, tree_close)
 void tree_start(struct tree *t);  /* forgets what was pushed */

@@ -13,7 +13,8 @@ static void worker_done(struct worker *w)
     times_free(w->times);
     step_close(w->step);
     model_close(w->model);
-    cards_close(w->cards);
+    comm_close(w->cards);
+    cards_close(w->health);
     device_close(w->device);
     feed_free(w->feed);
     shards_free(w->shards);

@@ -18,7 +18,7 @@ static void looked_at_done(struct looked_at *l)
 static enum err_code take_memory(struct worker *w, struct looked_at *out, float **out_host, struct err *e)
 {
     out->device = w->device;
-    if (device_alloc(w->device, w->model->params.padded, sizeof(float), (void **)&out->params, e))
+    if (device_alloc_shared(w->device, w->model->params.padded, sizeof(float), (void **)&out->params, e))
         return e->code;
     *out_host = device_host_view(w->device, out->params);
     return *out_host ? OK : err_set(e, ERR_DEVICE, "device '%s' has no host memory", device_name(w->device));

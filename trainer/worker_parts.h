@@ -48,7 +48,8 @@ struct worker {
     struct shards *shards;
     struct feed *feed;
     struct device *device;
-    struct cards *cards; /* NULL: no rank computes on one */
+    struct comm *cards;   /* comm_for_device(): the steps' sums; NULL: by comm */
+    struct cards *health; /* of the ranks' cards; NULL: no rank computes on one */
     struct model *model;
     struct step *step;
     struct loader *loader;

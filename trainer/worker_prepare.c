@@ -4,12 +4,14 @@
 #include "base/num.h"
 #include "base/stop.h"
 #include "trainer/budget.h"
+#include "trainer/comm_nccl.h"
 #include "trainer/worker_parts.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { PREDICT_RECORDS = 1024, BUCKET_FLOATS = 1 << 20 };
+/* A bucket on cards costs some launches each time, and is soon through. */
+enum { PREDICT_RECORDS = 1024, BUCKET_FLOATS = 1 << 20, BUCKET_FLOATS_ON_CARDS = 8 << 20 };
 static const uint64_t cache_bytes = 2ULL << 30; /* rows or tokens that a rank keeps */
 
 static enum err_code open_stores(struct worker *w, struct err *e)
@@ -138,7 +140,7 @@ static enum err_code open_model(struct worker *w, bool blank, struct err *e)
         .blank = blank,
         .leaves = (size_t)spec->train.leaves,
         .exact = spec->train.reduce == REDUCE_EXACT,
-        .bucket = BUCKET_FLOATS,
+        .bucket = w->cards ? BUCKET_FLOATS_ON_CARDS : BUCKET_FLOATS,
         .weight_decay = spec->train.weight_decay,
         .beta1 = spec->train.beta1,
         .beta2 = spec->train.beta2,
@@ -157,7 +159,8 @@ static enum err_code open_model(struct worker *w, bool blank, struct err *e)
         .epochs = spec->train.epochs,
     };
 
-    if (open_model_alone(w, &config, e) || step_open(&step, w->model, w->comm, &w->step, e))
+    if (open_model_alone(w, &config, e) ||
+        step_open(&step, w->model, w->cards ? w->cards : w->comm, &w->step, e))
         return e->code;
     IGNORE(loader_open(&loader, &w->dataset, w->shards, &w->loader, e));
     if (comm_agree(w->comm, e))
@@ -293,6 +296,18 @@ static enum err_code open_device(struct worker *w, struct err *e)
     return OK;
 }
 
+static enum err_code open_cards(struct worker *w, struct err *e)
+{
+    char note[COMM_NOTE_BYTES];
+
+    if (comm_for_device(w->comm, w->device, &w->cards, note, e))
+        return e->code;
+    if (w->comm->rank == 0)
+        log_info("comm.opened", "comm=%s note=\"%s\"", w->cards ? w->cards->ops->name : w->comm->ops->name,
+                 note);
+    return OK;
+}
+
 enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
 {
     if (w->comm->rank == 0)
@@ -310,6 +325,8 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
     device_use_threads(w->device, (size_t)w->doc->spec.resources.cpus_per_rank);
     if (w->doc->spec.task == TASK_EVALUATE)
         return prepare_to_look(w, out_step, e);
+    if (open_cards(w, e))
+        return e->code;
     worker_progress(w, "restore", true);
     if (resume(w, out_step, e))
         return e->code;

@@ -140,7 +140,7 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
     int64_t began_us = clock_mono_us(), compare_every = w->doc->spec.train.compare_every;
 
     w->pulse.lr = in.lr;
-    if (cards_look(w->cards, clock_mono_ms(), &own) || loader_step(w->loader, step, &in.leaves, &own)) {
+    if (cards_look(w->health, clock_mono_ms(), &own) || loader_step(w->loader, step, &in.leaves, &own)) {
         in.vote = VOTE_FAILED;
         nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
         in.leaves = nothing;

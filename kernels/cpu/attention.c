@@ -152,7 +152,7 @@ static void forward_task(void *context, size_t task, void *scratch)
     }
 }
 
-void cpu_attention(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+void cpu_attention(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                    const struct attention_shape *s)
 {
     struct attention a = { .s = *s, .out = out, .lse = lse, .qkv = qkv, .starts = starts };
@@ -270,9 +270,8 @@ static void backward_task(void *context, size_t task, void *scratch)
     }
 }
 
-void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                            const float *out, const float *lse, const int32_t *starts,
-                            const struct attention_shape *s)
+void cpu_attention_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const real *out,
+                            const float *lse, const int32_t *starts, const struct attention_shape *s)
 {
     struct attention a = {
         .s = *s, .dqkv = dqkv, .dout = dout, .qkv = qkv, .outs = out, .lses = lse, .starts = starts

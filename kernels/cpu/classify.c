@@ -74,7 +74,7 @@ size_t cpu_classify_work(size_t N, size_t V)
     return MIN(N, (size_t)CLASSIFY_ROWS) * V;
 }
 
-void cpu_logits(struct device *d, float *out, const float *x, const float *w, size_t N, size_t C, size_t V)
+void cpu_logits(struct device *d, float *out, const real *x, const real *w, size_t N, size_t C, size_t V)
 {
     const struct gemm g = { .b_transposed = true,
                             .M = N,
@@ -90,13 +90,16 @@ void cpu_logits(struct device *d, float *out, const float *x, const float *w, si
     cpu_gemm(d, &g);
 }
 
-void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
-                  const int32_t *labels, float *work, size_t N, size_t C, size_t V)
+void cpu_classify(struct device *d, double *loss, real *dx, float *dw, const real *x, const real *w,
+                  const int32_t *labels, real *work, size_t N, size_t C, size_t V)
 {
+    float *logits = work, *down_to = dx;
+    const float *from = x;
+
     for (size_t n = 0; n < N; n += CLASSIFY_ROWS) {
         size_t rows = MIN((size_t)CLASSIFY_ROWS, N - n);
-        struct rows r = { work, labels + n, loss + n, V, dx != NULL };
-        cpu_logits(d, work, x + n * C, w, rows, C, V);
+        struct rows r = { logits, labels + n, loss + n, V, dx != NULL };
+        cpu_logits(d, logits, from + n * C, w, rows, C, V);
         cpu_run(d, rows, one_row, &r);
         if (!dx)
             continue;
@@ -104,20 +107,20 @@ void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const fl
                                    .N = C,
                                    .K = V,
                                    .alpha = 1,
-                                   .a = work,
+                                   .a = logits,
                                    .a_row = V,
                                    .b = w,
                                    .b_row = C,
-                                   .c = dx + n * C,
+                                   .c = down_to + n * C,
                                    .c_row = C };
         const struct gemm weight = { .a_transposed = true,
                                      .M = V,
                                      .N = C,
                                      .K = rows,
                                      .alpha = 1,
-                                     .a = work,
+                                     .a = logits,
                                      .a_row = V,
-                                     .b = x + n * C,
+                                     .b = from + n * C,
                                      .b_row = C,
                                      .add = n > 0,
                                      .c = dw,

@@ -58,40 +58,51 @@ size_t cpu_threads(struct device *d);
 typedef void cpu_some_fn(void *context, size_t first, size_t count);
 void cpu_for(struct device *d, size_t n, cpu_some_fn *some, void *context);
 
-void cpu_dense(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+void cpu_to_real(struct device *d, real *out, const float *x, size_t n);
+void cpu_from_real(struct device *d, float *out, const real *x, size_t n);
+void cpu_clear(struct device *d, real *x, size_t n);
+void cpu_drop(struct device *d, real *out, const real *x, size_t n, float rate, uint64_t key);
+void cpu_residual(struct device *d, real *out, const real *branch, const real *x, size_t n, float rate,
+                  uint64_t key);
+void cpu_dense(struct device *d, real *out, const real *x, const real *w, const real *bias, size_t B,
                size_t I, size_t O);
-void cpu_dense_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B,
-                              size_t I, size_t O);
-void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const float *dout, const float *x,
+void cpu_dense_backward_input(struct device *d, real *dx, const real *dout, const real *w, size_t B, size_t I,
+                              size_t O);
+void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const real *dout, const real *x,
                                size_t B, size_t I, size_t O);
-void cpu_embed(struct device *d, float *out, const float *tokens, const float *positions,
-               const int32_t *token, const int32_t *position, size_t N, size_t C);
-void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const float *dout,
+void cpu_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w, const real *bias,
+                    size_t B, size_t I, size_t O);
+void cpu_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                             size_t B, size_t I, size_t O);
+void cpu_embed(struct device *d, real *out, const real *tokens, const real *positions, const int32_t *token,
+               const int32_t *position, size_t N, size_t C);
+void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const real *dout,
                         const int32_t *token, const int32_t *position, size_t N, size_t C);
-void cpu_layernorm(struct device *d, float *out, float *mean, float *rstd, const float *x, const float *w,
-                   const float *b, size_t N, size_t C);
-void cpu_layernorm_backward(struct device *d, float *dx, float *dw, float *db, const float *dout,
-                            const float *x, const float *w, const float *mean, const float *rstd, size_t N,
-                            size_t C);
-void cpu_gelu(struct device *d, float *out, const float *x, size_t n);
-void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n);
-void cpu_rmsnorm(struct device *d, float *out, float *rstd, const float *x, const float *w, size_t N,
-                 size_t C);
-void cpu_rmsnorm_backward(struct device *d, float *dx, float *dw, const float *dout, const float *x,
-                          const float *w, const float *rstd, size_t N, size_t C);
-void cpu_swiglu(struct device *d, float *out, const float *gate, const float *up, size_t n);
-void cpu_swiglu_backward(struct device *d, float *dgate, float *dup, const float *dout, const float *gate,
-                         const float *up, size_t n);
-void cpu_rotary(struct device *d, float *qkv, const float *turns, const int32_t *position, bool back,
+void cpu_layernorm(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
+                   const real *b, size_t N, size_t C);
+void cpu_residual_layernorm(struct device *d, real *sum, real *out, float *mean, float *rstd,
+                            const struct residual *r, const real *w, const real *b, size_t N, size_t C);
+void cpu_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, const struct residual *r,
+                          const real *w, size_t N, size_t C);
+void cpu_layernorm_backward(struct device *d, real *dx, float *dw, float *db, const real *dout, const real *x,
+                            const real *w, const float *mean, const float *rstd, size_t N, size_t C);
+void cpu_gelu(struct device *d, real *out, const real *x, size_t n);
+void cpu_gelu_backward(struct device *d, real *dx, const real *dout, const real *x, size_t n);
+void cpu_rmsnorm(struct device *d, real *out, float *rstd, const real *x, const real *w, size_t N, size_t C);
+void cpu_rmsnorm_backward(struct device *d, real *dx, float *dw, const real *dout, const real *x,
+                          const real *w, const float *rstd, size_t N, size_t C);
+void cpu_swiglu(struct device *d, real *out, const real *gate, const real *up, size_t n);
+void cpu_swiglu_backward(struct device *d, real *dgate, real *dup, const real *dout, const real *gate,
+                         const real *up, size_t n);
+void cpu_rotary(struct device *d, real *qkv, const float *turns, const int32_t *position, bool back,
                 const struct attention_shape *s);
-void cpu_attention(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+void cpu_attention(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                    const struct attention_shape *s);
-void cpu_attention_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                            const float *out, const float *lse, const int32_t *starts,
-                            const struct attention_shape *s);
-void cpu_classify(struct device *d, double *loss, float *dx, float *dw, const float *x, const float *w,
-                  const int32_t *labels, float *work, size_t N, size_t C, size_t V);
+void cpu_attention_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const real *out,
+                            const float *lse, const int32_t *starts, const struct attention_shape *s);
+void cpu_classify(struct device *d, double *loss, real *dx, float *dw, const real *x, const real *w,
+                  const int32_t *labels, real *work, size_t N, size_t C, size_t V);
 size_t cpu_classify_work(size_t N, size_t V);
-void cpu_logits(struct device *d, float *out, const float *x, const float *w, size_t N, size_t C, size_t V);
+void cpu_logits(struct device *d, float *out, const real *x, const real *w, size_t N, size_t C, size_t V);
 
 #endif

@@ -28,7 +28,7 @@ static void bias_task(void *context, size_t task, void *scratch)
     sum_columns(c->dbias + first, c->dout + first, c->B, c->O, MIN((size_t)COLUMNS, c->O - first));
 }
 
-void cpu_dense(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
+void cpu_dense(struct device *d, real *out, const real *x, const real *w, const real *bias, size_t B,
                size_t I, size_t O)
 {
     const struct gemm g = { .M = B,
@@ -45,8 +45,8 @@ void cpu_dense(struct device *d, float *out, const float *x, const float *w, con
     cpu_gemm(d, &g);
 }
 
-void cpu_dense_backward_input(struct device *d, float *dx, const float *dout, const float *w, size_t B,
-                              size_t I, size_t O)
+void cpu_dense_backward_input(struct device *d, real *dx, const real *dout, const real *w, size_t B, size_t I,
+                              size_t O)
 {
     const struct gemm g = { .b_transposed = true,
                             .M = B,
@@ -62,7 +62,7 @@ void cpu_dense_backward_input(struct device *d, float *dx, const float *dout, co
     cpu_gemm(d, &g);
 }
 
-void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const float *dout, const float *x,
+void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const real *dout, const real *x,
                                size_t B, size_t I, size_t O)
 {
     const struct gemm g = { .a_transposed = true,
@@ -80,4 +80,18 @@ void cpu_dense_backward_weight(struct device *d, float *dw, float *dbias, const 
     cpu_gemm(d, &g);
     if (dbias)
         cpu_run(d, (O + COLUMNS - 1) / COLUMNS, bias_task, &c);
+}
+
+void cpu_dense_gelu(struct device *d, real *out, real *before, const real *x, const real *w, const real *bias,
+                    size_t B, size_t I, size_t O)
+{
+    cpu_dense(d, before, x, w, bias, B, I, O);
+    cpu_gelu(d, out, before, B * O);
+}
+
+void cpu_dense_backward_gelu(struct device *d, real *dx, const real *dout, const real *w, const real *before,
+                             size_t B, size_t I, size_t O)
+{
+    cpu_dense_backward_input(d, dx, dout, w, B, I, O);
+    cpu_gelu_backward(d, dx, dx, before, B * I);
 }

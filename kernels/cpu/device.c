@@ -85,6 +85,7 @@ size_t cpu_threads(struct device *d)
 static const struct device_ops cpu_device_ops = {
     .name = "cpu",
     .alloc = alloc_memory,
+    .alloc_shared = alloc_memory,
     .free = free_memory,
     .put = put,
     .get = get,
@@ -101,6 +102,7 @@ enum err_code cpu_open(struct device **out, struct err *e)
     (void)e;
     struct cpu_device *d = mem_new(sizeof(*d));
     d->base.ops = &cpu_device_ops;
+    d->base.real_bytes = sizeof(float);
     d->pool = cpu_pool_new(1);
     *out = &d->base;
     return OK;
@@ -144,12 +146,21 @@ const struct kernels cpu_kernels = {
     .add = cpu_add,
     .scale = cpu_scale,
     .zero = cpu_zero,
+    .to_real = cpu_to_real,
+    .from_real = cpu_from_real,
+    .clear = cpu_clear,
+    .drop = cpu_drop,
+    .residual = cpu_residual,
     .dense = cpu_dense,
     .dense_backward_input = cpu_dense_backward_input,
     .dense_backward_weight = cpu_dense_backward_weight,
+    .dense_gelu = cpu_dense_gelu,
+    .dense_backward_gelu = cpu_dense_backward_gelu,
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .layernorm = cpu_layernorm,
+    .residual_layernorm = cpu_residual_layernorm,
+    .residual_rmsnorm = cpu_residual_rmsnorm,
     .layernorm_backward = cpu_layernorm_backward,
     .gelu = cpu_gelu,
     .gelu_backward = cpu_gelu_backward,

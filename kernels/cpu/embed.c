@@ -22,8 +22,8 @@ static void forward_task(void *context, size_t task, void *scratch)
     }
 }
 
-void cpu_embed(struct device *d, float *out, const float *tokens, const float *positions,
-               const int32_t *token, const int32_t *position, size_t N, size_t C)
+void cpu_embed(struct device *d, real *out, const real *tokens, const real *positions, const int32_t *token,
+               const int32_t *position, size_t N, size_t C)
 {
     struct embed e = { .out = out,
                        .tokens = tokens,
@@ -52,7 +52,7 @@ static void backward_task(void *context, size_t task, void *scratch)
     }
 }
 
-void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const float *dout,
+void cpu_embed_backward(struct device *d, float *dtokens, float *dpositions, const real *dout,
                         const int32_t *token, const int32_t *position, size_t N, size_t C)
 {
     struct embed e = { .dtokens = dtokens,

@@ -36,13 +36,13 @@ static void backward_some(void *context, size_t first, size_t count)
     backward_block(g->out + first, g->dout + first, g->x + first, count);
 }
 
-void cpu_gelu(struct device *d, float *out, const float *x, size_t n)
+void cpu_gelu(struct device *d, real *out, const real *x, size_t n)
 {
     struct gelu g = { .out = out, .x = x };
     cpu_for(d, n, forward_some, &g);
 }
 
-void cpu_gelu_backward(struct device *d, float *dx, const float *dout, const float *x, size_t n)
+void cpu_gelu_backward(struct device *d, real *dx, const real *dout, const real *x, size_t n)
 {
     struct gelu g = { .out = dx, .dout = dout, .x = x };
     cpu_for(d, n, backward_some, &g);

@@ -35,8 +35,8 @@ static void forward_rows(void *context, size_t task, void *scratch)
         forward_row(n, row);
 }
 
-void cpu_layernorm(struct device *d, float *out, float *mean, float *rstd, const float *x, const float *w,
-                   const float *b, size_t N, size_t C)
+void cpu_layernorm(struct device *d, real *out, float *mean, float *rstd, const real *x, const real *w,
+                   const real *b, size_t N, size_t C)
 {
     struct norm n = { .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .N = N, .C = C };
     cpu_run(d, (N + ROWS - 1) / ROWS, forward_rows, &n);
@@ -87,9 +87,8 @@ static void backward_weights(void *context, size_t task, void *scratch)
     weight_columns(n, first, MIN((size_t)COLUMNS, n->C - first));
 }
 
-void cpu_layernorm_backward(struct device *d, float *dx, float *dw, float *db, const float *dout,
-                            const float *x, const float *w, const float *mean, const float *rstd, size_t N,
-                            size_t C)
+void cpu_layernorm_backward(struct device *d, real *dx, float *dw, float *db, const real *dout, const real *x,
+                            const real *w, const float *mean, const float *rstd, size_t N, size_t C)
 {
     struct norm n = { .dx = dx,
                       .dw = dw,

@@ -31,8 +31,7 @@ static void forward_rows(void *context, size_t task, void *scratch)
         forward_row(n, row);
 }
 
-void cpu_rmsnorm(struct device *d, float *out, float *rstd, const float *x, const float *w, size_t N,
-                 size_t C)
+void cpu_rmsnorm(struct device *d, real *out, float *rstd, const real *x, const real *w, size_t N, size_t C)
 {
     struct norm n = { .out = out, .rstd = rstd, .x = x, .w = w, .N = N, .C = C };
     cpu_run(d, (N + ROWS - 1) / ROWS, forward_rows, &n);
@@ -78,8 +77,8 @@ static void backward_weights(void *context, size_t task, void *scratch)
     weight_columns(n, first, MIN((size_t)COLUMNS, n->C - first));
 }
 
-void cpu_rmsnorm_backward(struct device *d, float *dx, float *dw, const float *dout, const float *x,
-                          const float *w, const float *rstd, size_t N, size_t C)
+void cpu_rmsnorm_backward(struct device *d, real *dx, float *dw, const real *dout, const real *x,
+                          const real *w, const float *rstd, size_t N, size_t C)
 {
     struct norm n = { .dx = dx, .dw = dw, .dout = dout, .x = x, .w = w, .rstds = rstd, .N = N, .C = C };
     cpu_run(d, (N + ROWS - 1) / ROWS, backward_rows, &n);

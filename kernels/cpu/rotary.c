@@ -39,7 +39,7 @@ static void turn_rows(void *context, size_t task, void *scratch)
         turn_row(r, row);
 }
 
-void cpu_rotary(struct device *d, float *qkv, const float *turns, const int32_t *position, bool back,
+void cpu_rotary(struct device *d, real *qkv, const float *turns, const int32_t *position, bool back,
                 const struct attention_shape *s)
 {
     struct rotary r = {

@@ -46,14 +46,14 @@ static void backward_some(void *context, size_t first, size_t count)
     backward_block(g->dgate + first, g->dup + first, g->dout + first, g->gate + first, g->up + first, count);
 }
 
-void cpu_swiglu(struct device *d, float *out, const float *gate, const float *up, size_t n)
+void cpu_swiglu(struct device *d, real *out, const real *gate, const real *up, size_t n)
 {
     struct swiglu g = { .out = out, .gate = gate, .up = up };
     cpu_for(d, n, forward_some, &g);
 }
 
-void cpu_swiglu_backward(struct device *d, float *dgate, float *dup, const float *dout, const float *gate,
-                         const float *up, size_t n)
+void cpu_swiglu_backward(struct device *d, real *dgate, real *dup, const real *dout, const real *gate,
+                         const real *up, size_t n)
 {
     struct swiglu g = { .dgate = dgate, .dup = dup, .dout = dout, .gate = gate, .up = up };
     cpu_for(d, n, backward_some, &g);

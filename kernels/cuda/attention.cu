@@ -83,7 +83,7 @@ static __global__ void __launch_bounds__(THREADS)
     write_rows<SIZE>(out + b * h.T * C + head * h.size, C, first, h, sum, factor);
 }
 
-void cuda_attention(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+void cuda_attention(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                     const struct attention_shape *s)
 {
     const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
@@ -104,6 +104,6 @@ void cuda_attention(struct device *d, float *out, float *lse, const float *qkv, 
     }
     auto kernel = wide ? attention_kernel<128> : attention_kernel<64>;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-    kernel<<<blocks, THREADS, bytes, device_stream(d)>>>(out, lse, qkv, starts, h);
+    kernel<<<blocks, THREADS, bytes, device_stream(d)>>>((float *)out, lse, (const float *)qkv, starts, h);
     device_launched(d, "attention");
 }

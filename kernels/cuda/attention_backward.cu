@@ -9,6 +9,7 @@
  */
 #include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/attention_tiles.h"
+#include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
 /* Blocks of narrow heads that fit on a multiprocessor: A100's shared memory holds one, H100's two. */
@@ -19,8 +20,8 @@
 #endif
 
 /* A warp is a head of a token. delta (B,heads,T) as lse is. */
-static __global__ void attention_delta_kernel(float *delta, const float *dout, const float *out, size_t n,
-                                              heads h)
+template <typename T>
+static __global__ void attention_delta_kernel(float *delta, const T *dout, const T *out, size_t n, heads h)
 {
     size_t i = (size_t)blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP; // (B,T,heads)
     float sum = 0;
@@ -28,7 +29,7 @@ static __global__ void attention_delta_kernel(float *delta, const float *dout, c
     if (i >= n)
         return;
     for (int c = (int)threadIdx.x % WARP; c < h.size; c += WARP)
-        sum = fmaf(dout[i * h.size + c], out[i * h.size + c], sum);
+        sum = fmaf(float_of(dout[i * h.size + c]), float_of(out[i * h.size + c]), sum);
     sum = warp_sum(sum);
     size_t head = i % h.count, t = i / h.count % h.T, b = i / h.count / h.T;
     if (threadIdx.x % WARP == 0)
@@ -126,8 +127,16 @@ static __global__ void __launch_bounds__(THREADS)
     write_rows<SIZE>(dqkv + at + 2 * C, row, first, h, dv, once);
 }
 
-void cuda_attention_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                             const float *out, const float *lse, const int32_t *starts,
+template <typename T>
+static void sum_delta(struct device *d, float *delta, const T *dout, const T *out, size_t n, const heads &h)
+{
+    auto kernel = attention_delta_kernel<T>;
+    kernel<<<BLOCKS(n, THREADS / WARP), THREADS, 0, device_stream(d)>>>(delta, dout, out, n, h);
+    device_launched(d, "attention_backward");
+}
+
+void cuda_attention_backward(struct device *d, real *dqkv, const real *dout, const real *qkv,
+                             const real *out, const float *lse, const int32_t *starts,
                              const struct attention_shape *s)
 {
     const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
@@ -144,8 +153,7 @@ void cuda_attention_backward(struct device *d, float *dqkv, const float *dout, c
                     s->B, s->heads, s->size, CUDA_HEAD_MAX);
         return;
     }
-    attention_delta_kernel<<<BLOCKS(n, THREADS / WARP), THREADS, 0, device_stream(d)>>>(delta, dout, out, n, h);
-    device_launched(d, "attention_backward");
+    WITH_REAL(d, sum_delta(d, delta, (const T *)dout, (const T *)out, n, h));
     if (cuda_precision(d) == DEVICE_BF16) {
         cuda_attention_bf16_backward(d, dqkv, dout, qkv, lse, delta, starts, s);
         return;
@@ -154,8 +162,10 @@ void cuda_attention_backward(struct device *d, float *dqkv, const float *dout, c
     auto dkv = wide ? attention_dkv_kernel<128> : attention_dkv_kernel<64>;
     cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-    dq<<<blocks, THREADS, bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
+    float *to = (float *)dqkv;
+    const float *of_out = (const float *)dout, *from = (const float *)qkv;
+    dq<<<blocks, THREADS, bytes, device_stream(d)>>>(to, of_out, from, lse, delta, starts, h);
     device_launched(d, "attention_backward");
-    dkv<<<blocks, THREADS, bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
+    dkv<<<blocks, THREADS, bytes, device_stream(d)>>>(to, of_out, from, lse, delta, starts, h);
     device_launched(d, "attention_backward");
 }

@@ -1,158 +1,25 @@
 /*
- * Causal attention on tensor cores, forward and backward: the operands of each product are rounded to bf16, sums,
- * softmax and what lies in memory stay fp32. Tiles and order of sums as in attention.cu and attention_backward.cu;
- * no atomics.
+ * Causal attention of bf16 in memory on tensor cores: sums and softmax are fp32. A block has 64 queries of a wide head,
+ * 128 of one of up to 64, and goes through the keys in tiles of 64 with a running maximum, as attention.cu does; the
+ * next tile is copied while one is used.
  *
- * A block is four warps; each has 16 of the 64 rows of a product, as mma.sync.m16n8k16 takes them. Of its 16 x 8
- * result lane 4 g + t has columns 2 t and 2 t + 1 of rows g and g + 8 (PTX ISA, "Matrix Fragments for
- * mma.m16n8k16"); two such results side by side are, rounded, the left operand of the next product, so weights
- * never leave the registers. A right operand is read in pairs along the sum: where that is down a tile's
- * columns, the tile lies transposed in shared memory. Rows are 8 numbers longer than they need be: the 32 lanes
- * then meet 32 banks.
+ * Weights are powers of two: e^(scale s) = 2^(scale s / ln 2), which is what the hardware computes.
  *
- * Floor: operations, as for fp32, at the tensor cores' rate; what is read from shared memory a fragment at a time
- * (no ldmatrix, no asynchronous copies yet) will keep it below half of that.
+ * Floor: operations, 2 B heads T^2 size, at the tensor cores' rate. Of a narrow head's tile a warp multiplies 128 times
+ * and loads 32 times four matrices: about as long as the products take on A100, twice as long as on H100, whose wgmma
+ * this does not use.
  */
 #include "kernels/cuda/attention_bf16.h"
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/attention_mma.h"
 
-#include <cuda_bf16.h>
-
-enum { TILE = 64, THREADS = 128, WARP_ROWS = 16, NARROW = 8 /* columns of one product */, PAD = 8 };
-enum { TILES = TILE / NARROW };
-typedef __nv_bfloat16 bf16;
-
-struct heads {
-    int T, count, size;
-    float scale; // 1 / sqrt(size)
-};
-
-/* Which rows and columns of a result this lane has. */
-static __device__ inline int own_row(void)
-{
-    return (int)threadIdx.x / WARP * WARP_ROWS + (int)threadIdx.x % WARP / 4;
-}
-
-static __device__ inline int own_column(void)
-{
-    return (int)threadIdx.x % 4 * 2;
-}
-
-/* ---- tiles ---- */
-
-/* TILE tokens from `first` on of one head, (TILE, SIZE + PAD); zeros beyond the sequence and the head. */
-template <int SIZE>
-static __device__ inline void load_tile(bf16 *to, const float *from, size_t row, int first, const heads &h)
-{
-    for (int i = (int)threadIdx.x; i < TILE * SIZE; i += THREADS) {
-        int r = i / SIZE, c = i % SIZE;
-        bool there = first + r < h.T && c < h.size;
-        to[r * (SIZE + PAD) + c] = __float2bfloat16_rn(there ? from[(size_t)(first + r) * row + c] : 0);
-    }
-}
-
-/* The same transposed, (SIZE, TILE + PAD). */
-template <int SIZE>
-static __device__ inline void load_turned(bf16 *to, const float *from, size_t row, int first, const heads &h)
-{
-    for (int i = (int)threadIdx.x; i < TILE / 2 * SIZE; i += THREADS) {
-        int r = i / SIZE * 2, c = i % SIZE;
-        const float *x = from + (size_t)(first + r) * row + c;
-        float one = first + r < h.T && c < h.size ? x[0] : 0;
-        float two = first + r + 1 < h.T && c < h.size ? x[row] : 0;
-        *(__nv_bfloat162 *)(to + c * (TILE + PAD) + r) = __floats2bfloat162_rn(one, two);
-    }
-}
-
-/* ---- products ---- */
-
-static __device__ inline uint32_t pair_at(const bf16 *p)
-{
-    return *(const uint32_t *)p;
-}
-
-static __device__ inline uint32_t pair_of(float low, float high)
-{
-    __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
-    uint32_t bits;
-    memcpy(&bits, &two, sizeof(bits));
-    return bits;
-}
-
-static __device__ inline void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-                 "{%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-/* out = the warp's 16 rows of a times 8 COUNT rows of b, both SIZE + PAD apart */
-template <int SIZE, int COUNT>
-static __device__ inline void multiply_rows(float out[COUNT][4], const bf16 *a, const bf16 *b)
-{
-    const bf16 *row = a + own_row() * (SIZE + PAD) + own_column();
-    const bf16 *column = b + (int)threadIdx.x % WARP / 4 * (SIZE + PAD) + own_column();
-
-#pragma unroll
-    for (int n = 0; n < COUNT; n++)
-        out[n][0] = out[n][1] = out[n][2] = out[n][3] = 0;
-#pragma unroll
-    for (int k = 0; k < SIZE; k += 16) {
-        const uint32_t left[4] = { pair_at(row + k), pair_at(row + k + 8 * (SIZE + PAD)), pair_at(row + k + 8),
-                                   pair_at(row + k + 8 * (SIZE + PAD) + 8) };
-#pragma unroll
-        for (int n = 0; n < COUNT; n++) {
-            const bf16 *right = column + n * NARROW * (SIZE + PAD) + k;
-            multiply(out[n], left, pair_at(right), pair_at(right + 8));
-        }
-    }
-}
-
-/* sum += weights (16, 8 COUNT) times as many rows of a tile that lies transposed */
-template <int SIZE, int COUNT>
-static __device__ inline void add_weighted(float sum[SIZE / NARROW][4], const float weights[COUNT][4],
-                                           const bf16 *turned)
-{
-    const bf16 *column = turned + (int)threadIdx.x % WARP / 4 * (TILE + PAD) + own_column();
-
-#pragma unroll
-    for (int k = 0; k < COUNT; k += 2) {
-        const float *w = weights[k], *next = weights[k + 1];
-        const uint32_t left[4] = { pair_of(w[0], w[1]), pair_of(w[2], w[3]), pair_of(next[0], next[1]),
-                                   pair_of(next[2], next[3]) };
-#pragma unroll
-        for (int n = 0; n < SIZE / NARROW; n++) {
-            const bf16 *right = column + n * NARROW * (TILE + PAD) + k * NARROW;
-            multiply(sum[n], left, pair_at(right), pair_at(right + 8));
-        }
-    }
-}
-
-/* To token first + own_row() (+ 8) of one head, times factor[0] (and [1]). */
-template <int SIZE>
-static __device__ inline void write_rows(float *to, size_t row, int first, const heads &h,
-                                         const float sum[SIZE / NARROW][4], const float factor[2])
-{
-#pragma unroll
-    for (int n = 0; n < SIZE / NARROW; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int t = first + own_row() + i / 2 * 8, c = n * NARROW + own_column() + i % 2;
-            if (t < h.T && c < h.size)
-                to[(size_t)t * row + c] = sum[n][i] * factor[i / 2];
-        }
-}
-
-/* ---- forward ---- */
-
-/* One tile of keys from `first` on: s becomes its weights; shrink, by how much those before weigh less. Row i / 2
- * of this lane is query + 8 (i / 2). */
+/* One tile of keys from `first` on: s becomes its weights; shrink, by how much those before weigh less; most is the
+ * largest score's power of two. Row i / 2 of this lane is query + 8 (i / 2). all_seen: of every key, by every row. */
 static __device__ inline void soften(float s[TILES][4], float most[2], float total[2], float shrink[2],
-                                     const heads &h, int first, int query, const int begin[2])
+                                     const heads &h, int first, int query, const int begin[2], bool all_seen)
 {
     float base[2], sum[2] = { 0, 0 };
 
+#pragma unroll
     for (int r = 0; r < 2; r++) {
         float largest = most[r];
 #pragma unroll
@@ -160,202 +27,156 @@ static __device__ inline void soften(float s[TILES][4], float most[2], float tot
 #pragma unroll
             for (int i = 2 * r; i < 2 * r + 2; i++) {
                 int key = first + n * NARROW + own_column() + i % 2;
-                bool seen = key <= query + 8 * r && key >= begin[r];
-                s[n][i] = seen ? s[n][i] * h.scale : -INFINITY;
+                bool seen = all_seen || (key <= query + 8 * r && key >= begin[r]);
+                s[n][i] = seen ? s[n][i] * (h.scale * LOG2_E) : -INFINITY;
                 largest = fmaxf(largest, s[n][i]);
             }
+#pragma unroll
         for (int other = 2; other > 0; other /= 2)
             largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, other));
         base[r] = largest == -INFINITY ? 0 : largest; // no key so far: all weights are 0
-        shrink[r] = expf(most[r] - base[r]);
+        shrink[r] = exp2f(most[r] - base[r]);
         most[r] = largest;
     }
 #pragma unroll
     for (int n = 0; n < TILES; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            s[n][i] = expf(s[n][i] - base[i / 2]);
+            s[n][i] = exp2f(s[n][i] - base[i / 2]);
             sum[i / 2] += s[n][i];
         }
+#pragma unroll
     for (int r = 0; r < 2; r++) {
+#pragma unroll
         for (int other = 2; other > 0; other /= 2)
             sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], other);
         total[r] = total[r] * shrink[r] + sum[r];
     }
 }
 
-template <int SIZE>
-static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_kernel(float *out, float *lse, const float *qkv, const int32_t *starts, heads h)
-{
-    extern __shared__ float4 shared[];
-    bf16 *q = (bf16 *)shared, *k = q + TILE * (SIZE + PAD), *v = k + TILE * (SIZE + PAD);
-    int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, query = first + own_row();
-    size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
-    const float *from = qkv + b * h.T * row + head * h.size;
-    const int32_t *begins = starts ? starts + b * h.T : NULL;
-    float s[TILES][4], sum[SIZE / NARROW][4] = {}, most[2] = { -INFINITY, -INFINITY }, total[2] = {}, factor[2];
-    int begin[2];
+/* What a warp has of its queries' softmax so far. */
+template <int SIZE, int ROWS> struct running {
+    float sum[ROWS][SIZE / NARROW][4], most[ROWS][2], total[ROWS][2];
+    int begin[ROWS][2]; // of the query's document
+};
 
-    for (int r = 0; r < 2; r++)
-        begin[r] = begins && query + 8 * r < h.T ? begins[query + 8 * r] : 0;
-    load_tile<SIZE>(q, from, row, first, h);
-    for (int key = begins ? begins[first] / TILE * TILE : 0; key <= first; key += TILE) {
-        __syncthreads(); // the tile before has been used
-        load_tile<SIZE>(k, from + C, row, key, h);
-        load_turned<SIZE>(v, from + 2 * C, row, key, h);
-        __syncthreads();
-        multiply_rows<SIZE, TILES>(s, q, k);
-        soften(s, most, total, factor, h, key, query, begin);
+template <int SIZE, int ROWS>
+static __device__ inline void use_tile(running<SIZE, ROWS> *u, const kept_rows<SIZE, ROWS> &q, const bf16 *k,
+                                       const bf16 *v, const heads &h, int key, int query, bool all_seen)
+{
+    float s[ROWS][TILES][4], shrink[2];
+
+    multiply_kept<SIZE, TILES, ROWS>(s, q, k);
+#pragma unroll
+    for (int m = 0; m < ROWS; m++) {
+        soften(s[m], u->most[m], u->total[m], shrink, h, key, query + m * WARP_ROWS, u->begin[m], all_seen);
 #pragma unroll
         for (int n = 0; n < SIZE / NARROW; n++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                sum[n][i] *= factor[i / 2];
-        add_weighted<SIZE, TILES>(sum, s, v);
+                u->sum[m][n][i] *= shrink[i / 2];
     }
-    for (int r = 0; r < 2; r++) {
-        factor[r] = 1 / total[r];
-        if (threadIdx.x % 4 == 0 && query + 8 * r < h.T)
-            lse[(b * h.count + head) * h.T + query + 8 * r] = most[r] + logf(total[r]);
-    }
-    write_rows<SIZE>(out + b * h.T * C + head * h.size, C, first, h, sum, factor);
+    add_weighted<SIZE, TILES, ROWS>(u->sum, s, v);
 }
 
-/* ---- backward ---- */
-
+/* A tile of keys and one of values. */
 template <int SIZE>
-static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_dq_kernel(float *dqkv, const float *dout, const float *qkv, const float *lse,
-                             const float *delta, const int32_t *starts, heads h)
+static __device__ inline void load_keys(bf16 *to, const bf16 *keys, size_t C, int first, const heads &h)
 {
-    extern __shared__ float4 shared[];
-    bf16 *q = (bf16 *)shared, *g = q + TILE * (SIZE + PAD), *k = g + TILE * (SIZE + PAD),
-         *v = k + TILE * (SIZE + PAD), *turned = v + TILE * (SIZE + PAD);
-    int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, query = first + own_row();
-    size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
-    size_t at = b * h.T * row + head * h.size, by_head = (b * h.count + head) * h.T;
-    const int32_t *begins = starts ? starts + b * h.T : NULL;
-    const float factor[2] = { h.scale, h.scale };
-    float s[TILES][4], dp[TILES][4], sum[SIZE / NARROW][4] = {}, own_lse[2], own_delta[2];
-    int begin[2];
-
-    for (int r = 0; r < 2; r++) {
-        bool there = query + 8 * r < h.T;
-        own_lse[r] = there ? lse[by_head + query + 8 * r] : 0;
-        own_delta[r] = there ? delta[by_head + query + 8 * r] : 0;
-        begin[r] = begins && there ? begins[query + 8 * r] : 0;
-    }
-    load_tile<SIZE>(q, qkv + at, row, first, h);
-    load_tile<SIZE>(g, dout + b * h.T * C + head * h.size, C, first, h);
-    for (int key = begins ? begins[first] / TILE * TILE : 0; key <= first; key += TILE) {
-        __syncthreads();
-        load_tile<SIZE>(k, qkv + at + C, row, key, h);
-        load_tile<SIZE>(v, qkv + at + 2 * C, row, key, h);
-        load_turned<SIZE>(turned, qkv + at + C, row, key, h);
-        __syncthreads();
-        multiply_rows<SIZE, TILES>(s, q, k);
-        multiply_rows<SIZE, TILES>(dp, g, v);
-#pragma unroll
-        for (int n = 0; n < TILES; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                int u = key + n * NARROW + own_column() + i % 2, t = query + i / 2 * 8;
-                bool seen = u <= t && u >= begin[i / 2] && t < h.T;
-                s[n][i] = seen ? expf(s[n][i] * h.scale - own_lse[i / 2]) * (dp[n][i] - own_delta[i / 2]) : 0;
-            }
-        add_weighted<SIZE, TILES>(sum, s, turned);
-    }
-    write_rows<SIZE>(dqkv + at, row, first, h, sum, factor);
+    load_tile<SIZE, TILE>(to, keys, 3 * C, first, h);
+    load_tile<SIZE, TILE>(to + TILE_REALS(SIZE), keys + C, 3 * C, first, h);
 }
 
-/* Rows of the products are keys here, columns queries. */
-template <int SIZE>
-static __global__ void __launch_bounds__(THREADS)
-    attention_bf16_dkv_kernel(float *dqkv, const float *dout, const float *qkv, const float *lse,
-                              const float *delta, const int32_t *starts, heads h)
+template <int SIZE, int ROWS>
+static __device__ inline void begin_queries(running<SIZE, ROWS> *u, const int32_t *begins, int query, const heads &h)
 {
-    extern __shared__ float4 shared[];
-    bf16 *q = (bf16 *)shared, *g = q + TILE * (SIZE + PAD), *k = g + TILE * (SIZE + PAD),
-         *v = k + TILE * (SIZE + PAD), *q_turned = v + TILE * (SIZE + PAD), *g_turned = q_turned + SIZE * (TILE + PAD);
-    int first = (int)blockIdx.x * TILE, key = first + own_row();
-    size_t C = (size_t)h.count * h.size, row = 3 * C, head = blockIdx.y, b = blockIdx.z;
-    size_t at = b * h.T * row + head * h.size, by_head = (b * h.count + head) * h.T;
-    const float *of_out = dout + b * h.T * C + head * h.size;
-    const int32_t *begins = starts ? starts + b * h.T : NULL;
-    const float once[2] = { 1, 1 }, scaled[2] = { h.scale, h.scale };
-    constexpr int COUNT = SIZE > 64 ? TILES / 2 : TILES; // of wide heads half a tile at a time: registers
-    float s[COUNT][4], dp[COUNT][4], dk[SIZE / NARROW][4] = {}, dv[SIZE / NARROW][4] = {};
-
-    load_tile<SIZE>(k, qkv + at + C, row, first, h);
-    load_tile<SIZE>(v, qkv + at + 2 * C, row, first, h);
-    for (int query = first; query < h.T; query += TILE) {
-        if (begins && begins[query] >= first + TILE)
-            break; // documents follow one another: none of these keys is seen any more
-        __syncthreads();
-        load_tile<SIZE>(q, qkv + at, row, query, h);
-        load_tile<SIZE>(g, of_out, C, query, h);
-        load_turned<SIZE>(q_turned, qkv + at, row, query, h);
-        load_turned<SIZE>(g_turned, of_out, C, query, h);
-        __syncthreads();
-        for (int part = 0; part < TILES; part += COUNT) {
-            multiply_rows<SIZE, COUNT>(s, k, q + part * NARROW * (SIZE + PAD));
-            multiply_rows<SIZE, COUNT>(dp, v, g + part * NARROW * (SIZE + PAD));
 #pragma unroll
-            for (int n = 0; n < COUNT; n++)
+    for (int m = 0; m < ROWS; m++) {
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    int t = query + (part + n) * NARROW + own_column() + i % 2, u = key + i / 2 * 8;
-                    bool there = t < h.T, seen = there && u <= t && (!begins || u >= begins[t]);
-                    float of_t = there ? lse[by_head + t] : 0, less = there ? delta[by_head + t] : 0;
-                    s[n][i] = seen ? expf(s[n][i] * h.scale - of_t) : 0;
-                    dp[n][i] = s[n][i] * (dp[n][i] - less);
-                }
-            add_weighted<SIZE, COUNT>(dv, s, g_turned + part * NARROW);
-            add_weighted<SIZE, COUNT>(dk, dp, q_turned + part * NARROW);
+        for (int r = 0; r < 2; r++) {
+            int t = query + m * WARP_ROWS + 8 * r;
+            u->begin[m][r] = begins && t < h.T ? begins[t] : 0;
+            u->most[m][r] = -INFINITY;
+            u->total[m][r] = 0;
         }
+#pragma unroll
+        for (int n = 0; n < SIZE / NARROW; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                u->sum[m][n][i] = 0;
     }
-    write_rows<SIZE>(dqkv + at + C, row, first, h, dk, scaled);
-    write_rows<SIZE>(dqkv + at + 2 * C, row, first, h, dv, once);
 }
 
-/* ---- launches ---- */
-
-/* Bytes of `plain` tiles and `turned` ones. */
-static size_t tile_bytes(int size, int plain, int turned)
+template <int SIZE, int ROWS>
+static __global__ void __launch_bounds__(THREADS, 2)
+    attention_bf16_kernel(bf16 *out, float *lse, const bf16 *qkv, const int32_t *starts, heads h)
 {
-    return sizeof(bf16) * ((size_t)plain * TILE * (size + PAD) + (size_t)turned * size * (TILE + PAD));
+    constexpr int QUERIES = TILE * ROWS;
+    extern __shared__ float4 shared[];
+    bf16 *q = (bf16 *)shared, *tiles = q + ROWS * TILE_REALS(SIZE);
+    const int first = (int)(gridDim.x - 1 - blockIdx.x) * QUERIES; // the longest rows begin
+    const int of_warp = (int)threadIdx.x / WARP * WARP_ROWS * ROWS, query = first + of_warp + own_row();
+    const int end = first + QUERIES < h.T ? first + QUERIES : h.T;
+    size_t C = (size_t)h.count * h.size, head = blockIdx.y, b = blockIdx.z;
+    const bf16 *from = qkv + b * h.T * 3 * C + head * h.size;
+    const int32_t *begins = starts ? starts + b * h.T : NULL;
+    kept_rows<SIZE, ROWS> rows;
+    running<SIZE, ROWS> u;
+
+    begin_queries(&u, begins, query, h);
+    int key = begins ? begins[first] / TILE * TILE : 0, stage = 0;
+    load_tile<SIZE, QUERIES>(q, from, 3 * C, first, h);
+    load_keys<SIZE>(tiles, from + C, C, key, h);
+    copies_group();
+    for (bool begun = false; key < end; key += TILE, stage ^= 1) {
+        const bf16 *k = tiles + stage * 2 * TILE_REALS(SIZE);
+        if (key + TILE < end)
+            load_keys<SIZE>(tiles + (stage ^ 1) * 2 * TILE_REALS(SIZE), from + C, C, key + TILE, h);
+        copies_group();
+        copies_wait<1>(); // this tile is there, the next one on its way
+        __syncthreads();
+        if (!begun)
+            keep_rows(&rows, q + of_warp * (SIZE + PAD));
+        begun = true;
+        if (key < first + of_warp + WARP_ROWS * ROWS) { // else nothing of it is seen by this warp
+            bool all_seen = !begins && key + TILE <= first + of_warp + 1;
+            use_tile(&u, rows, k, k + TILE_REALS(SIZE), h, key, query, all_seen);
+        }
+        __syncthreads(); // it has been used
+    }
+#pragma unroll
+    for (int m = 0; m < ROWS; m++) {
+        float factor[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            int t = query + m * WARP_ROWS + 8 * r;
+            factor[r] = 1 / u.total[m][r];
+            if (threadIdx.x % 4 == 0 && t < h.T)
+                lse[(b * h.count + head) * h.T + t] = u.most[m][r] * LN_2 + logf(u.total[m][r]);
+        }
+        write_rows<SIZE>(out + b * h.T * C + head * h.size, C, query + m * WARP_ROWS, h, u.sum[m], factor);
+    }
 }
 
-void cuda_attention_bf16(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
-                         const struct attention_shape *s)
+template <int SIZE, int ROWS>
+static void launch(struct device *d, bf16 *out, float *lse, const bf16 *qkv, const int32_t *starts,
+                   const struct attention_shape *s)
 {
-    const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
-    const dim3 blocks(BLOCKS(s->T, TILE), (unsigned)s->heads, (unsigned)s->B);
-    bool wide = s->size > 64;
-    size_t bytes = tile_bytes(wide ? 128 : 64, 2, 1);
-    auto kernel = wide ? attention_bf16_kernel<128> : attention_bf16_kernel<64>;
+    const heads h = heads_of(s, out, qkv, NULL);
+    const dim3 blocks(BLOCKS(s->T, TILE * ROWS), (unsigned)s->heads, (unsigned)s->B);
+    const size_t bytes = (ROWS + 4) * TILE_REALS(SIZE) * sizeof(bf16);
+    auto kernel = attention_bf16_kernel<SIZE, ROWS>;
 
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     kernel<<<blocks, THREADS, bytes, device_stream(d)>>>(out, lse, qkv, starts, h);
     device_launched(d, "attention, bf16");
 }
 
-void cuda_attention_bf16_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                                  const float *lse, const float *delta, const int32_t *starts,
-                                  const struct attention_shape *s)
+void cuda_attention_bf16(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
+                         const struct attention_shape *s)
 {
-    const heads h = { (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size) };
-    const dim3 blocks(BLOCKS(s->T, TILE), (unsigned)s->heads, (unsigned)s->B);
-    bool wide = s->size > 64;
-    size_t dq_bytes = tile_bytes(wide ? 128 : 64, 4, 1), dkv_bytes = tile_bytes(wide ? 128 : 64, 4, 2);
-    auto dq = wide ? attention_bf16_dq_kernel<128> : attention_bf16_dq_kernel<64>;
-    auto dkv = wide ? attention_bf16_dkv_kernel<128> : attention_bf16_dkv_kernel<64>;
-
-    cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)dq_bytes);
-    cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)dkv_bytes);
-    dq<<<blocks, THREADS, dq_bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
-    device_launched(d, "attention_backward, bf16");
-    dkv<<<blocks, THREADS, dkv_bytes, device_stream(d)>>>(dqkv, dout, qkv, lse, delta, starts, h);
-    device_launched(d, "attention_backward, bf16");
+    if (s->size > 64)
+        launch<128, 1>(d, (bf16 *)out, lse, (const bf16 *)qkv, starts, s);
+    else
+        launch<64, 2>(d, (bf16 *)out, lse, (const bf16 *)qkv, starts, s);
 }

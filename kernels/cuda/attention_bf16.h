@@ -1,16 +1,15 @@
 /*
- * attention_bf16.h - attention with its products in bf16: what attention.cu and attention_backward.cu hand over to
- * where the device multiplies so. Shapes have been checked there. delta (B,heads,T): sum of dout out by query.
+ * attention_bf16.h - attention of bf16: what attention.cu and attention_backward.cu hand over to
+ * where reals are that. Shapes have been checked there. delta (B,heads,T): sum of dout out by query.
  */
 #ifndef KERNELS_CUDA_ATTENTION_BF16_H
 #define KERNELS_CUDA_ATTENTION_BF16_H
 
 #include "kernels/kernels.h"
 
-void cuda_attention_bf16(struct device *d, float *out, float *lse, const float *qkv, const int32_t *starts,
+void cuda_attention_bf16(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                          const struct attention_shape *s);
-void cuda_attention_bf16_backward(struct device *d, float *dqkv, const float *dout, const float *qkv,
-                                  const float *lse, const float *delta, const int32_t *starts,
-                                  const struct attention_shape *s);
+void cuda_attention_bf16_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const float *lse,
+                                  const float *delta, const int32_t *starts, const struct attention_shape *s);
 
 #endif

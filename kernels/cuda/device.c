@@ -1,8 +1,9 @@
 /*
- * One card behind device.h: managed memory, one stream, a little pinned memory to pass copies through.
+ * One card behind device.h: its memory, one stream, a little pinned memory to pass copies through.
  *
- * Managed, because ranks exchange gradients and write checkpoints through the host's view of it. It would swap
- * silently where a card is full, so what is taken is counted here and refused beyond the card's own memory.
+ * Shared memory is managed: it lives on the card, and its pages move when the host looks. It would swap
+ * silently where the card is full, so what is taken, of both kinds, is counted here and refused beyond the
+ * card's own.
  */
 #include "base/mem.h"
 #include "kernels/cuda/cuda.h"
@@ -18,6 +19,7 @@ static const size_t reserve_bytes = (size_t)768 << 20; // of a card, for its con
 struct block {
     void *memory;
     size_t bytes;
+    bool shared;
 };
 
 /* Pinned memory that a copy to the device passes through, so that the caller's is free again at once. */
@@ -28,6 +30,7 @@ struct stage {
 
 struct cuda_device {
     struct device base;
+    int card; // by the runtime's count
     cudaStream_t stream;
     struct err failure; // the first since the last sync
     struct block *blocks;
@@ -101,22 +104,49 @@ static size_t room(struct device *d)
     return c->bytes_total - c->bytes_taken;
 }
 
-static void *alloc_memory(struct device *d, size_t bytes)
+/* To live on the card, and to be there before the first kernel wants it. */
+static void settle_on_card(struct device *d, void *memory, size_t bytes)
+{
+    struct cuda_device *c = of(d);
+#if CUDART_VERSION >= 13000
+    const struct cudaMemLocation card = { .type = cudaMemLocationTypeDevice, .id = c->card };
+    kept(d, cudaMemAdvise(memory, bytes, cudaMemAdviseSetPreferredLocation, card), "place shared memory");
+    kept(d, cudaMemPrefetchAsync(memory, bytes, card, 0, c->stream), "place shared memory");
+#else
+    kept(d, cudaMemAdvise(memory, bytes, cudaMemAdviseSetPreferredLocation, c->card), "place shared memory");
+    kept(d, cudaMemPrefetchAsync(memory, bytes, c->card, c->stream), "place shared memory");
+#endif
+}
+
+static void *take_memory(struct device *d, size_t bytes, bool shared)
 {
     struct cuda_device *c = of(d);
     void *memory = NULL;
 
     if (bytes > room(d) || c->block_count == BLOCKS_MAX)
         return NULL;
-    if (cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) != cudaSuccess) {
+    if ((shared ? cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) : cudaMalloc(&memory, bytes)) !=
+        cudaSuccess) {
         cudaGetLastError(); // it is told by the NULL: not the next kernel's failure
         return NULL;
     }
+    if (shared)
+        settle_on_card(d, memory, bytes);
     kept(d, cudaMemsetAsync(memory, 0, bytes, c->stream), "zero new memory");
     c->blocks = mem_grow(c->blocks, c->block_count + 1, sizeof(*c->blocks));
-    c->blocks[c->block_count++] = (struct block){ memory, bytes };
+    c->blocks[c->block_count++] = (struct block){ memory, bytes, shared };
     c->bytes_taken += bytes;
     return memory;
+}
+
+static void *alloc_memory(struct device *d, size_t bytes)
+{
+    return take_memory(d, bytes, false);
+}
+
+static void *alloc_shared_memory(struct device *d, size_t bytes)
+{
+    return take_memory(d, bytes, true);
 }
 
 static void free_memory(struct device *d, void *memory)
@@ -168,8 +198,14 @@ static void get(struct device *d, void *to_host, const void *from, size_t bytes)
 
 static void *host_view(struct device *d, void *memory)
 {
-    kept(d, cudaStreamSynchronize(of(d)->stream), "wait before the host looks");
-    return memory;
+    const struct cuda_device *c = of(d);
+
+    for (size_t i = 0; i < c->block_count; i++)
+        if (c->blocks[i].memory == memory && c->blocks[i].shared) {
+            kept(d, cudaStreamSynchronize(c->stream), "wait before the host looks");
+            return memory;
+        }
+    return NULL;
 }
 
 static void use_threads(struct device *d, size_t threads)
@@ -181,6 +217,7 @@ static void use_threads(struct device *d, size_t threads)
 static bool use_precision(struct device *d, enum device_precision p)
 {
     of(d)->precision = p;
+    d->real_bytes = p == DEVICE_BF16 ? 2 : sizeof(float);
     return true;
 }
 
@@ -230,6 +267,7 @@ static void close_device(struct device *d)
 static const struct device_ops cuda_device_ops = {
     .name = "cuda",
     .alloc = alloc_memory,
+    .alloc_shared = alloc_shared_memory,
     .free = free_memory,
     .put = put,
     .get = get,
@@ -289,6 +327,7 @@ static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
     size_t free_bytes = 0, total_bytes = 0;
     cudaError_t code = cudaSetDevice(card);
 
+    c->card = card;
     if (code != cudaSuccess || (code = cudaGetDeviceProperties(&p, card)) != cudaSuccess ||
         (code = cudaDeviceGetPCIBusId(c->base.card, sizeof(c->base.card), card)) != cudaSuccess ||
         (code = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking)) != cudaSuccess)
@@ -304,8 +343,8 @@ static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
     if ((code = cudaMemGetInfo(&free_bytes, &total_bytes)) != cudaSuccess)
         return refused(code, "ask for the card's memory", e);
     c->bytes_total = free_bytes > reserve_bytes ? free_bytes - reserve_bytes : 0;
-    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free", card,
-             p.name, p.major, p.minor, free_bytes >> 20);
+    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free",
+             card, p.name, p.major, p.minor, free_bytes >> 20);
     return OK;
 }
 
@@ -317,6 +356,7 @@ enum err_code cuda_open(struct device **out, struct err *e)
     struct cuda_device *c = mem_new(sizeof(*c));
     CLEANUP(device_closep) struct device *d = &c->base;
     d->ops = &cuda_device_ops;
+    d->real_bytes = sizeof(float);
     if (prepare(c, card, e))
         return e->code;
     *out = TAKE(d);

@@ -4,9 +4,9 @@
  * The library is loaded at run time: the program starts where there is none. Its matrices are column-major; a
  * row-major matrix is the same memory transposed, so c = a b is asked for as c' = b' a'.
  *
- * For each shape the algorithm is asked for once, with a fixed workspace and without reductions whose order may
- * change, and kept: the same card and library repeat the same bits. What the alignment of the pointers allows is
- * part of the shape.
+ * For each shape the algorithm is asked for once, with a fixed workspace and without reductions whose order
+ * may change, and kept: the same card and library repeat the same bits. What the alignment of the pointers
+ * allows is part of the shape.
  *
  * Floor: 2 M N K operations, or the bytes of the three matrices, whichever takes longer.
  */
@@ -42,12 +42,14 @@ struct functions {
 
 /* In the library's own words: its a is our b. */
 struct shape {
-    uint64_t m, n, k;
+    uint64_t m, n, k, a_leading, b_leading, c_leading;
     uint32_t a_alignment, b_alignment, c_alignment;
-    uint32_t a_transposed, b_transposed, with_bias, adds, precision; // words, so that no byte is padding
+    uint32_t a_transposed, b_transposed, c_is_float, with_bias, adds, precision; // words: no byte is padding
+    uint32_t gelu;
 };
 struct plan {
     struct shape shape;
+    bool impossible; // with GELU, in this library
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
@@ -145,34 +147,48 @@ static uint32_t alignment(const void *p)
 }
 
 /* As it lies in memory, in columns: `rows` of them are contiguous. */
-static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *out, uint64_t rows,
-                                  uint64_t columns)
+static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *out, cudaDataType_t type,
+                                  uint64_t rows, uint64_t columns, uint64_t leading)
 {
-    return b->f.cublasLtMatrixLayoutCreate_(out, CUDA_R_32F, rows, columns, (int64_t)rows);
+    return b->f.cublasLtMatrixLayoutCreate_(out, type, rows, columns, (int64_t)leading);
 }
 
-_Static_assert(sizeof(struct shape) == 3 * sizeof(uint64_t) + 8 * sizeof(uint32_t), "memcmp() compares shapes");
+_Static_assert(sizeof(struct shape) == 6 * sizeof(uint64_t) + 10 * sizeof(uint32_t),
+               "memcmp() compares shapes");
+
+static cublasLtEpilogue_t epilogue_of(const struct shape *s)
+{
+    if (s->gelu == CUDA_GEMM_GELU_SLOPE)
+        return CUBLASLT_EPILOGUE_DGELU;
+    if (s->gelu == CUDA_GEMM_GELU)
+        return s->with_bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    return s->with_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
 
 static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
 {
-    /* fp32 in memory and in the sums; the library rounds the operands on the way to the tensor cores. */
+    /* Sums in fp32. tf32: the library rounds the operands on the way to the tensor cores; bf16 lie in memory
+     * so. */
     static const cublasComputeType_t compute[] = { [DEVICE_FP32] = CUBLAS_COMPUTE_32F,
                                                    [DEVICE_TF32] = CUBLAS_COMPUTE_32F_FAST_TF32,
-                                                   [DEVICE_BF16] = CUBLAS_COMPUTE_32F_FAST_16BF };
+                                                   [DEVICE_BF16] = CUBLAS_COMPUTE_32F };
     const struct shape *s = &p->shape;
     cublasOperation_t of_a = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t of_b = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = s->with_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasLtEpilogue_t epilogue = epilogue_of(s);
+    const int64_t before_leading = (int64_t)s->m;
     const struct {
         cublasLtMatmulDescAttributes_t name;
         const void *value;
         size_t bytes;
     } settings[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &of_a, sizeof(of_a) },
                      { CUBLASLT_MATMUL_DESC_TRANSB, &of_b, sizeof(of_b) },
-                     { CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue) } };
+                     { CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue) },
+                     { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &before_leading, sizeof(before_leading) } };
+    const size_t count = ARRAY_LEN(settings) - (s->gelu == CUDA_GEMM_PLAIN);
     cublasStatus_t status = b->f.cublasLtMatmulDescCreate_(&p->desc, compute[s->precision], CUDA_R_32F);
 
-    for (size_t i = 0; i < ARRAY_LEN(settings) && status == CUBLAS_STATUS_SUCCESS; i++)
+    for (size_t i = 0; i < count && status == CUBLAS_STATUS_SUCCESS; i++)
         status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, settings[i].name, settings[i].value,
                                                       settings[i].bytes);
     return status;
@@ -215,19 +231,22 @@ static cublasStatus_t choose_algorithm(struct cuda_blas *b, struct plan *p)
 static cublasStatus_t make_plan(struct cuda_blas *b, struct plan *p)
 {
     const struct shape *s = &p->shape;
+    const cudaDataType_t of_reals = s->precision == DEVICE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     cublasStatus_t status = make_desc(b, p);
 
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = make_layout(b, &p->a, s->a_transposed ? s->k : s->m, s->a_transposed ? s->m : s->k);
+        status = make_layout(b, &p->a, of_reals, s->a_transposed ? s->k : s->m, s->a_transposed ? s->m : s->k,
+                             s->a_leading);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = make_layout(b, &p->b, s->b_transposed ? s->n : s->k, s->b_transposed ? s->k : s->n);
+        status = make_layout(b, &p->b, of_reals, s->b_transposed ? s->n : s->k, s->b_transposed ? s->k : s->n,
+                             s->b_leading);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = make_layout(b, &p->c, s->m, s->n);
+        status = make_layout(b, &p->c, s->c_is_float ? CUDA_R_32F : of_reals, s->m, s->n, s->c_leading);
     return status == CUBLAS_STATUS_SUCCESS ? choose_algorithm(b, p) : status;
 }
 
-/* The plan of this shape, made when it is first asked for. More shapes than there are places: the oldest goes,
- * and would be made again the same. */
+/* The plan of this shape, made when it is first asked for. More shapes than there are places: the oldest
+ * goes, and would be made again the same. */
 static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasStatus_t *out_status)
 {
     struct plan p = { 0 };
@@ -239,7 +258,10 @@ static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasS
     *out_status = make_plan(b, &p);
     if (*out_status != CUBLAS_STATUS_SUCCESS) {
         drop_plan(b, &p);
-        return NULL;
+        if (s->gelu == CUDA_GEMM_PLAIN)
+            return NULL;
+        p.shape = *s;
+        p.impossible = true;
     }
     if (b->plan_count == PLANS_MAX) {
         drop_plan(b, &b->plans[0]);
@@ -250,41 +272,89 @@ static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasS
     return &b->plans[b->plan_count++];
 }
 
-void cuda_gemm(struct device *d, const struct cuda_gemm *g)
+static struct shape shape_of(struct device *d, const struct cuda_gemm *g)
 {
-    struct cuda_blas *b = device_blas(d);
-    const float one = 1;
-    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
     struct shape s;
 
-    if (g->M == 0 || g->N == 0)
-        return;
-    if (g->K == 0) { // never with a bias: a layer without inputs is not one
-        if (g->beta == 0)
-            cuda_zero(d, g->c, g->M * g->N);
-        return;
-    }
     memset(&s, 0, sizeof(s));
     s.m = g->N;
     s.n = g->M;
     s.k = g->K;
     s.a_transposed = g->b_transposed;
     s.b_transposed = g->a_transposed;
+    s.a_leading = g->b_row ? g->b_row : g->b_transposed ? g->K : g->N;
+    s.b_leading = g->a_row ? g->a_row : g->a_transposed ? g->M : g->K;
+    s.c_leading = g->c_row ? g->c_row : g->N;
     s.a_alignment = alignment(g->b);
     s.b_alignment = alignment(g->a);
     s.c_alignment = alignment(g->c);
+    s.c_is_float = g->c_is_float;
     s.with_bias = g->bias != NULL;
     s.adds = g->beta != 0;
     s.precision = cuda_precision(d);
-    struct plan *p = plan_for(b, &s, &status);
-    if (p && g->bias)
+    s.gelu = g->gelu;
+    return s;
+}
+
+/* The sum of nothing: a layer without inputs has no bias either, and no gaps. */
+static void no_products(struct device *d, const struct cuda_gemm *g)
+{
+    if (g->beta == 0 && g->c_is_float)
+        cuda_zero(d, g->c, g->M * g->N);
+    else if (g->beta == 0)
+        cuda_clear(d, g->c, g->M * g->N);
+}
+
+/* What is not the same each time: where the bias is, and what GELU is to leave or to look at. */
+static cublasStatus_t point(struct cuda_blas *b, struct plan *p, const struct cuda_gemm *g)
+{
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+
+    if (g->bias)
         status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
                                                       sizeof(g->bias));
+    if (g->gelu != CUDA_GEMM_PLAIN && status == CUBLAS_STATUS_SUCCESS)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                                      &g->before, sizeof(g->before));
+    return status;
+}
+
+/* false: the plan is impossible. */
+static bool multiply(struct device *d, const struct cuda_gemm *g)
+{
+    struct cuda_blas *b = device_blas(d);
+    const float one = 1;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+
+    if (g->M == 0 || g->N == 0)
+        return true;
+    if (g->K == 0) {
+        no_products(d, g);
+        return true;
+    }
+    const struct shape s = shape_of(d, g);
+    struct plan *p = plan_for(b, &s, &status);
+    if (p && p->impossible)
+        return false;
+    if (p)
+        status = point(b, p, g);
     if (p && status == CUBLAS_STATUS_SUCCESS)
-        status = b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c,
-                                      g->c, p->c, &p->algo, b->workspace, CUDA_WORKSPACE_BYTES,
-                                      device_stream(d));
+        status =
+            b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c, g->c,
+                                 p->c, &p->algo, b->workspace, CUDA_WORKSPACE_BYTES, device_stream(d));
     if (status != CUBLAS_STATUS_SUCCESS)
         device_keep(d, ERR_DEVICE, "cuBLASLt, %zu x %zu x %zu: %s", g->M, g->N, g->K,
                     b->f.cublasLtGetStatusString_(status));
+    return true;
+}
+
+void cuda_gemm(struct device *d, const struct cuda_gemm *g)
+{
+    bool done = multiply(d, g);
+    invariant(done && g->gelu == CUDA_GEMM_PLAIN);
+}
+
+bool cuda_gemm_gelu(struct device *d, const struct cuda_gemm *g)
+{
+    return multiply(d, g);
 }

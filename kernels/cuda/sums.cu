@@ -4,9 +4,10 @@
  * An array is cut into pieces of 64 Ki elements, whatever the card; the pieces' sums are added by one block. A
  * matrix is cut into strips of rows (cuda.h).
  *
- * Floor: bytes. sum_squares 4 n; columns 4 N C.
+ * Floor: bytes. sum_squares 4 n; columns r N C with reals of r bytes.
  */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
 enum { THREADS = 256, PIECE = 65536, COLUMNS = 32, ROWS = 8 };
@@ -55,7 +56,8 @@ void cuda_sum_squares(struct device *d, double *out, const float *x, size_t n)
 }
 
 /* A thread of (COLUMNS, ROWS) takes every ROWS-th row of its strip; the eight sums are added in their order. */
-static __global__ void column_strips_kernel(float *partial, const float *x, size_t N, size_t C, size_t rows)
+template <typename T>
+static __global__ void column_strips_kernel(float *partial, const T *x, size_t N, size_t C, size_t rows)
 {
     __shared__ float s[ROWS][COLUMNS];
     size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
@@ -63,7 +65,7 @@ static __global__ void column_strips_kernel(float *partial, const float *x, size
     float sum = 0;
 
     for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS)
-        sum += x[n * C + c];
+        sum += float_of(x[n * C + c]);
     s[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || c >= C)
@@ -92,7 +94,15 @@ void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t 
     device_launched(d, "sum_strips");
 }
 
-void cuda_sum_columns(struct device *d, float *out, const float *x, size_t N, size_t C)
+template <typename T>
+static void column_strips(struct device *d, float *partial, const T *x, size_t N, size_t C, size_t rows)
+{
+    const dim3 blocks(BLOCKS(C, COLUMNS), BLOCKS(N, rows)), threads(COLUMNS, ROWS);
+    auto kernel = column_strips_kernel<T>;
+    kernel<<<blocks, threads, 0, device_stream(d)>>>(partial, x, N, C, rows);
+}
+
+void cuda_sum_columns(struct device *d, float *out, const real *x, size_t N, size_t C)
 {
     size_t rows = strip_rows(N), strips = (N + rows - 1) / rows;
     float *partial = (float *)device_scratch(d, strips * C * sizeof(float), "sum_columns");
@@ -100,8 +110,7 @@ void cuda_sum_columns(struct device *d, float *out, const float *x, size_t N, si
     if (!partial)
         return;
     if (strips > 0 && C > 0) {
-        const dim3 blocks(BLOCKS(C, COLUMNS), (unsigned)strips), threads(COLUMNS, ROWS);
-        column_strips_kernel<<<blocks, threads, 0, device_stream(d)>>>(partial, x, N, C, rows);
+        WITH_REAL(d, column_strips(d, partial, (const T *)x, N, C, rows));
         device_launched(d, "sum_columns");
     }
     cuda_sum_strips(d, out, partial, strips, C);

@@ -50,8 +50,13 @@ static void make_env_quick(const char *scratch, struct launch_command *c)
 static void make_env(const struct cluster_launch *config, const char *scratch,
                      char *(*env_get)(const char *name), bool as_root, struct launch_command *c)
 {
-    /* Where Open MPI and the libraries are, if not where the system has them. */
-    static const char *const kept[] = { "HOME", "LD_LIBRARY_PATH", "OPAL_PREFIX" };
+    /* Where Open MPI and the libraries are, if not where the system has them; what NCCL may do, where the
+     * operator says otherwise than the trainer would (trainer/comm_nccl_load.c). */
+    static const char *const kept[] = {
+        "HOME",       "LD_LIBRARY_PATH", "OPAL_PREFIX",        "NCCL_ALGO",
+        "NCCL_DEBUG", "NCCL_IB_HCA",     "NCCL_NET_PLUGIN",    "NCCL_NVLS_ENABLE",
+        "NCCL_PROTO", "NCCL_RAS_ENABLE", "NCCL_SOCKET_IFNAME",
+    };
     const char *path = env_get("PATH");
     add_env(c, "PATH", path ? path : "/usr/local/bin:/usr/bin:/bin");
     for (size_t i = 0; i < ARRAY_LEN(kept); i++)

@@ -23,7 +23,7 @@
 #include "core/cluster/attempt_doc.h"
 #include "core/job/job.h"
 
-enum { LAUNCH_ARGS_MAX = 48, LAUNCH_ENV_MAX = 16, LAUNCH_RANKS_MAX = SPEC_LEAVES_MAX };
+enum { LAUNCH_ARGS_MAX = 48, LAUNCH_ENV_MAX = 32, LAUNCH_RANKS_MAX = SPEC_LEAVES_MAX };
 
 /* The command and the environment as they will be started. Pure but for what `env_get` reads. */
 struct launch_command {

@@ -1,8 +1,11 @@
 /*
- * A stand-in for cuBLASLt under the emulated device: the functions that kernels/cuda/gemm.c asks for, in plain
- * loops over column-major matrices, as the library's manual describes them. It refuses shapes that do not fit one
- * another and algorithms that it did not give; so it tests what gemm.c asks for, and nothing of cuBLASLt itself.
+ * A stand-in for cuBLASLt under the emulated device: the functions that kernels/cuda/gemm.c asks for, in
+ * plain loops over column-major matrices, as the library's manual describes them. It refuses shapes that do
+ * not fit one another and algorithms that it did not give; so it tests what gemm.c asks for, and nothing of
+ * cuBLASLt itself.
  */
+#include "kernels/cuda/elements.h"
+
 #include <cublasLt.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,11 +14,14 @@
 struct layout {
     uint64_t rows, columns;
     int64_t leading;
+    cudaDataType type;
 };
 struct desc {
     cublasOperation_t of_a, of_b;
     cublasLtEpilogue_t epilogue;
-    const float *bias;
+    const void *bias;
+    void *aux;
+    int64_t aux_leading;
 };
 struct wish {
     uint64_t workspace;
@@ -43,9 +49,11 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataT
                                           uint64_t columns, int64_t leading)
 {
     struct layout *l = calloc(1, sizeof(*l));
-    *l = (struct layout){ rows, columns, leading };
+    *l = (struct layout){ rows, columns, leading, type };
     *out = (cublasLtMatrixLayout_t)(void *)l;
-    return type == CUDA_R_32F && leading >= (int64_t)rows ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+    return (type == CUDA_R_32F || type == CUDA_R_16BF) && leading >= (int64_t)rows
+               ? CUBLAS_STATUS_SUCCESS
+               : CUBLAS_STATUS_INVALID_VALUE;
 }
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
@@ -57,8 +65,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *out, cublasComputeType_t compute,
                                         cudaDataType_t scale)
 {
-    bool known = compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
-                 compute == CUBLAS_COMPUTE_32F_FAST_16BF;
+    bool known = compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     *out = calloc(1, sizeof(struct desc));
     return known && scale == CUDA_R_32F ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
@@ -80,7 +87,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
     } known[] = { { CUBLASLT_MATMUL_DESC_TRANSA, &d->of_a, sizeof(d->of_a) },
                   { CUBLASLT_MATMUL_DESC_TRANSB, &d->of_b, sizeof(d->of_b) },
                   { CUBLASLT_MATMUL_DESC_EPILOGUE, &d->epilogue, sizeof(d->epilogue) },
-                  { CUBLASLT_MATMUL_DESC_BIAS_POINTER, (void *)&d->bias, sizeof(d->bias) } };
+                  { CUBLASLT_MATMUL_DESC_BIAS_POINTER, (void *)&d->bias, sizeof(d->bias) },
+                  { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, (void *)&d->aux, sizeof(d->aux) },
+                  { CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &d->aux_leading, sizeof(d->aux_leading) } };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].name == name && known[i].bytes == bytes) {
             memcpy(known[i].to, value, bytes);
@@ -102,8 +111,8 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t wish)
 }
 
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t wish,
-                                                    cublasLtMatmulPreferenceAttributes_t name, const void *value,
-                                                    size_t bytes)
+                                                    cublasLtMatmulPreferenceAttributes_t name,
+                                                    const void *value, size_t bytes)
 {
     if (name == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && bytes == sizeof(uint64_t))
         memcpy(&((struct wish *)(void *)wish)->workspace, value, bytes);
@@ -112,14 +121,30 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t w
     return CUBLAS_STATUS_SUCCESS;
 }
 
+static bool with_bias(const struct desc *d)
+{
+    return d->epilogue == CUBLASLT_EPILOGUE_BIAS || d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+}
+
+static bool with_aux(const struct desc *d)
+{
+    return d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS || d->epilogue == CUBLASLT_EPILOGUE_GELU_AUX ||
+           d->epilogue == CUBLASLT_EPILOGUE_DGELU;
+}
+
 /* Do op(a) (m,k), op(b) (k,n) and c (m,n) fit? */
 static bool fits(const struct desc *d, const struct layout *a, const struct layout *b, const struct layout *c,
                  uint64_t *out_k)
 {
-    uint64_t m = d->of_a == CUBLAS_OP_N ? a->rows : a->columns, k = d->of_a == CUBLAS_OP_N ? a->columns : a->rows;
-    uint64_t b_k = d->of_b == CUBLAS_OP_N ? b->rows : b->columns, n = d->of_b == CUBLAS_OP_N ? b->columns : b->rows;
+    uint64_t m = d->of_a == CUBLAS_OP_N ? a->rows : a->columns,
+             k = d->of_a == CUBLAS_OP_N ? a->columns : a->rows;
+    uint64_t b_k = d->of_b == CUBLAS_OP_N ? b->rows : b->columns,
+             n = d->of_b == CUBLAS_OP_N ? b->columns : b->rows;
     *out_k = k;
-    return k == b_k && m == c->rows && n == c->columns && m > 0 && n > 0 && k > 0;
+    if (with_aux(d) && (d->aux_leading % 8 != 0 || d->aux_leading < (int64_t)c->rows))
+        return false; /* as the library's manual has it */
+    bool types = a->type == b->type && (c->type == a->type || c->type == CUDA_R_32F);
+    return types && k == b_k && m == c->rows && n == c->columns && m > 0 && n > 0 && k > 0;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
@@ -139,16 +164,53 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha, const void *A,
-                              cublasLtMatrixLayout_t a_layout, const void *B, cublasLtMatrixLayout_t b_layout,
-                              const void *beta, const void *C, cublasLtMatrixLayout_t c_layout, void *D,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace,
-                              size_t workspace_bytes, cudaStream_t stream)
+/* Of element (i, j) of op(x). */
+static uint64_t place(const struct layout *l, bool as_it_is, uint64_t i, uint64_t j)
+{
+    return as_it_is ? i + j * (uint64_t)l->leading : j + i * (uint64_t)l->leading;
+}
+
+static float number(const void *data, uint64_t i, cudaDataType type)
+{
+    float f;
+    if (type == CUDA_R_32F)
+        return ((const float *)data)[i];
+    uint32_t bits = (uint32_t)((const uint16_t *)data)[i] << 16;
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+/* bf16: to the nearest, ties to even; not-a-number stays so */
+static void store(void *data, uint64_t i, cudaDataType type, float f)
+{
+    uint32_t bits;
+    if (type == CUDA_R_32F) {
+        ((float *)data)[i] = f;
+        return;
+    }
+    memcpy(&bits, &f, sizeof(bits));
+    ((uint16_t *)data)[i] = f != f ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Forward, what GELU is given is left in aux; backward it is read there. */
+static float through_gelu(const struct desc *d, uint64_t i, cudaDataType type, float x)
+{
+    if (d->epilogue == CUBLASLT_EPILOGUE_DGELU)
+        return gelu_gradient(x, number(d->aux, i, type));
+    store(d->aux, i, type, x);
+    return gelu_of(x);
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
+                              const void *A, cublasLtMatrixLayout_t a_layout, const void *B,
+                              cublasLtMatrixLayout_t b_layout, const void *beta, const void *C,
+                              cublasLtMatrixLayout_t c_layout, void *D, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes,
+                              cudaStream_t stream)
 {
     const struct desc *is = (void *)desc;
     const struct layout *a = (void *)a_layout, *b = (void *)b_layout, *c = (void *)c_layout;
-    const float *x = A, *y = B, *before = C, old = *(const float *)beta;
-    float *out = D;
+    const float old = *(const float *)beta;
     uint64_t k_count;
 
     (void)handle;
@@ -160,13 +222,15 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         for (uint64_t i = 0; i < c->rows; i++) {
             float sum = 0;
             for (uint64_t k = 0; k < k_count; k++)
-                sum += x[is->of_a == CUBLAS_OP_N ? i + k * (uint64_t)a->leading : k + i * (uint64_t)a->leading] *
-                       y[is->of_b == CUBLAS_OP_N ? k + j * (uint64_t)b->leading : j + k * (uint64_t)b->leading];
+                sum += number(A, place(a, is->of_a == CUBLAS_OP_N, i, k), a->type) *
+                       number(B, place(b, is->of_b == CUBLAS_OP_N, k, j), b->type);
             if (old != 0) /* not read otherwise: it may be not-a-number */
-                sum += old * before[i + j * (uint64_t)c->leading];
-            if (is->epilogue == CUBLASLT_EPILOGUE_BIAS)
-                sum += is->bias[i];
-            out[i + j * (uint64_t)c->leading] = sum;
+                sum += old * number(C, place(c, true, i, j), c->type);
+            if (with_bias(is))
+                sum += number(is->bias, i, c->type);
+            if (with_aux(is))
+                sum = through_gelu(is, i + j * (uint64_t)is->aux_leading, c->type, sum);
+            store(D, place(c, true, i, j), c->type, sum);
         }
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -7,12 +7,21 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+enum { COPIES_MAX = 512, COPY_BYTES = 16 };
 enum { LANES = 32, THREADS_MAX = 1024, STACK_BYTES = 64 << 10, SHARED_FLOATS = 64 << 10, EXCHANGE_BYTES = 32 };
 
+struct copy {
+    void *to;
+    const void *from;
+    uint32_t bytes;
+    unsigned group;
+};
 struct fibre {
     ucontext_t context;
     struct emulated_thread at;
     bool ended;
+    struct copy copies[COPIES_MAX]; // asked for, not done yet: in the order of their groups
+    unsigned copy_count, groups;
     char given[EXCHANGE_BYTES];
 };
 /* A place where `live` fibres meet: who comes last opens it for all. */
@@ -89,6 +98,7 @@ static void run_block(dim3 grid, dim3 threads, uint3 block)
         f->at.grid = grid;
         f->at.threads = threads;
         f->ended = false;
+        f->copy_count = f->groups = 0;
         getcontext(&f->context);
         f->context.uc_stack.ss_sp = stacks[i];
         f->context.uc_stack.ss_size = STACK_BYTES;
@@ -192,6 +202,53 @@ void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
     }
 }
 
+/* As the PTX ISA's picture of ldmatrix has it: each lane names a row of 8 numbers. */
+void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned)
+{
+    const char *rows[LANES];
+
+    invariant((uintptr_t)row % 16 == 0);
+    memcpy(fibres[current].given, &row, sizeof(row));
+    emulated_warp_wait();
+    for (unsigned i = 0; i < LANES; i++)
+        memcpy(&rows[i], fibres[current / LANES * LANES + i].given, sizeof(rows[i]));
+    emulated_warp_wait();
+    unsigned across = current % LANES / 4, along = current % 4 * 2;
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned half = 0; half < 2; half++) {
+            uint16_t number;
+            const char *from = turned ? rows[8 * i + along + half] + 2 * across
+                                      : rows[8 * i + across] + 2 * (along + half);
+            memcpy(&number, from, sizeof(number));
+            memcpy((char *)&r[i] + 2 * half, &number, sizeof(number));
+        }
+}
+
+void emulated_copy(void *to, const void *from, uint32_t bytes)
+{
+    struct fibre *f = &fibres[current];
+    invariant(f->copy_count < COPIES_MAX && (uintptr_t)to % COPY_BYTES == 0 && (uintptr_t)from % COPY_BYTES == 0);
+    f->copies[f->copy_count++] = copy{ to, from, bytes, f->groups };
+}
+
+void emulated_copies_group(void)
+{
+    fibres[current].groups++;
+}
+
+void emulated_copies_wait(unsigned left)
+{
+    struct fibre *f = &fibres[current];
+    unsigned done = 0;
+    for (; done < f->copy_count && f->copies[done].group + left < f->groups; done++) {
+        char all[COPY_BYTES] = {};
+        memcpy(all, f->copies[done].from, f->copies[done].bytes);
+        memcpy(f->copies[done].to, all, COPY_BYTES);
+    }
+    memmove(f->copies, f->copies + done, (f->copy_count - done) * sizeof(f->copies[0]));
+    f->copy_count -= done;
+}
+
 /* ---- the device ---- */
 
 struct emulated_device {
@@ -202,15 +259,34 @@ struct emulated_device {
     double scratch[CUDA_SCRATCH_BYTES / 8];
 };
 
+/* In front of each piece of memory: whether the host may look at it. */
+union head {
+    bool shared;
+    char aligned[64];
+};
+static void *take_memory(size_t bytes, bool shared)
+{
+    union head *h = (union head *)aligned_alloc(sizeof(*h), sizeof(*h) + (bytes + 63) / 64 * 64);
+    if (!h)
+        return NULL;
+    memset(h, 0, sizeof(*h) + bytes);
+    h->shared = shared;
+    return h + 1;
+}
 static void *alloc_memory(struct device *d, size_t bytes)
 {
     (void)d;
-    return calloc(1, bytes);
+    return take_memory(bytes, false);
+}
+static void *alloc_shared_memory(struct device *d, size_t bytes)
+{
+    (void)d;
+    return take_memory(bytes, true);
 }
 static void free_memory(struct device *d, void *memory)
 {
     (void)d;
-    free(memory);
+    free((union head *)memory - 1);
 }
 static void put(struct device *d, void *to, const void *from, size_t bytes)
 {
@@ -221,7 +297,7 @@ static void put(struct device *d, void *to, const void *from, size_t bytes)
 static void *host_view(struct device *d, void *memory)
 {
     (void)d;
-    return memory;
+    return ((union head *)memory - 1)->shared ? memory : NULL;
 }
 static size_t room(struct device *d)
 {
@@ -236,6 +312,7 @@ static void use_threads(struct device *d, size_t threads)
 static bool use_precision(struct device *d, enum device_precision p)
 {
     ((struct emulated_device *)d)->precision = p;
+    d->real_bytes = p == DEVICE_BF16 ? 2 : 4;
     return true;
 }
 static enum err_code sync_failures(struct device *d, struct err *e)
@@ -253,18 +330,23 @@ static void close_device(struct device *d)
     free(d);
 }
 
-static const struct device_ops emulated_ops = { "cuda",      alloc_memory, free_memory,   put,           put,
-                                                host_view,   room,         use_threads,   use_precision, sync_failures,
-                                                close_device };
+static const struct device_ops emulated_ops = {
+    "cuda",    alloc_memory, alloc_shared_memory, free_memory,   put,           put,
+    host_view, room,         use_threads,         use_precision, sync_failures, close_device
+};
 
 enum err_code cuda_open(struct device **out, struct err *e)
 {
     struct emulated_device *d = (struct emulated_device *)calloc(1, sizeof(*d));
     d->base.ops = &emulated_ops;
+    d->base.real_bytes = sizeof(float);
     if (cuda_blas_open(&d->blas, e)) {
         free(d);
         return e->code;
     }
+    /* A card for each rank; or, for a test, the one that is named. */
+    const char *card = getenv("EMULATED_CARD"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    snprintf(d->base.card, sizeof(d->base.card), "emulated:%.16s", card ? card : rank ? rank : "0");
     snprintf(d->base.note, sizeof(d->base.note), "EMULATED on the host, one thread after the other: no card");
     *out = &d->base;
     return OK;

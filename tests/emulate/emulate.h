@@ -10,6 +10,7 @@
 #define TESTS_EMULATE_EMULATE_H
 
 #include "kernels/cuda/cuda.h"
+#include "tests/emulate/streams.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -39,11 +40,22 @@ extern float4 emulated_shared[];
 /* Runs `thread` as every thread of every block. */
 typedef void emulated_body(void *context);
 void emulate(dim3 grid, dim3 threads, size_t shared_bytes, emulated_body *body, void *context);
+template <typename F> struct emulated_kernel {
+    dim3 grid, threads;
+    size_t shared_bytes;
+    F thread;
+};
 template <typename F>
 static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, cudaStream_t stream, F thread)
 {
-    (void)stream;
-    emulate(grid, threads, shared_bytes, [](void *f) { (*(F *)f)(); }, &thread);
+    typedef struct emulated_kernel<F> kernel;
+    kernel *k = new kernel{ grid, threads, shared_bytes, thread };
+    bool (*look)(void *) = [](void *context) {
+        kernel *of = (kernel *)context;
+        emulate(of->grid, of->threads, of->shared_bytes, [](void *f) { (*(F *)f)(); }, &of->thread);
+        return true;
+    };
+    emulated_give(stream, emulated_task{ look, [](void *context) { delete (kernel *)context; }, k });
 }
 
 void emulated_block_wait(void);
@@ -55,6 +67,13 @@ unsigned emulated_ballot(bool is);
 bool emulated_block_or(bool is);
 /* mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 */
 void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+/* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or with .trans */
+void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned);
+#define __cvta_generic_to_shared(p) ((void)(p), 0)
+/* cp.async of 16 bytes, `bytes` of which are read: done no sooner than the group that it is in is waited for. */
+void emulated_copy(void *to, const void *from, uint32_t bytes);
+void emulated_copies_group(void);
+void emulated_copies_wait(unsigned left);
 
 static inline void __syncthreads(void)
 {
@@ -86,5 +105,6 @@ template <typename T> static inline T __shfl_xor_sync(unsigned lanes, T x, int o
     return out;
 }
 #define cudaFuncSetAttribute(...) ((void)0)
+#define cudaMemsetAsync(to, byte, bytes, stream) (memset(to, byte, bytes), cudaSuccess)
 
 #endif

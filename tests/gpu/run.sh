@@ -1,9 +1,10 @@
 #!/bin/bash
-# run.sh [BUILD] - the one command for a card: the kernel cases on it, beside the CPU's, and a short table last.
+# run.sh [BUILD] - the one command for a card: the kernel cases on it, beside the CPU's, NCCL, and a short table last.
 #
-# BUILD is a folder with kernel tests that was carried along (BUILD/tests/kernels/test_*); without it they are built
-# here, which takes nvcc, gcc and the libraries of README.md. Nothing comes from a registry. cuBLASLt is taken from
-# this machine: the loader's path, /usr/local/cuda, or Python's nvidia packages. Results: build/gpu/result.json.
+# BUILD is a folder with tests that was carried along (BUILD/tests/kernels/test_*, BUILD/tests/mpi/test_nccl); without
+# it they are built here, which takes nvcc, gcc and the libraries of README.md. Nothing comes from a registry. cuBLASLt
+# and NCCL are taken from this machine: the loader's path, /usr/local/cuda, or Python's nvidia packages. Results:
+# build/gpu/result.json.
 #
 # STATUS: never run on a card yet (docs/GPU.md).
 set -u
@@ -17,6 +18,11 @@ B=${1:-build}
 if [ $# = 0 ]; then
     make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,cuda_host} >"$out/make.log" 2>&1 ||
         { tail -20 "$out/make.log"; echo "run.sh: the build failed: $out/make.log"; exit 2; }
+    # Without nccl.h there is none, and the check below says so.
+    if [ -e "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")/../include/nccl.h" ] || [ -e /usr/include/nccl.h ]; then
+        make DEPS=0 build/tests/mpi/test_nccl >>"$out/make.log" 2>&1 ||
+            { tail -20 "$out/make.log"; echo "run.sh: the build failed: $out/make.log"; exit 2; }
+    fi
 fi
 
 # The libraries: where this host keeps them, and those that were carried along.
@@ -44,6 +50,29 @@ for test in "$B"/tests/kernels/test_*; do
     SOVRUN_TEST_DEVICE=cpu check "cpu-$name" 300 "$test"
     SOVRUN_TEST_DEVICE=cuda check "cuda-$name" 300 "$test"
 done
+skip() { # name, why
+    rows+=$(printf '%-28s skipped: %s' "$1" "$2")$'\n'
+    json+="${json:+,}{\"name\":\"$1\",\"skipped\":\"$2\"}"
+}
+# NCCL itself: one rank without MPI, which sends to itself, sums and trains; two where there are two cards.
+nccl=$B/tests/mpi/test_nccl
+have_nccl() {
+    ldconfig -p 2>/dev/null | grep -q 'libnccl\.so\.2' && return 0
+    local dir
+    for dir in ${LD_LIBRARY_PATH//:/ }; do [ -e "$dir/libnccl.so.2" ] && return 0; done
+    return 1
+}
+if [ ! -x "$nccl" ]; then skip nccl-one-rank "no tests/mpi/test_nccl: built without nccl.h"; elif ! have_nccl; then
+    skip nccl-one-rank "no libnccl.so.2 on this machine"
+else
+    check nccl-one-rank 120 "$nccl" self
+    if [ "$(nvidia-smi -L | wc -l)" -lt 2 ]; then skip nccl-two-ranks "one card"; elif ! command -v mpirun >/dev/null; then
+        skip nccl-two-ranks "no mpirun"
+    else
+        check nccl-two-ranks 180 env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
+            mpirun -np 2 --oversubscribe --mca pml ob1 --mca btl self,vader "$nccl" all
+    fi
+fi
 # Out-of-bounds and races, on the cases that are small.
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 for tool in memcheck racecheck; do

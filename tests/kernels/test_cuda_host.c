@@ -1,7 +1,7 @@
 /*
  * The inside of the CUDA kernels that is plain arithmetic, on the host: against doubles, and where the header
- * promises it, against the CPU's kernels to the bit. Needs no card and no toolkit, and says nothing of what a card
- * does with it.
+ * promises it, against the CPU's kernels to the bit. Needs no card and no toolkit, and says nothing of what a
+ * card does with it.
  */
 #include "kernels/cuda/elements.h"
 #include "tests/kernels/run.h"
@@ -44,7 +44,8 @@ static void swiglu_is_near_the_formula(void **state)
         float gate = (float)g, up = 1.5f, dgate, dup;
         assert_near(swiglu_of(gate, up), swiglu_f64(gate, up), 1e-6);
         swiglu_gradient(&dgate, &dup, 0.7f, gate, up);
-        assert_near(dgate, (double)0.7f * (swiglu_f64(gate + h, up) - swiglu_f64(gate - h, up)) / (2 * h), 2e-6);
+        assert_near(dgate, (double)0.7f * (swiglu_f64(gate + h, up) - swiglu_f64(gate - h, up)) / (2 * h),
+                    2e-6);
         assert_near(dup, (double)0.7f * swiglu_f64(gate, 1), 2e-6);
     }
     assert_near(swiglu_of(-1e4f, 2), 0, 1e-6);
@@ -72,7 +73,11 @@ static void adamw_has_the_cpus_bits(void **state)
 {
     struct kernel_run r = run_open();
     const size_t n = 4099;
-    struct adamw a = { .lr = 3e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .weight_decay = 0.1f,
+    struct adamw a = { .lr = 3e-4f,
+                       .beta1 = 0.9f,
+                       .beta2 = 0.95f,
+                       .epsilon = 1e-8f,
+                       .weight_decay = 0.1f,
                        .grad_scale = 0.013f };
     struct pair w = pair_random(&r, n, -1, 1), m = pair_random(&r, n, -1, 1), v = pair_random(&r, n, 0, 1),
                 g = pair_random(&r, n, -9, 9);
@@ -134,5 +139,6 @@ int main(void)
         cmocka_unit_test(adamw_has_the_cpus_bits),     cmocka_unit_test(rotary_has_the_cpus_bits),
     };
     /* The device beside the host's arithmetic: on a card this shows whether its bits are the CPU's. */
-    return run_everywhere(cmocka_run_group_tests_name("the kernels' arithmetic on the host", tests, NULL, NULL));
+    return run_everywhere(
+        cmocka_run_group_tests_name("the kernels' arithmetic on the host", tests, NULL, NULL));
 }

@@ -211,6 +211,33 @@ static void memory_that_is_not_there_is_a_limit(void **state)
     (void)state;
 }
 
+static void the_host_sees_what_is_shared(void **state)
+{
+    struct kernel_run r = run_open();
+    const size_t n = 1000;
+    struct err e = ERR_INIT;
+    struct pair x = pair_random(&r, n, -1, 1);
+    float *shared = NULL, *own = NULL;
+    (void)state;
+    assert_ok(device_alloc_shared(r.d, n, sizeof(float), (void **)&shared, &e));
+    assert_ok(device_alloc(r.d, n, sizeof(float), (void **)&own, &e));
+    float *host = device_host_view(r.d, shared);
+    assert_non_null(host);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(host[i] == 0);
+        host[i] = (float)i;
+    }
+    r.k->add(r.d, shared, x.dev, n);
+    assert_true(device_host_view(r.d, shared) == host);
+    for (size_t i = 0; i < n; i++)
+        assert_true(host[i] == (float)i + x.host[i]);
+    assert_true((device_host_view(r.d, own) == NULL) == (strcmp(device_name(r.d), "cpu") != 0));
+    device_free(r.d, shared);
+    device_free(r.d, own);
+    pair_done(&r, &x);
+    device_close(r.d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +252,7 @@ int main(void)
         cmocka_unit_test(the_best_device_says_what_it_is_and_what_it_is_not),
         cmocka_unit_test(the_cpu_multiplies_in_fp32_alone),
         cmocka_unit_test(memory_that_is_not_there_is_a_limit),
+        cmocka_unit_test(the_host_sees_what_is_shared),
     };
     return run_everywhere(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -38,8 +38,8 @@ static void rmsnorm_agrees(void **state)
     for (size_t s = 0; s < ARRAY_LEN(shapes); s++) {
         struct kernel_run r = run_open();
         size_t N = shapes[s][0], C = shapes[s][1];
-        struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2);
-        struct pair out = pair_new(&r, N * C), rstd = pair_new(&r, N);
+        struct pair x = real_random(&r, N * C, -3, 5), w = real_random(&r, C, -2, 2);
+        struct pair out = real_new(&r, N * C), rstd = pair_new(&r, N);
         CLEANUP(freep) double *row = mem_array(C, sizeof(double));
         r.k->rmsnorm(r.d, out.dev, rstd.dev, x.dev, w.dev, N, C);
         pair_fetch(&r, &out);
@@ -49,7 +49,7 @@ static void rmsnorm_agrees(void **state)
             double want = 1 / sqrt(mean_square(row, C) + (double)NORM_EPSILON);
             assert_near(rstd.host[n], want, 1e-6);
             for (size_t i = 0; i < C; i++)
-                assert_near(out.host[n * C + i], row[i] * want * (double)w.host[i], 2e-6);
+                assert_near(out.host[n * C + i], row[i] * want * (double)w.host[i], of_real(2e-6));
         }
         done_all(&r, &x, &w, &out, &rstd);
         device_close(r.d);
@@ -71,9 +71,9 @@ static void rmsnorm_gradients_are_slopes(void **state)
     for (size_t s = 0; s < ARRAY_LEN(shapes); s++) {
         struct kernel_run r = run_open();
         size_t N = shapes[s][0], C = shapes[s][1];
-        struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2), dw = pair_new(&r, C);
-        struct pair dout = pair_random(&r, N * C, -1, 1), dx = pair_random(&r, N * C, -1, 1);
-        struct pair out = pair_new(&r, N * C), rstd = pair_new(&r, N);
+        struct pair x = real_random(&r, N * C, -3, 5), w = real_random(&r, C, -2, 2), dw = pair_new(&r, C);
+        struct pair dout = real_random(&r, N * C, -1, 1), dx = real_random(&r, N * C, -1, 1);
+        struct pair out = real_new(&r, N * C), rstd = pair_new(&r, N);
         CLEANUP(freep) double *row = mem_array(C, sizeof(double)), *want_dw = mem_array(C, sizeof(double));
         CLEANUP(freep) float *before = mem_array(N * C + 1, sizeof(float));
         memcpy(before, dx.host, N * C * sizeof(float));
@@ -94,7 +94,7 @@ static void rmsnorm_gradients_are_slopes(void **state)
                 row[i] = kept - h;
                 double slope = (above - rms_loss(row, w.host, g, C)) / (2 * h);
                 row[i] = kept;
-                assert_near(dx.host[n * C + i], (double)before[n * C + i] + slope, 1e-5);
+                assert_near(dx.host[n * C + i], (double)before[n * C + i] + slope, of_real(1e-5));
             }
         }
         for (size_t i = 0; i < C; i++)
@@ -117,11 +117,11 @@ static void swiglu_agrees(void **state)
     for (size_t s = 0; s < ARRAY_LEN(counts); s++) {
         struct kernel_run r = run_open();
         size_t n = counts[s];
-        struct pair gate = pair_random(&r, n, -12, 12), up = pair_random(&r, n, -3, 3), out = pair_new(&r, n);
+        struct pair gate = real_random(&r, n, -12, 12), up = real_random(&r, n, -3, 3), out = real_new(&r, n);
         r.k->swiglu(r.d, out.dev, gate.dev, up.dev, n);
         pair_fetch(&r, &out);
         for (size_t i = 0; i < n; i++)
-            assert_near(out.host[i], swiglu_f64(gate.host[i], up.host[i]), 1e-6);
+            assert_near(out.host[i], swiglu_f64(gate.host[i], up.host[i]), of_real(1e-6));
         done_all(&r, &gate, &up, &out);
         device_close(r.d);
     }
@@ -131,15 +131,15 @@ static void swiglu_far_from_zero(void **state)
 {
     static const float gates[] = { -1e4f, -200, -100, -88, 0, 88, 100, 1e4f };
     struct kernel_run r = run_open();
-    struct pair gate = pair_random(&r, ARRAY_LEN(gates), 0, 1), up = pair_random(&r, ARRAY_LEN(gates), 2, 3);
-    struct pair out = pair_new(&r, ARRAY_LEN(gates));
+    struct pair gate = real_random(&r, ARRAY_LEN(gates), 0, 1), up = real_random(&r, ARRAY_LEN(gates), 2, 3);
+    struct pair out = real_new(&r, ARRAY_LEN(gates));
     (void)state;
     memcpy(gate.host, gates, sizeof(gates));
-    device_put(r.d, gate.dev, gates, sizeof(gates));
+    pair_put(&r, &gate, ARRAY_LEN(gates));
     r.k->swiglu(r.d, out.dev, gate.dev, up.dev, ARRAY_LEN(gates));
     pair_fetch(&r, &out);
     for (size_t i = 0; i < ARRAY_LEN(gates); i++)
-        assert_near(out.host[i], gates[i] > 0 ? (double)gates[i] * (double)up.host[i] : 0, 1e-6);
+        assert_near(out.host[i], gates[i] > 0 ? (double)gate.host[i] * (double)up.host[i] : 0, of_real(1e-6));
     done_all(&r, &gate, &up, &out);
     device_close(r.d);
 }
@@ -148,8 +148,8 @@ static void swiglu_far_from_zero(void **state)
 static void swiglu_slopes(size_t n, int into)
 {
     struct kernel_run r = run_open();
-    struct pair gate = pair_random(&r, n, -12, 12), up = pair_random(&r, n, -3, 3);
-    struct pair dout = pair_random(&r, n, -1, 1), one = pair_new(&r, n), two = pair_new(&r, n);
+    struct pair gate = real_random(&r, n, -12, 12), up = real_random(&r, n, -3, 3);
+    struct pair dout = real_random(&r, n, -1, 1), one = real_new(&r, n), two = real_new(&r, n);
     CLEANUP(freep) float *given = mem_array(n + 1, sizeof(float));
     struct pair *dgate = into == 1 ? &dout : &one, *dup = into == 2 ? &dout : &two;
     const double h = 1e-5;
@@ -159,8 +159,9 @@ static void swiglu_slopes(size_t n, int into)
     pair_fetch(&r, dup);
     for (size_t i = 0; i < n; i++) {
         double g = gate.host[i], u = up.host[i], d = given[i];
-        assert_near(dgate->host[i], d * (swiglu_f64(g + h, u) - swiglu_f64(g - h, u)) / (2 * h), 2e-6);
-        assert_near(dup->host[i], d * (swiglu_f64(g, u + h) - swiglu_f64(g, u - h)) / (2 * h), 2e-6);
+        assert_near(dgate->host[i], d * (swiglu_f64(g + h, u) - swiglu_f64(g - h, u)) / (2 * h),
+                    of_real(2e-6));
+        assert_near(dup->host[i], d * (swiglu_f64(g, u + h) - swiglu_f64(g, u - h)) / (2 * h), of_real(2e-6));
     }
     done_all(&r, &gate, &up, &dout, &one, &two);
     device_close(r.d);
@@ -208,7 +209,7 @@ static void rotary_turns_pairs_and_back(void **state)
         const struct attention_shape *s = &heads[n];
         struct kernel_run r = run_open();
         size_t N = s->B * s->T, row = 3 * s->heads * s->size;
-        struct pair qkv = pair_random(&r, N * row, -2, 2), turns = pair_new(&r, s->T * s->size);
+        struct pair qkv = real_random(&r, N * row, -2, 2), turns = pair_new(&r, s->T * s->size);
         CLEANUP(freep) float *before = mem_array(N * row, sizeof(float));
         CLEANUP(freep) double *want = mem_array(row, sizeof(double));
         CLEANUP(freep) int32_t *position = mem_array(N, sizeof(int32_t));
@@ -221,14 +222,14 @@ static void rotary_turns_pairs_and_back(void **state)
         for (size_t t = 0; t < N; t++) {
             turned_f64(want, before + t * row, s, position[t]);
             for (size_t i = 0; i < row; i++)
-                assert_near(qkv.host[t * row + i], want[i], 1e-6);
+                assert_near(qkv.host[t * row + i], want[i], of_real(1e-6));
             for (size_t i = 2 * row / 3; i < row; i++) /* values stay to the bit */
                 assert_true(qkv.host[t * row + i] == before[t * row + i]);
         }
         r.k->rotary(r.d, qkv.dev, turns.dev, at, true, s);
         pair_fetch(&r, &qkv);
         for (size_t i = 0; i < N * row; i++)
-            assert_near(qkv.host[i], before[i], 1e-6);
+            assert_near(qkv.host[i], before[i], 3 * of_real(1e-6));
         pair_fetch(&r, &turns); /* borrowed, and not written */
         done_all(&r, &qkv, &turns);
         device_free(r.d, at);
@@ -242,7 +243,7 @@ static void rotary_back_is_its_gradient(void **state)
     const struct attention_shape s = { 1, 20, 2, 6 };
     struct kernel_run r = run_open();
     size_t row = 3 * s.heads * s.size;
-    struct pair x = pair_random(&r, s.T * row, -2, 2), dout = pair_random(&r, s.T * row, -1, 1);
+    struct pair x = real_random(&r, s.T * row, -2, 2), dout = real_random(&r, s.T * row, -1, 1);
     struct pair turns = pair_new(&r, s.T * s.size), kept = pair_random(&r, s.T * row, 0, 1);
     int32_t position[20];
     double *turned = mem_array(row, sizeof(double));
@@ -264,7 +265,7 @@ static void rotary_back_is_its_gradient(void **state)
                     slope += side * (double)kept.host[t * row + k] * turned[k] / 2;
             }
             one[i] = was;
-            assert_near(dout.host[t * row + i], slope, 2e-6);
+            assert_near(dout.host[t * row + i], slope, of_real(2e-6));
         }
     free(turned);
     done_all(&r, &x, &dout, &turns, &kept);
@@ -298,7 +299,7 @@ static void embeddings_go_without_positions(void **state)
         token[n] = (int32_t)(n * 7 % V);
     void *t = run_memory(&r, sizeof(token));
     device_put(r.d, t, token, sizeof(token));
-    struct pair tokens = pair_random(&r, V * C, -1, 1), out = pair_new(&r, N * C),
+    struct pair tokens = real_random(&r, V * C, -1, 1), out = real_new(&r, N * C),
                 dtokens = pair_random(&r, V * C, -1, 1);
     double want[V * C];
     doubles_of(want, dtokens.host, V * C);
@@ -318,6 +319,104 @@ static void embeddings_go_without_positions(void **state)
     device_close(r.d);
 }
 
+/* ---- reals ---- */
+
+static void reals_come_and_go(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(counts); s++) {
+        struct kernel_run r = run_open();
+        size_t n = counts[s];
+        struct pair x = pair_random(&r, n, -3, 3), there = real_new(&r, n), back = pair_new(&r, n);
+        if (n > 3) { /* halfway between two bf16: to the even one, up and down; and what never was a number */
+            x.host[0] = 1 + 1.0f / 256;
+            x.host[1] = 1 + 3.0f / 256;
+            x.host[2] = NAN;
+            pair_put(&r, &x, n);
+        }
+        r.k->to_real(r.d, there.dev, x.dev, n);
+        r.k->from_real(r.d, back.dev, there.dev, n);
+        pair_fetch(&r, &there);
+        pair_fetch(&r, &back);
+        for (size_t i = 0; i < n; i++)
+            assert_true(isnan(x.host[i])
+                            ? isnan(back.host[i]) && isnan(there.host[i])
+                            : back.host[i] == as_real(x.host[i]) && there.host[i] == back.host[i]);
+        r.k->clear(r.d, there.dev, n);
+        pair_fetch(&r, &there);
+        for (size_t i = 0; i < n; i++)
+            assert_true(there.host[i] == 0);
+        done_all(&r, &x, &there, &back);
+        device_close(r.d);
+    }
+}
+
+/* With dropout, and without; into an array of its own, and into either input. */
+static void residuals_add_what_was_not_dropped(void **state)
+{
+    const uint64_t key = 77;
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(counts); s++)
+        for (int into = 0; into < 6; into++) {
+            struct kernel_run r = run_open();
+            size_t n = counts[s];
+            const float rate = into < 3 ? 0 : 0.25f;
+            struct pair branch = real_random(&r, n, -2, 2), x = real_random(&r, n, -2, 2),
+                        own = real_new(&r, n);
+            struct pair dropped = real_new(&r, n), *out = into % 3 == 0 ? &own : into % 3 == 1 ? &branch : &x;
+            CLEANUP(freep) float *was = mem_array(2 * n + 1, sizeof(float));
+            memcpy(was, branch.host, n * sizeof(float));
+            memcpy(was + n, x.host, n * sizeof(float));
+            r.k->drop(r.d, dropped.dev, branch.dev, n, rate, key);
+            r.k->residual(r.d, out->dev, branch.dev, x.dev, n, rate, key);
+            pair_fetch(&r, out);
+            pair_fetch(&r, &dropped);
+            for (size_t i = 0; i < n; i++) {
+                float kept = rng_f32(key, i) >= rate ? was[i] * (1 / (1 - rate)) : 0;
+                assert_true(dropped.host[i] == as_real(kept));
+                assert_true(out->host[i] == as_real(kept + was[n + i]));
+            }
+            done_all(&r, &branch, &x, &own, &dropped);
+            device_close(r.d);
+        }
+}
+
+/* What they are one after the other, to the bit: sum, out, and what is kept for the backward pass. */
+static void residuals_join_norms(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(shapes); s++)
+        for (int how = 0; how < 4; how++) {
+            struct kernel_run r = run_open();
+            size_t N = shapes[s][0], C = shapes[s][1];
+            bool rms = how & 1;
+            struct pair branch = real_random(&r, N * C, -3, 3), x = real_random(&r, N * C, -3, 3);
+            struct pair w = real_random(&r, C, -2, 2), b = real_random(&r, C, -1, 1);
+            struct pair sum = real_new(&r, N * C), out = real_new(&r, N * C), mean = pair_new(&r, N),
+                        rstd = pair_new(&r, N);
+            struct pair sum2 = real_new(&r, N * C), out2 = real_new(&r, N * C), mean2 = pair_new(&r, N),
+                        rstd2 = pair_new(&r, N);
+            const struct residual of = { branch.dev, x.dev, how & 2 ? 0.3f : 0, 5 };
+            r.k->residual(r.d, sum.dev, of.branch, of.x, N * C, of.rate, of.key);
+            if (rms) {
+                r.k->rmsnorm(r.d, out.dev, rstd.dev, sum.dev, w.dev, N, C);
+                r.k->residual_rmsnorm(r.d, sum2.dev, out2.dev, rstd2.dev, &of, w.dev, N, C);
+            } else {
+                r.k->layernorm(r.d, out.dev, mean.dev, rstd.dev, sum.dev, w.dev, b.dev, N, C);
+                r.k->residual_layernorm(r.d, sum2.dev, out2.dev, mean2.dev, rstd2.dev, &of, w.dev, b.dev, N,
+                                        C);
+            }
+            struct pair *one[] = { &sum, &out, &rstd, &mean }, *two[] = { &sum2, &out2, &rstd2, &mean2 };
+            for (size_t i = 0; i < ARRAY_LEN(one); i++) {
+                pair_fetch(&r, one[i]);
+                pair_fetch(&r, two[i]);
+                assert_memory_equal(one[i]->host, two[i]->host, one[i]->n * sizeof(float));
+            }
+            done_all(&r, &branch, &x, &w, &b, &sum, &out, &mean, &rstd, &sum2, &out2, &mean2, &rstd2);
+            device_close(r.d);
+        }
+}
+
 /* ---- threads ---- */
 
 /* Of every operation what it left. */
@@ -328,14 +427,14 @@ static void all_of_them(size_t threads, struct pair out[4])
     struct kernel_run r = run_open();
     CLEANUP(freep) int32_t *position = mem_array(N, sizeof(int32_t));
     device_use_threads(r.d, threads);
-    struct pair x = pair_random(&r, N * C, -3, 5), w = pair_random(&r, C, -2, 2),
-                y = pair_random(&r, N * C, -2, 2);
-    struct pair rstd = pair_new(&r, N), turns = pair_new(&r, s.T * s.size), made = pair_new(&r, N * C);
-    struct pair dup = pair_new(&r, N * C);
-    out[0] = pair_random(&r, N * C, -1, 1);     /* dx */
+    struct pair x = real_random(&r, N * C, -3, 5), w = real_random(&r, C, -2, 2),
+                y = real_random(&r, N * C, -2, 2);
+    struct pair rstd = pair_new(&r, N), turns = pair_new(&r, s.T * s.size), made = real_new(&r, N * C);
+    struct pair dup = real_new(&r, N * C);
+    out[0] = real_random(&r, N * C, -1, 1);     /* dx */
     out[1] = pair_new(&r, C);                   /* dw */
-    out[2] = pair_new(&r, N * C);               /* SwiGLU's dgate */
-    out[3] = pair_random(&r, 3 * N * C, -2, 2); /* qkv */
+    out[2] = real_new(&r, N * C);               /* SwiGLU's dgate */
+    out[3] = real_random(&r, 3 * N * C, -2, 2); /* qkv */
     void *at = positions_of(&r, &s, position);
     rotary_prepare(turns.host, s.T, s.size);
     device_put(r.d, turns.dev, turns.host, turns.n * sizeof(float));
@@ -381,7 +480,11 @@ int main(void)
         cmocka_unit_test(rotary_back_is_its_gradient),
         cmocka_unit_test(the_table_of_turns_is_near_libm),
         cmocka_unit_test(embeddings_go_without_positions),
+        cmocka_unit_test(reals_come_and_go),
+        cmocka_unit_test(residuals_add_what_was_not_dropped),
+        cmocka_unit_test(residuals_join_norms),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
     };
-    return run_everywhere(cmocka_run_group_tests_name("kernels of a GPT's options", tests, NULL, NULL));
+    return run_in_each_precision(
+        cmocka_run_group_tests_name("kernels of a GPT's options", tests, NULL, NULL));
 }

@@ -129,10 +129,10 @@ static double slope(struct layer *l, const struct row *row, struct pair *of, siz
     float kept = of->host[at], moved[2] = { kept + h, kept - h };
     double losses[2];
     for (size_t i = 0; i < 2; i++) {
-        device_put(l->r.d, of->dev + at, &moved[i], sizeof(float));
+        device_put(l->r.d, (float *)of->dev + at, &moved[i], sizeof(float));
         losses[i] = loss(l, row);
     }
-    device_put(l->r.d, of->dev + at, &kept, sizeof(float));
+    device_put(l->r.d, (float *)of->dev + at, &kept, sizeof(float));
     return (losses[0] - losses[1]) / ((double)moved[0] - moved[1]);
 }
 

@@ -136,7 +136,7 @@ static void a_broken_logit_shows_in_the_loss(void **state)
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
         struct setting s = setting_of(row);
         double loss;
-        device_put(s.r.d, s.logits.dev + 4, &broken[i], sizeof(float));
+        device_put(s.r.d, (float *)s.logits.dev + 4, &broken[i], sizeof(float));
         s.r.k->cross_entropy(s.r.d, s.dev_loss, s.probs.dev, s.logits.dev, s.dev_labels, row->B, row->K);
         device_get(s.r.d, &loss, s.dev_loss, sizeof(loss));
         assert_false(isfinite(loss));

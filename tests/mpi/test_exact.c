@@ -95,7 +95,7 @@ static void sum_is_exact(struct comm *c, struct device *d)
     CLEANUP(freep) float *fast = mem_array(SUM_FLOATS, sizeof(float));
     struct slice_range own = leaves_of_rank(c->rank, c->size, LEAVES);
 
-    need(!tree_open(d, own.count, SUM_FLOATS, &t, &e), e);
+    need(!tree_open(d, own.count, SUM_FLOATS, true, &t, &e), e);
     for (int round = 0; round < 2; round++) { // the second must not see the first
         tree_start(t);
         for (size_t leaf = own.first; leaf < own.first + own.count; leaf++) {

@@ -18,6 +18,8 @@ static char *our_env(const char *name)
     static const char *const env[][2] = {
         { "PATH", "/opt/bin:/usr/bin" },
         { "HOME", "/root" },
+        { "NCCL_SOCKET_IFNAME", "ib0" },
+        { "NCCL_UNHEARD_OF", "1" },
         { "AWS_SECRET_ACCESS_KEY", "topsecret" },
     };
     for (size_t i = 0; i < ARRAY_LEN(env); i++)
@@ -58,8 +60,8 @@ static void the_command_is_stated_in_full(void **state)
                 "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
                 "--mca odls_base_sigkill_timeout 0 --mca oob_tcp_keepalive_time 2 "
                 "--mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 /bin/sovrun-trainer");
-    assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root LC_ALL=C HWLOC_PLUGINS_PATH=/dev/shm/x "
-                       "PMIX_MCA_gds=hash");
+    assert_list(c.env, "PATH=/opt/bin:/usr/bin HOME=/root NCCL_SOCKET_IFNAME=ib0 LC_ALL=C "
+                       "HWLOC_PLUGINS_PATH=/dev/shm/x PMIX_MCA_gds=hash");
 }
 
 static void root_and_oversubscription_have_their_switches(void **state)

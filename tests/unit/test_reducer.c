@@ -14,6 +14,7 @@ struct pair {
     size_t first[SWAPS_MAX], count[SWAPS_MAX]; /* of what was kept */
     size_t swaps;
     size_t fails_at; /* 0: never */
+    size_t finished;
     sem_t swapped;
 };
 
@@ -34,14 +35,32 @@ static enum err_code swap(struct comm *c, const struct comm_swap *s, struct err 
     return code;
 }
 
-static const struct comm_ops pair_ops = { .name = "pair", .swap = swap };
+/* As of a library that has no promise of bits. */
+static enum err_code sum_fast(struct comm *c, float *data, size_t n, size_t first, size_t count,
+                              struct err *e)
+{
+    const struct comm_swap s = { .partner = 1, .into = data + first, .into_count = count, .add = true };
+    assert_int_equal(n, N);
+    return swap(c, &s, e);
+}
+
+static enum err_code finish(struct comm *c, struct err *e)
+{
+    (void)e;
+    ((struct pair *)c)->finished++;
+    return OK;
+}
+
+static const struct comm_ops pair_ops = {
+    .name = "pair", .swap = swap, .sum_fast = sum_fast, .finish = finish
+};
 
 static void open_pair(struct pair *p, struct reducer **out)
 {
     struct err e = ERR_INIT;
     *p = (struct pair){ .comm = { .ops = &pair_ops, .size = 2 } };
     assert_int_equal(sem_init(&p->swapped, 0, 0), 0);
-    assert_ok(reducer_open(&p->comm, N, BUCKET, out, &e));
+    assert_ok(reducer_open(&p->comm, N, BUCKET, true, out, &e));
 }
 
 static void wait_for_swap(struct pair *p)
@@ -86,6 +105,38 @@ static void buckets_are_summed_from_the_end_as_they_become_ready(void **state)
     }
 }
 
+/* A comm that works on the device is given its buckets at once, by the caller's thread. */
+static void on_a_device_there_is_no_thread(void **state)
+{
+    (void)state;
+    static const size_t want[][2] = { { 70, 30 }, { 40, 30 }, { 10, 30 }, { 0, 10 } };
+    CLEANUP(reducer_closep) struct reducer *r = NULL;
+    struct err e = ERR_INIT;
+    struct pair p = { .comm = { .ops = &pair_ops, .size = 2, .on_device = true } };
+    float data[N] = { 0 };
+
+    assert_int_equal(sem_init(&p.swapped, 0, 0), 0);
+    p.data = data;
+    assert_ok(reducer_open(&p.comm, N, BUCKET, false, &r, &e));
+    reducer_start(r, data);
+    reducer_ready(r, 71);
+    assert_int_equal(p.swaps, 0);
+    reducer_ready(r, 40);
+    assert_int_equal(p.swaps, 2);
+    assert_int_equal(p.finished, 0);
+    assert_false(p.comm.gentle);
+    assert_ok(reducer_finish(r, &e));
+    assert_int_equal(p.finished, 1);
+    assert_int_equal(p.swaps, ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        assert_true(p.first[i] == want[i][0] && p.count[i] == want[i][1]);
+    p.swaps = 0;
+    p.fails_at = 1;
+    reducer_start(r, data);
+    assert_int_equal(reducer_finish(r, &e), ERR_RETRY);
+    assert_true(p.swaps == 1 && p.finished == 1);
+}
+
 static void a_failure_ends_it_and_is_told_at_the_end(void **state)
 {
     (void)state;
@@ -107,6 +158,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(buckets_are_summed_from_the_end_as_they_become_ready),
+        cmocka_unit_test(on_a_device_there_is_no_thread),
         cmocka_unit_test(a_failure_ends_it_and_is_told_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

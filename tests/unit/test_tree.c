@@ -32,7 +32,7 @@ static void sum_own_leaves(struct device *d, int rank, int ranks, float *out)
     CLEANUP(tree_closep) struct tree *t = NULL;
     struct slice_range own = leaves_of_rank(rank, ranks, LEAVES);
 
-    assert_ok(tree_open(d, own.count, COUNT, &t, &e));
+    assert_ok(tree_open(d, own.count, COUNT, true, &t, &e));
     tree_start(t);
     for (size_t leaf = own.first; leaf < own.first + own.count; leaf++) {
         float *v = tree_next(t);
@@ -134,7 +134,7 @@ static void a_tree_may_be_used_again(void **state)
     CLEANUP(device_closep) struct device *d = NULL;
     CLEANUP(tree_closep) struct tree *t = NULL;
     assert_ok(device_open("cpu", &d, &e));
-    assert_ok(tree_open(d, 4, 1, &t, &e));
+    assert_ok(tree_open(d, 4, 1, true, &t, &e));
     for (int round = 0; round < 2; round++) {
         tree_start(t);
         for (int leaf = 0; leaf < 4; leaf++) {
@@ -154,8 +154,8 @@ static void the_last_leaf_may_come_in_parts(void **state)
     for (int leaves = 1; leaves <= 8; leaves *= 2) {
         CLEANUP(tree_closep) struct tree *whole = NULL, *parts = NULL;
         enum { N = 10 };
-        assert_ok(tree_open(d, (size_t)leaves, N, &whole, &e));
-        assert_ok(tree_open(d, (size_t)leaves, N, &parts, &e));
+        assert_ok(tree_open(d, (size_t)leaves, N, true, &whole, &e));
+        assert_ok(tree_open(d, (size_t)leaves, N, true, &parts, &e));
         for (int round = 0; round < 2; round++) {
             tree_start(whole);
             tree_start(parts);

@@ -94,7 +94,8 @@ struct pass {
     struct gpt *m;
     struct device *d;
     const struct kernels *k;
-    const float *params;
+    const real *weights; /* the parameters */
+    size_t real_bytes;
     float *grad;
     size_t N, C;
     struct attention_shape shape;
@@ -102,6 +103,16 @@ struct pass {
     float rate;
     uint64_t key;
 };
+
+/* The parameters as the passes take them: rounded anew for each call, so that nobody has to tell when they
+ * changed. */
+static const real *weights_of(struct gpt *m, const float *params)
+{
+    if (!m->weights)
+        return params;
+    m->model.k->to_real(m->model.device, m->weights, params, m->model.params.count);
+    return m->weights;
+}
 
 static struct pass begin(struct gpt *m, const float *params, const struct batch *b)
 {
@@ -116,24 +127,31 @@ static struct pass begin(struct gpt *m, const float *params, const struct batch 
     return (struct pass){ .m = m,
                           .d = d,
                           .k = m->model.k,
-                          .params = params,
+                          .weights = weights_of(m, params),
+                          .real_bytes = device_real_bytes(d),
                           .N = N,
                           .C = m->C,
                           .shape = { b->n, b->length, heads, m->C / heads },
                           .starts = b->starts ? m->starts : NULL };
 }
 
-/* Dropout draws the same numbers in the backward pass: `which` says where. */
-static void drop(const struct pass *p, float *x, size_t which)
+/* Reals from the first one on. */
+static const real *from(const struct pass *p, const real *first, size_t count)
 {
-    if (p->rate > 0)
-        p->k->dropout(p->d, x, x, p->N * p->C, p->rate, rng_key(p->key, which));
+    return (const char *)first + count * p->real_bytes;
 }
 
-/* into = branch + x */
-static void add_residual(const struct pass *p, float *into, const float *x)
+/* The tensor that begins there in the vector of parameters. */
+static const real *weight(const struct pass *p, size_t at)
 {
-    p->k->add(p->d, into, x, p->N * p->C);
+    return from(p, p->weights, at);
+}
+
+/* Dropout draws the same numbers in the backward pass: `which` says where. */
+static void drop(const struct pass *p, real *x, size_t which)
+{
+    if (p->rate > 0)
+        p->k->drop(p->d, x, x, p->N * p->C, p->rate, rng_key(p->key, which));
 }
 
 /* A normalisation: where its tensors are, and what it keeps. */
@@ -142,20 +160,33 @@ struct norm {
     float *mean, *rstd;
 };
 
-static void normalise(const struct pass *p, float *out, const float *x, const struct norm *n)
+static void normalise(const struct pass *p, real *out, const real *x, const struct norm *n)
 {
-    const float *w = p->params + n->w, *b = p->params + n->b;
+    const real *w = weight(p, n->w), *b = weight(p, n->b);
     if (gpt_rms(p->m))
         p->k->rmsnorm(p->d, out, n->rstd, x, w, p->N, p->C);
     else
         p->k->layernorm(p->d, out, n->mean, n->rstd, x, w, b, p->N, p->C);
 }
 
-/* Adds to m->dx. */
-static void normalise_back(const struct pass *p, const float *dout, const float *x, const struct norm *n)
+/* branch = dropout(branch) + x, which out is the normalised of. */
+static void join(const struct pass *p, real *branch, const real *x, size_t which, real *out,
+                 const struct norm *n)
 {
-    float *dx = p->m->dx, *dw = p->grad + n->w, *db = p->grad + n->b;
-    const float *w = p->params + n->w;
+    const struct residual r = { branch, x, p->rate, rng_key(p->key, which) };
+    const real *w = weight(p, n->w), *b = weight(p, n->b);
+    if (gpt_rms(p->m))
+        p->k->residual_rmsnorm(p->d, branch, out, n->rstd, &r, w, p->N, p->C);
+    else
+        p->k->residual_layernorm(p->d, branch, out, n->mean, n->rstd, &r, w, b, p->N, p->C);
+}
+
+/* Adds to m->dx. */
+static void normalise_back(const struct pass *p, const real *dout, const real *x, const struct norm *n)
+{
+    float *dw = p->grad + n->w, *db = p->grad + n->b;
+    const real *w = weight(p, n->w);
+    real *dx = p->m->dx;
     if (gpt_rms(p->m))
         p->k->rmsnorm_backward(p->d, dx, dw, dout, x, w, n->rstd, p->N, p->C);
     else
@@ -180,98 +211,99 @@ static struct norm norm_last(const struct gpt *m)
 static void activate(const struct pass *p, const struct block *b)
 {
     const struct inside *in = b->in;
-    const float *w = p->params;
     size_t N = p->N, C = p->C, W = p->m->W;
-    p->k->dense(p->d, in->fc, in->ln2, w + b->p.fc_w, w + b->p.fc_b, N, C, W);
+    const real *fc_w = weight(p, b->p.fc_w), *fc_b = weight(p, b->p.fc_b);
     if (!gpt_gated(p->m)) {
-        p->k->gelu(p->d, in->active, in->fc, N * W);
+        p->k->dense_gelu(p->d, in->active, in->fc, in->ln2, fc_w, fc_b, N, C, W);
         return;
     }
-    p->k->dense(p->d, in->gate, in->ln2, w + b->p.gate_w, w + b->p.gate_b, N, C, W);
+    p->k->dense(p->d, in->fc, in->ln2, fc_w, fc_b, N, C, W);
+    p->k->dense(p->d, in->gate, in->ln2, weight(p, b->p.gate_w), weight(p, b->p.gate_b), N, C, W);
     p->k->swiglu(p->d, in->active, in->gate, in->fc, N * W);
 }
 
-/* All of a block that its backward pass needs: from x to what the last product takes. */
+/* All of a block that its backward pass needs: from ln1 to what the last product takes. */
 static void forward_inside(const struct pass *p, size_t i)
 {
     const struct kernels *k = p->k;
     struct device *d = p->d;
-    const float *w = p->params;
     const struct block *b = &p->m->blocks[i];
     const struct inside *in = b->in;
     const struct block_params *at = &b->p;
-    const struct norm first = norm_1(b), second = norm_2(b);
+    const struct norm second = norm_2(b);
     size_t N = p->N, C = p->C;
-    normalise(p, in->ln1, b->x, &first);
-    k->dense(d, in->qkv, in->ln1, w + at->qkv_w, w + at->qkv_b, N, C, 3 * C);
+    k->dense(d, in->qkv, in->ln1, weight(p, at->qkv_w), weight(p, at->qkv_b), N, C, 3 * C);
     if (gpt_rotary(p->m))
         k->rotary(d, in->qkv, p->m->turns, p->m->positions, false, &p->shape);
     k->attention(d, in->attended, in->lse, in->qkv, p->starts, &p->shape);
-    k->dense(d, in->middle, in->attended, w + at->proj_w, w + at->proj_b, N, C, C);
-    drop(p, in->middle, 2 * i + 1);
-    add_residual(p, in->middle, b->x);
-    normalise(p, in->ln2, in->middle, &second);
+    k->dense(d, in->middle, in->attended, weight(p, at->proj_w), weight(p, at->proj_b), N, C, C);
+    join(p, in->middle, b->x, 2 * i + 1, in->ln2, &second);
     activate(p, b);
 }
 
-static void forward_block(const struct pass *p, size_t i, float *next)
+/* Leaves the stream behind it, and the normalised of that where it is taken: by the next block, or by the
+ * end. */
+static void forward_block(const struct pass *p, size_t i)
 {
-    const struct block *b = &p->m->blocks[i];
-    const float *w = p->params + b->p.out_w, *bias = p->params + b->p.out_b;
+    struct gpt *m = p->m;
+    const struct block *b = &m->blocks[i], *next = i + 1 < m->model.config.layers ? b + 1 : NULL;
+    const struct norm norm = next ? norm_1(next) : norm_last(m);
+    real *x = next ? next->x : m->last;
     forward_inside(p, i);
-    p->k->dense(p->d, next, b->in->active, w, bias, p->N, p->m->W, p->C);
-    drop(p, next, 2 * i + 2);
-    add_residual(p, next, b->in->middle);
+    p->k->dense(p->d, x, b->in->active, weight(p, b->p.out_w), weight(p, b->p.out_b), p->N, m->W, p->C);
+    join(p, x, b->in->middle, 2 * i + 2, next ? next->in->ln1 : m->final, &norm);
 }
 
 static void forward(const struct pass *p)
 {
     struct gpt *m = p->m;
-    size_t layers = m->model.config.layers;
-    const struct norm last = norm_last(m);
-    const float *positions = gpt_rotary(m) ? NULL : p->params + m->wpe;
-    p->k->embed(p->d, m->blocks[0].x, p->params + m->wte, positions, m->tokens, m->positions, p->N, p->C);
-    drop(p, m->blocks[0].x, 0);
-    for (size_t i = 0; i < layers; i++)
-        forward_block(p, i, i + 1 < layers ? m->blocks[i + 1].x : m->last);
-    normalise(p, m->final, m->last, &last);
+    const struct block *b = &m->blocks[0];
+    const struct norm first = norm_1(b);
+    const real *positions = gpt_rotary(m) ? NULL : weight(p, m->wpe);
+    p->k->embed(p->d, b->x, weight(p, m->wte), positions, m->tokens, m->positions, p->N, p->C);
+    drop(p, b->x, 0);
+    normalise(p, b->in->ln1, b->x, &first);
+    for (size_t i = 0; i < m->model.config.layers; i++)
+        forward_block(p, i);
 }
 
 /* ---- backward ---- */
 
 /* The gradient of a branch: m->dx but for dropout, which the residual did not pass through. */
-static const float *drop_back(const struct pass *p, float *into, size_t which)
+static const real *drop_back(const struct pass *p, real *into, size_t which)
 {
-    const float *dx = p->m->dx;
+    const real *dx = p->m->dx;
     if (!(p->rate > 0))
         return dx;
-    p->k->dropout(p->d, into, dx, p->N * p->C, p->rate, rng_key(p->key, which));
+    p->k->drop(p->d, into, dx, p->N * p->C, p->rate, rng_key(p->key, which));
     return into;
 }
 
-/* Of activate(): the gradient of what it left is in m->dwide, that of what it was given goes to m->dbranch.
- */
-static void activate_back(const struct pass *p, const struct block *b)
+/* Of activate() and the product behind it, whose gradient is `dout`; that of what activate() was given goes
+ * to m->dbranch. */
+static void activate_back(const struct pass *p, const struct block *b, const real *dout)
 {
     const struct kernels *k = p->k;
     struct gpt *m = p->m;
     struct device *d = p->d;
     const struct inside *in = b->in;
     const struct block_params *at = &b->p;
-    const float *w = p->params;
-    float *g = p->grad, *other = m->dqkv; /* not in use yet */
+    float *g = p->grad;
+    real *other = m->dqkv; /* not in use yet */
     size_t N = p->N, C = p->C, W = m->W;
-    if (gpt_gated(m))
+    k->dense_backward_weight(d, g + at->out_w, g + at->out_b, dout, in->active, N, W, C);
+    if (gpt_gated(m)) {
+        k->dense_backward_input(d, m->dwide, dout, weight(p, at->out_w), N, W, C);
         k->swiglu_backward(d, m->dgate, m->dwide, m->dwide, in->gate, in->fc, N * W);
-    else
-        k->gelu_backward(d, m->dwide, m->dwide, in->fc, N * W);
+    } else
+        k->dense_backward_gelu(d, m->dwide, dout, weight(p, at->out_w), in->fc, N, W, C);
     k->dense_backward_weight(d, g + at->fc_w, g + at->fc_b, m->dwide, in->ln2, N, C, W);
-    k->dense_backward_input(d, m->dbranch, m->dwide, w + at->fc_w, N, C, W);
+    k->dense_backward_input(d, m->dbranch, m->dwide, weight(p, at->fc_w), N, C, W);
     if (!gpt_gated(m))
         return;
     k->dense_backward_weight(d, g + at->gate_w, g + at->gate_b, m->dgate, in->ln2, N, C, W);
-    k->dense_backward_input(d, other, m->dgate, w + at->gate_w, N, C, W);
-    k->add(d, m->dbranch, other, N * C);
+    k->dense_backward_input(d, other, m->dgate, weight(p, at->gate_w), N, C, W);
+    k->residual(d, m->dbranch, other, m->dbranch, N * C, 0, 0);
 }
 
 /* dx, the gradient of what the block left, becomes that of what it was given. */
@@ -280,28 +312,28 @@ static void backward_block(const struct pass *p, size_t i)
     const struct kernels *k = p->k;
     struct gpt *m = p->m;
     struct device *d = p->d;
-    const float *w = p->params;
-    float *g = p->grad, *branch = m->dbranch;
+    float *g = p->grad;
+    real *branch = m->dbranch;
     const struct block *b = &m->blocks[i];
     const struct inside *in = b->in;
     const struct block_params *at = &b->p;
     const struct norm first = norm_1(b), second = norm_2(b);
-    size_t N = p->N, C = p->C, W = m->W;
-    if (m->model.config.recompute && i + 1 < m->model.config.layers) /* the last one's is still there */
+    size_t N = p->N, C = p->C;
+    if (m->model.config.recompute && i + 1 < m->model.config.layers) { /* the last one's is still there */
+        normalise(p, in->ln1, b->x, &first);
         forward_inside(p, i);
-    const float *into = drop_back(p, branch, 2 * i + 2);
-    k->dense_backward_weight(d, g + at->out_w, g + at->out_b, into, in->active, N, W, C);
-    k->dense_backward_input(d, m->dwide, into, w + at->out_w, N, W, C);
-    activate_back(p, b);
+    }
+    const real *into = drop_back(p, branch, 2 * i + 2);
+    activate_back(p, b, into);
     normalise_back(p, branch, in->middle, &second);
     into = drop_back(p, m->dwide, 2 * i + 1);
     k->dense_backward_weight(d, g + at->proj_w, g + at->proj_b, into, in->attended, N, C, C);
-    k->dense_backward_input(d, branch, into, w + at->proj_w, N, C, C);
+    k->dense_backward_input(d, branch, into, weight(p, at->proj_w), N, C, C);
     k->attention_backward(d, m->dqkv, branch, in->qkv, in->attended, in->lse, p->starts, &p->shape);
     if (gpt_rotary(m))
         k->rotary(d, m->dqkv, m->turns, m->positions, true, &p->shape);
     k->dense_backward_weight(d, g + at->qkv_w, g + at->qkv_b, m->dqkv, in->ln1, N, C, 3 * C);
-    k->dense_backward_input(d, branch, m->dqkv, w + at->qkv_w, N, C, 3 * C);
+    k->dense_backward_input(d, branch, m->dqkv, weight(p, at->qkv_w), N, C, 3 * C);
     normalise_back(p, branch, b->x, &first);
 }
 
@@ -312,9 +344,9 @@ static void backward(const struct pass *p)
     const struct norm last = norm_last(m);
     size_t N = p->N, C = p->C;
     float *g = p->grad, *dpositions = gpt_rotary(m) ? NULL : g + m->wpe;
-    k->classify(p->d, m->loss, m->dbranch, g + m->wte, m->final, p->params + m->wte, m->labels, m->work, N, C,
+    k->classify(p->d, m->loss, m->dbranch, g + m->wte, m->final, weight(p, m->wte), m->labels, m->work, N, C,
                 m->model.config.classes);
-    k->zero(p->d, m->dx, N * C);
+    k->clear(p->d, m->dx, N * C);
     normalise_back(p, m->dbranch, m->last, &last);
     for (size_t i = m->model.config.layers; i-- > 0;) {
         backward_block(p, i);
@@ -367,7 +399,7 @@ static void evaluate_gpt(struct model *model, const float *params, const struct 
     struct pass p = begin(m, params, b);
     device_put(p.d, m->labels, b->labels, p.N * sizeof(int32_t));
     forward(&p);
-    p.k->classify(p.d, m->loss, NULL, NULL, m->final, params + m->wte, m->labels, m->work, p.N, p.C,
+    p.k->classify(p.d, m->loss, NULL, NULL, m->final, weight(&p, m->wte), m->labels, m->work, p.N, p.C,
                   model->config.classes);
     *out_loss_sum = sum_of_losses(&p);
 }
@@ -380,11 +412,13 @@ static void predict_gpt(struct model *model, const float *params, const struct b
     if (b->n == 0)
         return;
     struct pass p = begin(m, params, b);
+    float *row = m->work;
     forward(&p);
     for (size_t i = 0; i < b->n; i++) {
-        model->k->logits(p.d, m->work, m->final + ((i + 1) * b->length - 1) * C, params + m->wte, 1, C, V);
-        model->k->softmax(p.d, m->work, m->work, 1, V);
-        device_get(p.d, out_probs + i * V, m->work, V * sizeof(float));
+        const real *x = from(&p, m->final, ((i + 1) * b->length - 1) * C);
+        model->k->logits(p.d, row, x, weight(&p, m->wte), 1, C, V);
+        model->k->softmax(p.d, row, row, 1, V);
+        device_get(p.d, out_probs + i * V, row, V * sizeof(float));
     }
 }
 

@@ -16,13 +16,13 @@ struct block_params {
 };
 /* What a block's backward pass needs beside its input. C: width, W: that of the MLP within. */
 struct inside {
-    float *ln1, *qkv, *attended, *middle, *ln2, *gate, *fc,
+    real *ln1, *qkv, *attended, *middle, *ln2, *gate, *fc,
         *active;                                // (N,C) (N,3C) (N,C) (N,C) (N,C) (N,W) (N,W) (N,W)
     float *mean1, *rstd1, *lse, *mean2, *rstd2; // (N) but lse (n, heads, length)
 };
 struct block {
     struct block_params p;
-    float *x;          // (N,C): its input
+    real *x;           // (N,C): its input
     struct inside *in; /* one for each block; with recompute all of them share one */
 };
 struct gpt {
@@ -31,9 +31,12 @@ struct gpt {
     size_t wte, wpe, lnf_w, lnf_b;
     struct block *blocks;                          /* owned */
     struct inside *insides;                        /* owned */
-    float *last, *final, *meanf, *rstdf;           // (N,C): behind the last block, and normalised
-    float *dx, *dbranch, *dwide, *dgate, *dqkv;    // (N,C) (N,C) (N,W) (N,W) (N,3C)
-    float *work, *turns;                           // classify's, rotary's
+    real *weights;                                 // the parameters as reals; NULL where those are floats
+    real *last, *final;                            // (N,C): behind the last block, and normalised
+    float *meanf, *rstdf;                          // (N)
+    real *dx, *dbranch, *dwide, *dgate, *dqkv;     // (N,C) (N,C) (N,W) (N,W) (N,3C)
+    real *work;                                    // classify's
+    float *turns;                                  // rotary's
     int32_t *tokens, *positions, *labels, *starts; // (N)
     double *loss;                                  // (N)
     double *host_loss;                             /* owned */

@@ -1,0 +1,174 @@
+/* streams.h, and as much of the runtime's streams and events as trainer/comm_nccl.c uses. */
+#include "tests/emulate/streams.h"
+
+#include "base/def.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STREAMS_MAX = 8 };
+
+struct waiting {
+    struct emulated_task task;
+    struct waiting *next;
+};
+struct CUstream_st {
+    struct waiting *first, **end;
+    unsigned behind; /* so much of the device's work */
+};
+/* Recorded so often; come so far. */
+struct CUevent_st {
+    unsigned recorded, reached;
+    unsigned behind;
+};
+/* A mark in a stream, of an event. */
+struct mark {
+    cudaEvent_t event;
+    unsigned number;
+};
+
+static cudaStream_t streams[STREAMS_MAX];
+static unsigned device_given; /* tasks of the stream NULL */
+
+static void end_with(const char *why)
+{
+    fprintf(stderr, "emulate: %s\n", why);
+    abort();
+}
+
+static void end_first(cudaStream_t s)
+{
+    struct waiting *w = s->first;
+    s->first = w->next;
+    if (!s->first)
+        s->end = &s->first;
+    w->task.drop(w->task.context);
+    free(w);
+}
+
+static void come_on(void)
+{
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        while (streams[i] && streams[i]->first && streams[i]->first->task.look(streams[i]->first->task.context))
+            end_first(streams[i]);
+}
+
+static void give(cudaStream_t stream, struct emulated_task task)
+{
+    if (!stream) {
+        if (!task.look(task.context))
+            end_with("the device was given something before it could run");
+        task.drop(task.context);
+        return;
+    }
+    struct waiting *w = (struct waiting *)calloc(1, sizeof(*w));
+    w->task = task;
+    *stream->end = w;
+    stream->end = &w->next;
+}
+
+extern "C" void emulated_give(cudaStream_t stream, struct emulated_task task)
+{
+    if (!stream)
+        device_given++;
+    else if (stream->behind != device_given)
+        end_with("a stream does not wait for what the device was given before");
+    give(stream, task);
+}
+
+static bool reach(void *context)
+{
+    struct mark *m = (struct mark *)context;
+    m->event->reached = m->number;
+    return true;
+}
+
+static bool has_reached(void *context)
+{
+    struct mark *m = (struct mark *)context;
+    return m->event->reached >= m->number;
+}
+
+static void give_mark(cudaStream_t stream, cudaEvent_t event, bool (*look)(void *context))
+{
+    struct mark *m = (struct mark *)calloc(1, sizeof(*m));
+    m->event = event;
+    m->number = event->recorded;
+    give(stream, emulated_task{ look, free, m });
+}
+
+extern "C" cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *most)
+{
+    *least = 0;
+    *most = -5;
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority)
+{
+    (void)priority;
+    for (size_t i = 0; i < STREAMS_MAX && flags == cudaStreamNonBlocking; i++)
+        if (!streams[i]) {
+            streams[i] = *out = (cudaStream_t)calloc(1, sizeof(**out));
+            streams[i]->end = &streams[i]->first;
+            return cudaSuccess;
+        }
+    return cudaErrorInvalidValue;
+}
+
+extern "C" cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    while (stream->first)
+        end_first(stream);
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        if (streams[i] == stream)
+            streams[i] = NULL;
+    free(stream);
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
+{
+    (void)flags;
+    *out = (cudaEvent_t)calloc(1, sizeof(**out));
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    free(event);
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    event->recorded++;
+    event->behind = stream ? stream->behind : device_given;
+    give_mark(stream, event, reach);
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    come_on();
+    return event->reached == event->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+
+extern "C" cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
+{
+    (void)flags;
+    if (stream && event->behind > stream->behind)
+        stream->behind = event->behind;
+    give_mark(stream, event, has_reached);
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+extern "C" const char *cudaGetErrorString(cudaError_t code)
+{
+    return code == cudaSuccess ? "success" : "the stand-in for the runtime refuses this";
+}

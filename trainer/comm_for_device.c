@@ -1,0 +1,48 @@
+#include "trainer/comm_nccl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef SOVRUN_NCCL
+static enum err_code open_nccl(struct comm *under, struct device *d, struct comm **out, struct err *e)
+{
+    const struct comm_nccl_config config = { .init_ms = COMM_NCCL_INIT_MS,
+                                             .piece_floats = COMM_NCCL_PIECE_FLOATS };
+    return comm_nccl_open(under, d, &config, out, e);
+}
+#else
+static enum err_code open_nccl(struct comm *under, struct device *d, struct comm **out, struct err *e)
+{
+    (void)under;
+    (void)d;
+    (void)out;
+    return err_set(e, ERR_DEVICE, "this build found no nccl.h");
+}
+#endif
+
+enum err_code comm_for_device(struct comm *under, struct device *d, struct comm **out,
+                              char note[COMM_NOTE_BYTES], struct err *e)
+{
+    int64_t cards = device_card(d)[0] != '\0';
+
+    *out = NULL;
+    if (under->size == 1) {
+        snprintf(note, COMM_NOTE_BYTES, "one rank: there is nothing to exchange");
+        return OK;
+    }
+    if (comm_max(under, &cards, e))
+        return e->code;
+    if (cards == 0) {
+        snprintf(note, COMM_NOTE_BYTES, "the device is %s", device_name(d));
+        return OK;
+    }
+    if (open_nccl(under, d, out, e) == OK) {
+        snprintf(note, COMM_NOTE_BYTES, "%d ranks, from card to card", under->size);
+        return OK;
+    }
+    if (e->code != ERR_DEVICE)
+        return e->code;
+    snprintf(note, COMM_NOTE_BYTES, "through the host, no NCCL: %.900s", e->text);
+    err_clear(e);
+    return OK;
+}
