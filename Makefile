@@ -66,6 +66,9 @@ EMULATED_TESTS := $(if $(NVCC),$(patsubst tests/kernels/%.c,$(B)/tests/emulate/%
 # And NCCL's users under mpirun, over a stand-in for it: tests/emulate/nccl.c.
 EMULATED_TESTS += $(if $(NCCL_H),$(B)/tests/emulate/mpi/test_nccl)
 
+# A library that stands in for NVIDIA's of that name, and what older and odd ones lack: tests/nvml/standin.c.
+STANDINS := $(patsubst %,$(B)/tests/nvml/%/libnvidia-ml.so.1,now old odd)
+
 .PHONY: all help found gpu-report force deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
@@ -162,7 +165,7 @@ plot: ## docs/bench-train.svg from the table in docs/BENCHMARKS.md
 bench-jobs: build ## ranks against threads, and what checkpoints cost; BIG=1: a model of 124M parameters too
 	@B=$(B) $(PYTHON) bench/bench_jobs.py
 
-tests: build $(TESTS) $(EMULATED_TESTS) ## build the tests
+tests: build $(TESTS) $(STANDINS) $(EMULATED_TESTS) ## build the tests
 
 test: deps-test found ## unit, contract (Redis, RGW), kernels and system tests
 	@$(MAKE) --no-print-directory DEPS=0 tests
@@ -219,6 +222,13 @@ $(B)/tests/emulate/lib/libcublasLt: tests/emulate/blas.c
 	@echo "  CC    $<"
 	@$(CC) $(filter-out -fPIE,$(CFLAGS)) $(CUDA_CFLAGS) -fPIC -shared -o $@ $<
 	@ln -sf $(@F) $@.so.$$(sed -n 's/^#define CUBLAS_VER_MAJOR *//p' $(CUDA_HOME)/include/cublas_api.h $(CUDA_HOME)/include/cublasLt.h | head -1)
+
+$(B)/tests/nvml/old/%: CFLAGS += -DSTANDIN_OLD
+$(B)/tests/nvml/odd/%: CFLAGS += -DSTANDIN_ODD
+$(STANDINS): tests/nvml/standin.c core/gpu/nvml.h
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared -Wl,-soname,$(@F) -o $@ $<
 
 lint: ## warnings of gcc and clang, cppcheck, clang-tidy, shellcheck, tidy
 	@PKG_CFLAGS="$(PKG_CFLAGS)" CUDA_CFLAGS="$(CUDA_CFLAGS)" tools/lint.sh

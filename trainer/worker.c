@@ -14,6 +14,7 @@ static void worker_done(struct worker *w)
     step_close(w->step);
     model_close(w->model);
     comm_close(w->cards);
+    cards_close(w->health);
     device_close(w->device);
     feed_free(w->feed);
     shards_free(w->shards);
@@ -47,11 +48,12 @@ enum trainer_exit worker_run(const struct attempt_doc *doc, struct comm *comm, s
     CLEANUP(worker_done) struct worker w = { .doc = doc, .comm = comm };
     int64_t from = 0;
 
-    if (worker_prepare(&w, &from, e) || worker_train(&w, from, e) || worker_finish(&w, e)) {
-        struct err ignored = ERR_INIT;
-        if (w.line && !w.fenced)
-            IGNORE(pulse_flush(w.line, LAST_WORDS_MS, &ignored)); /* what was refused belongs in the ledger */
-    }
+    struct err ignored = ERR_INIT;
+
+    IGNORE(worker_prepare(&w, &from, e) || worker_train(&w, from, e) || worker_finish(&w, e));
+    worker_end_cards(&w, e);
+    if (w.line && !w.fenced)
+        IGNORE(pulse_flush(w.line, LAST_WORDS_MS, &ignored)); /* what was refused belongs in the ledger */
     if (comm->broken)
         return TRAINER_FAILED;
     return w.ended ? w.ended : exit_of(e->code);

@@ -8,6 +8,7 @@
  *     worker_begin     the parameters of model.from
  *     worker_evaluate  task evaluate: in place of the model as a file
  *     worker_tell      what rank 0 says on the way
+ *     worker_cards     the ranks' cards, where they have any: first and last
  *
  * All are collective and return the same code on every rank.
  */
@@ -15,6 +16,7 @@
 #define TRAINER_WORKER_PARTS_H
 
 #include "trainer/begin_from.h"
+#include "trainer/cards.h"
 #include "trainer/checkpoint.h"
 #include "trainer/feed.h"
 #include "trainer/loader.h"
@@ -46,7 +48,8 @@ struct worker {
     struct shards *shards;
     struct feed *feed;
     struct device *device;
-    struct comm *cards; /* comm_for_device(): the steps' sums; NULL: by comm */
+    struct comm *cards;   /* comm_for_device(): the steps' sums; NULL: by comm */
+    struct cards *health; /* of the ranks' cards; NULL: no rank computes on one */
     struct model *model;
     struct step *step;
     struct loader *loader;
@@ -86,6 +89,10 @@ void worker_progress(struct worker *w, const char *phase, bool now);
 /* A store_wait_fn: a store that is waited for is told of at once, and then every now and then. Called by
  * whichever thread uses the store; `worker_wait` is that store's. */
 void worker_waits(void *worker_wait, const struct store_wait *wait);
+/* Tells of the ranks' cards, and refuses one that is not fit. */
+enum err_code worker_open_cards(struct worker *w, struct err *e);
+/* However it went: tells what the cards used; *e names what befell a card where that may be why it failed. */
+void worker_end_cards(struct worker *w, struct err *e);
 /* Sets w->ended. */
 enum err_code worker_fenced(struct worker *w, struct err *e);
 

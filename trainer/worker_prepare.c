@@ -325,6 +325,8 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
         return e->code;
     if (w->comm->rank == 0)
         log_info("device.opened", "device=%s note=\"%s\"", device_name(w->device), device_note(w->device));
+    if (worker_open_cards(w, e))
+        return e->code;
     device_use_threads(w->device, (size_t)w->doc->spec.resources.cpus_per_rank);
     if (w->doc->spec.task == TASK_EVALUATE)
         return prepare_to_look(w, out_step, e);

@@ -127,9 +127,9 @@ static enum vote own_vote(const struct worker *w)
     return stop_asked() ? VOTE_STOP : VOTE_GO;
 }
 
-/* A shard that one rank cannot read is everybody's failure. That rank takes part in the step with nothing,
- * and says so by its vote: cheaper than asking all ranks before each step. What the step did is not kept: the
- * attempt ends here. */
+/* A shard that one rank cannot read is everybody's failure, and so is a card that must not go on. That rank
+ * takes part in the step with nothing, and says so by its vote: cheaper than asking all ranks before each
+ * step. What the step did is not kept: the attempt ends here. */
 static enum err_code one_step(struct worker *w, int64_t step, struct step_result *r, struct err *e)
 {
     CLEANUP(freep) struct batch *nothing = NULL;
@@ -140,7 +140,7 @@ static enum err_code one_step(struct worker *w, int64_t step, struct step_result
     int64_t began_us = clock_mono_us(), compare_every = w->doc->spec.train.compare_every;
 
     w->pulse.lr = in.lr;
-    if (loader_step(w->loader, step, &in.leaves, &own)) {
+    if (cards_look(w->health, clock_mono_ms(), &own) || loader_step(w->loader, step, &in.leaves, &own)) {
         in.vote = VOTE_FAILED;
         nothing = mem_array((size_t)w->doc->spec.train.leaves, sizeof(*nothing));
         in.leaves = nothing;

@@ -29,6 +29,7 @@ const struct cmd *const cli_commands[] = {
     &cmd_policy_check,
     &cmd_policy_show,
     &cmd_policy_selftest,
+    &cmd_gpu_ls,
     &cmd_config_check,
     &cmd_config_explain,
     &cmd_help,

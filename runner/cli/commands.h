@@ -13,6 +13,7 @@ extern const struct cmd cmd_data_stage, cmd_data_ls, cmd_data_verify;
 extern const struct cmd cmd_key_ls, cmd_key_create, cmd_key_rotate, cmd_key_destroy;
 extern const struct cmd cmd_audit_verify, cmd_audit_tail;
 extern const struct cmd cmd_policy_check, cmd_policy_show, cmd_policy_selftest;
+extern const struct cmd cmd_gpu_ls;
 extern const struct cmd cmd_config_check, cmd_config_explain;
 extern const struct cmd cmd_help, cmd_version, cmd_completion;
 
