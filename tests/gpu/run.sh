@@ -1,8 +1,8 @@
 #!/bin/bash
 # run.sh [BUILD] - the one command for a card: the kernel cases on it, beside the CPU's, NCCL, and a short table last.
 #
-# BUILD is a folder with tests that was carried along (BUILD/tests/kernels/test_*, BUILD/tests/mpi/test_nccl); without
-# it they are built here, which takes nvcc, gcc and the libraries of README.md. Nothing comes from a registry. cuBLASLt
+# BUILD is a folder with what was carried along (BUILD/tests/kernels/test_*, BUILD/tests/gpu/gpt_steps, BUILD/bench/bench_gpt,
+# BUILD/tests/mpi/test_nccl, missing libraries in BUILD/lib); without it they are built here, which takes nvcc, gcc and the libraries of README.md. Nothing comes from a registry. cuBLASLt
 # and NCCL are taken from this machine: the loader's path, /usr/local/cuda, or Python's nvidia packages. Results:
 # build/gpu/result.json.
 #
@@ -16,7 +16,8 @@ card=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,nohe
 
 B=${1:-build}
 if [ $# = 0 ]; then
-    make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,cuda_host} >"$out/make.log" 2>&1 ||
+    make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,gpt_model,cuda_host} \
+        build/tests/gpu/gpt_steps build/bench/bench_gpt >"$out/make.log" 2>&1 ||
         { tail -20 "$out/make.log"; echo "run.sh: the build failed: $out/make.log"; exit 2; }
     # Without nccl.h there is none, and the check below says so.
     if [ -e "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")/../include/nccl.h" ] || [ -e /usr/include/nccl.h ]; then
@@ -44,16 +45,26 @@ check() { # name, seconds allowed, command...
     json+="${json:+,}{\"name\":\"$name\",\"passed\":$good,\"failed\":$failed,\"exit\":$code,\"seconds\":$((SECONDS - begun))}"
     [ "$code" = 0 ] || grep -vE '^(ok|TAP|1\.\.)' "$out/$name.log" | tail -12
 }
+skip() { # name, why
+    rows+=$(printf '%-28s skipped: %s' "$1" "$2")$'\n'
+    json+="${json:+,}{\"name\":\"$1\",\"skipped\":\"$2\"}"
+}
 for test in "$B"/tests/kernels/test_*; do
     [ -x "$test" ] || continue
     name=$(basename "$test")
     SOVRUN_TEST_DEVICE=cpu check "cpu-$name" 300 "$test"
     SOVRUN_TEST_DEVICE=cuda check "cuda-$name" 300 "$test"
 done
-skip() { # name, why
-    rows+=$(printf '%-28s skipped: %s' "$1" "$2")$'\n'
-    json+="${json:+,}{\"name\":\"$1\",\"skipped\":\"$2\"}"
-}
+# Steps by the card beside the CPU's, and killed ones beside ones that nobody killed.
+if [ -x "$B/tests/gpu/gpt_steps" ]; then
+    export B OUT=$out
+    check losses-small-fp32 120 tests/gpu/steps.sh losses 1e-4 cuda fp32 small 20
+    check losses-124M-bf16 300 tests/gpu/steps.sh losses 1e-2 cuda bf16 124M 20
+    check resume-fp32 120 tests/gpu/steps.sh killed cuda fp32 small 40
+    check resume-bf16 120 tests/gpu/steps.sh killed cuda bf16 small 40
+else
+    skip steps "no tests/gpu/gpt_steps"
+fi
 # NCCL itself: one rank without MPI, which sends to itself, sums and trains; two where there are two cards.
 nccl=$B/tests/mpi/test_nccl
 have_nccl() {
@@ -79,6 +90,13 @@ for tool in memcheck racecheck; do
     [ -x "$sanitizer" ] || break
     SOVRUN_TEST_DEVICE=cuda check "$tool-test_gpt" 600 "$sanitizer" --tool "$tool" --error-exitcode 9 "$B/tests/kernels/test_gpt"
 done
+
+if [ -x "$B/bench/bench_gpt" ]; then
+    B=$B check speed "${BENCH_LIMIT:-1800}" python3 bench/bench_gpu.py "$out/speed.json"
+    rows+=$(grep '^{' "$out/speed.log" | sed 's/^/  /')$'\n'
+else
+    skip speed "no bench/bench_gpt"
+fi
 
 printf '{"card":"%s","date":"%s","failed":%d,"checks":[%s]}\n' "$card" "$(date -u +%FT%TZ)" "$bad" "$json" >"$out/result.json"
 echo "card: $card"

@@ -1,44 +1,28 @@
 #!/bin/bash
-# Steps of a GPT killed by SIGKILL, at whatever moment, and gone on with: the bits are those of steps that nobody killed. On the
-# CPU here; tests/gpu/run.sh does so on a card.
+# What tests/gpu/run.sh does with steps of a GPT on a card, on the CPU: killed ones beside ones that nobody killed, and losses.
 set -uo pipefail
 
-B=${B:-build}
-program=$B/tests/gpu/gpt_steps
+export B=${B:-build}
 mkdir -p "$B/test"
+export OUT=$B/test
 dir=$(mktemp -d "$B/test/gpt-steps-XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 failed=0
-tell() { # what it shows, 0 or 1
-    if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failed=1; fi
-}
 
-"$program" cpu fp32 small 40 >"$dir/whole"
-tell "forty steps are trained" "$?"
-awk 'NR == 1 { first = $2 } NR == 40 { last = $2 } END { exit !(last < first) }' "$dir/whole"
-tell "and the loss falls" "$?"
-
-kills=0
-for _ in 1 2 3; do
-    "$program" cpu fp32 small 40 "$dir/state" >>"$dir/parts" 2>&1 &
-    pid=$!
-    for _ in $(seq 200); do
-        [ "$(grep -c '^[0-9]' "$dir/parts" 2>/dev/null)" -ge $((3 * (kills + 1))) ] && break
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.01
-    done
-    kill -9 "$pid" 2>/dev/null && kills=$((kills + 1))
-    wait "$pid" 2>/dev/null
-done
-"$program" cpu fp32 small 40 "$dir/state" >"$dir/end"
-tell "killed and begun again, they come to their end" "$?"
-[ "$(tail -1 "$dir/end")" = "$(tail -1 "$dir/whole")" ]
-tell "with the same bits" "$?"
-[ "$kills" -gt 0 ] && [ "$(wc -l <"$dir/end")" -le 40 ]
-tell "and not from the beginning" "$?"
-
+tests/gpu/steps.sh killed cpu fp32 small 40 || failed=1
+tests/gpu/steps.sh losses 0 cpu fp32 small 5 || failed=1
+if tests/gpu/steps.sh losses 1 cpu bf16 small 5 >"$dir/refused" 2>&1; then
+    echo "not ok - steps that a device cannot do are no success"
+    failed=1
+else
+    echo "ok - steps that a device cannot do are no success"
+fi
 echo garbage >"$dir/state"
-"$program" cpu fp32 small 40 "$dir/state" >/dev/null 2>"$dir/why"
-[ "$?" = 1 ] && grep -q 'is of another model' "$dir/why"
-tell "a state that is none is refused" "$?"
+"$B/tests/gpu/gpt_steps" cpu fp32 small 2 "$dir/state" >/dev/null 2>"$dir/why"
+if [ "$?" = 1 ] && grep -q 'is of another model' "$dir/why"; then
+    echo "ok - a state that is none is refused"
+else
+    echo "not ok - a state that is none is refused"
+    failed=1
+fi
 exit "$failed"
