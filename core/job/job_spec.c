@@ -127,7 +127,7 @@ static const struct conf_field train_fields[] = {
              "parts of a batch: a power of two; ranks may change up to it, the result does not"),
     CONF_CHOICE(spec_train, reduce, "exact", reduce_names, "exact: the same bits on any number of ranks"),
     CONF_CHOICE(spec_train, precision, "fp32", precision_names,
-                "of products; all else is fp32. tf32 and bf16 take CUDA"),
+                "of products; bf16 also what a gpt leaves in memory on the way. tf32 and bf16 take CUDA"),
     CONF_END,
 };
 
