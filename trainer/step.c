@@ -466,8 +466,12 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
         return OK;
     if (in->compare && consistency_check(s->comm, &s->model->params, step_params(s), e))
         return e->code;
-    if (update(s, in, r, grad, e) || device_sync(s->device, e))
+    if (update(s, in, r, grad, e))
         return e->code;
+    if (device_sync(s->device, e)) { /* nobody is told of it any more in this step */
+        comm_break(s->comm);
+        return e->code;
+    }
     r->times.update_us = lap(&at_us);
     return OK;
 }

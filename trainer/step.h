@@ -16,7 +16,8 @@
  * parameters as they were.
  *
  * A failure on one rank (a label that is no class) is returned by all of them. After any failure the ranks
- * are still together, unless it is ERR_RETRY from comm.
+ * are still together, unless comm is broken: by ERR_RETRY from it, or by a device that failed behind the
+ * update, which its rank alone knows of.
  */
 #ifndef TRAINER_STEP_H
 #define TRAINER_STEP_H

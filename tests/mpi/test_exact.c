@@ -319,7 +319,8 @@ static enum err_code sync_fails(struct device *d, struct err *e)
     return ++syncs == fail_at ? err_set(e, ERR_DEVICE, "the card fell off") : OK;
 }
 
-/* Of the last rank's device, whenever it is noticed before the update: all ranks return it, none goes on. */
+/* Of the last rank's device, whenever it is noticed before the update: all ranks return it, none goes on.
+ * Behind it that rank knows of it alone, and can do no more with the others. */
 static void a_device_s_failure_belongs_to_all(struct comm *c, struct device *d)
 {
     struct err e = ERR_INIT;
@@ -347,6 +348,11 @@ static void a_device_s_failure_belongs_to_all(struct comm *c, struct device *d)
         need(state_digest(&t, c) == state, e);
         err_clear(&e);
     }
+    syncs = 0;
+    fail_at = c->rank == c->size - 1 ? most : 0;
+    bool alone = fail_at > 0;
+    need(step_run(t.step, &in, &r, &e) == (alone ? ERR_DEVICE : OK) && c->broken == alone, e);
+    c->broken = false; /* made up: nothing is wrong with it */
     d->ops = before;
 }
 
