@@ -42,6 +42,8 @@ struct device_ops {
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed; NULL when there is none */
     void *(*alloc_shared)(struct device *d, size_t bytes);
     void (*free)(struct device *d, void *memory);
+    void *(*alloc_pinned)(struct device *d, size_t bytes); /* the host's; NULL when there is none */
+    void (*free_pinned)(struct device *d, void *memory);
     void (*put)(struct device *d, void *to, const void *from_host, size_t bytes);
     void (*get)(struct device *d, void *to_host, const void *from, size_t bytes);
     void *(*host_view)(struct device *d, void *memory); /* NULL: it is the device's own */
@@ -91,6 +93,13 @@ void device_free(struct device *d, void *memory); /* accepts NULL */
 /* Bytes that are left of a card's memory, of both kinds together; SIZE_MAX: it is the host's, or nobody
  * knows. */
 size_t device_room(struct device *d);
+
+/* The host's memory, 64-byte aligned, that a card copies to at the full speed of its bus: device_get() into
+ * it. Given back by device_free_pinned(). ERR_LIMIT: there is no room, or the system does not let so much be
+ * pinned. */
+enum err_code device_alloc_pinned(struct device *d, size_t count, size_t bytes_each, void **out,
+                                  struct err *e);
+void device_free_pinned(struct device *d, void *memory); /* accepts NULL */
 
 void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
 void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */

@@ -129,6 +129,27 @@ enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_e
     return take(d, d->ops->alloc_shared, count, bytes_each, out, e);
 }
 
+enum err_code device_alloc_pinned(struct device *d, size_t count, size_t bytes_each, void **out,
+                                  struct err *e)
+{
+    size_t bytes;
+    void *memory = NULL;
+
+    if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
+        memory = d->ops->alloc_pinned(d, MAX(bytes, (size_t)1));
+    if (!memory)
+        return err_set(e, ERR_LIMIT, "no host memory beside device '%s' for %zu times %zu bytes",
+                       device_name(d), count, bytes_each);
+    *out = memory;
+    return OK;
+}
+
+void device_free_pinned(struct device *d, void *memory)
+{
+    if (memory)
+        d->ops->free_pinned(d, memory);
+}
+
 size_t device_room(struct device *d)
 {
     return d->ops->room(d);

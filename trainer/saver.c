@@ -21,9 +21,10 @@ struct saver {
     struct checkpoint_place place;
     struct comm *comm;
     struct step *step;
+    struct device *device;
     struct slice_range own;
     size_t count;    /* floats of one tensor of one slice */
-    float *snapshot; /* own.count slices of TENSORS tensors of `count` floats */
+    float *snapshot; /* owned, the device's pinned: own.count slices of TENSORS tensors of `count` floats */
     struct beside *beside;
     enum phase phase; /* the same on all ranks */
 
@@ -53,13 +54,13 @@ enum err_code saver_open(const struct checkpoint_place *place, struct comm *comm
     s->place = *place;
     s->comm = comm;
     s->step = step;
+    s->device = step_device(step);
     s->own = step_own_slices(step);
     s->count = step_slice(step, s->own.first).count;
     s->own_parts = mem_array(s->own.count, sizeof(*s->own_parts));
-    s->snapshot = mem_try(s->own.count * TENSORS * s->count * sizeof(*s->snapshot));
-    if (!s->snapshot)
-        return err_set(e, ERR_LIMIT, "no memory for a copy of %zu parameters and their moments",
-                       s->own.count * s->count);
+    if (device_alloc_pinned(s->device, s->own.count * s->count, TENSORS * sizeof(float),
+                            (void **)&s->snapshot, e))
+        return err_wrap(e, "copy of %zu parameters and their moments", s->own.count * s->count);
     if (beside_open(polite, &s->beside, e))
         return e->code;
     *out = TAKE(s);
@@ -101,8 +102,8 @@ static enum err_code put_slice(struct saver *s, size_t i, struct err *e)
 static void put_parts(void *context)
 {
     struct saver *s = context;
-    while (s->next < s->own.count && !atomic_load(&s->given_up) && !atomic_load(&s->handed_over) &&
-           put_slice(s, s->next, &s->failure) == OK)
+    while (s->failure.code == OK && s->next < s->own.count && !atomic_load(&s->given_up) &&
+           !atomic_load(&s->handed_over) && put_slice(s, s->next, &s->failure) == OK)
         s->next++;
 }
 
@@ -123,14 +124,15 @@ static void tidy(void *context)
 
 /* ---- beginning ---- */
 
-static void copy_slices(struct saver *s)
+/* What a device could not copy is no checkpoint: nothing of it is put. */
+static enum err_code copy_slices(struct saver *s, struct err *e)
 {
     for (size_t i = 0; i < s->own.count; i++) {
-        struct step_slice slice = step_slice(s->step, s->own.first + i);
-        const float *from[TENSORS] = { slice.params, slice.moment1, slice.moment2 };
-        for (size_t t = 0; t < TENSORS; t++)
-            memcpy(s->snapshot + (i * TENSORS + t) * s->count, from[t], s->count * sizeof(float));
+        float *to = s->snapshot + i * TENSORS * s->count;
+        if (step_copy_slice(s->step, s->own.first + i, to, to + s->count, to + 2 * s->count, e))
+            return e->code;
     }
+    return OK;
 }
 
 void saver_begin(struct saver *s, int64_t at_step, json_t *meta, int64_t slack_ms)
@@ -152,7 +154,7 @@ void saver_begin(struct saver *s, int64_t at_step, json_t *meta, int64_t slack_m
     s->late = false;
     s->next = 0;
     atomic_store(&s->given_up, false);
-    copy_slices(s);
+    IGNORE(copy_slices(s, &s->failure));
     store_until(s->place.store, s->until_ms);
     comm_until(s->comm, s->until_ms + LATE_MS + slack_ms);
     s->phase = PHASE_PARTS;
@@ -344,6 +346,6 @@ void saver_close(struct saver *s)
     if (!saver_idle(s))
         become_idle(s);
     free(s->own_parts);
-    free(s->snapshot);
+    device_free_pinned(s->device, s->snapshot);
     free(s);
 }

@@ -183,6 +183,24 @@ struct step_slice step_slice(struct step *s, size_t slice)
     return out;
 }
 
+enum err_code step_copy_slice(struct step *s, size_t slice, float *params, float *moment1, float *moment2,
+                              struct err *e)
+{
+    const size_t count = s->model->params.slice_count, bytes = count * sizeof(float);
+    const size_t place = (slice - s->slices.first) * count;
+
+    invariant(slice >= s->slices.first && slice < s->slices.first + s->slices.count);
+    device_get(s->device, params, s->params + slice * count, bytes);
+    device_get(s->device, moment1, s->moment1 + place, bytes);
+    device_get(s->device, moment2, s->moment2 + place, bytes);
+    return device_sync(s->device, e) ? err_wrap(e, "copy slice %zu", slice) : OK;
+}
+
+struct device *step_device(struct step *s)
+{
+    return s->device;
+}
+
 enum err_code step_spread(struct step *s, struct err *e)
 {
     return comm_spread(s->comm, exchanged(s, s->params), s->model->params.padded, e);

@@ -86,6 +86,11 @@ struct step_slice {
     float *params, *moment1, *moment2; /* count floats each, host memory, borrowed until step_close() */
 };
 struct step_slice step_slice(struct step *s, size_t slice);
+/* What an own slice holds now, copied to the host's memory, `count` floats each: fast where that is the
+ * device's pinned memory, and nothing of a card's memory moves. ERR_DEVICE and the like: from the device. */
+enum err_code step_copy_slice(struct step *s, size_t slice, float *params, float *moment1, float *moment2,
+                              struct err *e);
+struct device *step_device(struct step *s);
 struct slice_range step_own_slices(const struct step *s);
 /* Collective: the own slices' parameters to all ranks. */
 enum err_code step_spread(struct step *s, struct err *e);

@@ -164,6 +164,22 @@ static void free_memory(struct device *d, void *memory)
     invariant(!"memory of another device");
 }
 
+static void *alloc_pinned(struct device *d, size_t bytes)
+{
+    void *memory = NULL;
+
+    (void)d;
+    if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) == cudaSuccess)
+        return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void free_pinned(struct device *d, void *memory)
+{
+    kept(d, cudaFreeHost(memory), "free pinned memory");
+}
+
 static void put(struct device *d, void *to, const void *from_host, size_t bytes)
 {
     struct cuda_device *c = of(d);
@@ -269,6 +285,8 @@ static const struct device_ops cuda_device_ops = {
     .alloc = alloc_memory,
     .alloc_shared = alloc_shared_memory,
     .free = free_memory,
+    .alloc_pinned = alloc_pinned,
+    .free_pinned = free_pinned,
     .put = put,
     .get = get,
     .host_view = host_view,

@@ -278,6 +278,16 @@ static void *alloc_memory(struct device *d, size_t bytes)
     (void)d;
     return take_memory(bytes, false);
 }
+static void *alloc_pinned(struct device *d, size_t bytes)
+{
+    (void)d;
+    return calloc(1, bytes);
+}
+static void free_pinned(struct device *d, void *memory)
+{
+    (void)d;
+    free(memory);
+}
 static void *alloc_shared_memory(struct device *d, size_t bytes)
 {
     (void)d;
@@ -331,8 +341,8 @@ static void close_device(struct device *d)
 }
 
 static const struct device_ops emulated_ops = {
-    "cuda",    alloc_memory, alloc_shared_memory, free_memory,   put,           put,
-    host_view, room,         use_threads,         use_precision, sync_failures, close_device
+    "cuda",      alloc_memory, alloc_shared_memory, free_memory, alloc_pinned,  free_pinned,   put,
+    put,         host_view,    room,                use_threads, use_precision, sync_failures, close_device
 };
 
 enum err_code cuda_open(struct device **out, struct err *e)

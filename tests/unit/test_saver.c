@@ -219,6 +219,35 @@ static void what_falls_due_meanwhile_waits_for_the_one_before(void **state)
     assert_false(w->saved.committed); /* there is nothing under way */
 }
 
+static enum err_code sync_fails(struct device *d, struct err *e)
+{
+    (void)d;
+    return err_set(e, ERR_DEVICE, "the card fell off");
+}
+
+static void a_copy_that_fails_is_no_checkpoint(void **state)
+{
+    struct world *w = *state;
+    struct err e = ERR_INIT;
+    struct device *d = step_device(w->job->step);
+    const struct device_ops *own = d->ops;
+    struct device_ops ops = *own;
+    uint64_t digest;
+
+    small_job_train(w->job, 1, 1);
+    ops.sync = sync_fails;
+    d->ops = &ops;
+    start(w, 1);
+    d->ops = own;
+    assert_int_equal(saver_finish(w->saver, &w->saved, &e), ERR_DEVICE);
+    assert_string_equal(e.text, "checkpoint at step 1: copy slice 0: the card fell off");
+    assert_int_equal(object_count(w), 0);
+    err_clear(&e);
+    start(w, 1); /* and the next one is as if nothing had been */
+    assert_ok(saver_finish(w->saver, &w->saved, &e));
+    assert_int_equal(newest(w, &digest), 1);
+}
+
 static void old_ones_go_beside_the_steps_too(void **state)
 {
     struct world *w = *state;
@@ -350,6 +379,7 @@ static const struct CMUnitTest rows[] = {
     ROW("a manifest that hangs holds nothing up either", a_manifest_that_hangs_holds_nothing_up_either),
     ROW("what falls due meanwhile waits for the one before",
         what_falls_due_meanwhile_waits_for_the_one_before),
+    ROW("a copy that fails is no checkpoint", a_copy_that_fails_is_no_checkpoint),
     ROW("old ones go beside the steps, too", old_ones_go_beside_the_steps_too),
     ROW("an upload that fails is told at the next step", an_upload_that_fails_is_told_at_the_next_step),
     ROW("a manifest that fails is told, too", a_manifest_that_fails_is_told_too),
