@@ -246,12 +246,13 @@ static void forward_inside(const struct pass *p, size_t i)
 static void forward_block(const struct pass *p, size_t i)
 {
     struct gpt *m = p->m;
-    const struct block *b = &m->blocks[i], *next = i + 1 < m->model.config.layers ? b + 1 : NULL;
-    const struct norm norm = next ? norm_1(next) : norm_last(m);
-    real *x = next ? next->x : m->last;
+    const struct block *b = &m->blocks[i];
+    const bool last = i + 1 == m->model.config.layers;
+    const struct norm norm = last ? norm_last(m) : norm_1(b + 1);
+    real *x = last ? m->last : b[1].x, *normalised = last ? m->final : b[1].in->ln1;
     forward_inside(p, i);
     p->k->dense(p->d, x, b->in->active, weight(p, b->p.out_w), weight(p, b->p.out_b), p->N, m->W, p->C);
-    join(p, x, b->in->middle, 2 * i + 2, next ? next->in->ln1 : m->final, &norm);
+    join(p, x, b->in->middle, 2 * i + 2, normalised, &norm);
 }
 
 static void forward(const struct pass *p)
