@@ -155,6 +155,12 @@ static enum err_code nccl_finish(struct comm *c, struct err *e)
 
 /* ---- sums ---- */
 
+/* Within a group a call may say that it is under way: its end is the group's. */
+static bool goes_on(ncclResult_t code)
+{
+    return code == ncclSuccess || code == ncclInProgress;
+}
+
 /* One message each way, or one way, or none. */
 static ncclResult_t exchange(struct comm_nccl *n, int partner, const float *send, size_t send_count,
                              float *into, size_t into_count)
@@ -162,12 +168,12 @@ static ncclResult_t exchange(struct comm_nccl *n, int partner, const float *send
     const struct nccl *lib = &n->lib;
     ncclResult_t end, code = lib->ncclGroupStart_();
 
-    if (code == ncclSuccess && send_count > 0)
+    if (goes_on(code) && send_count > 0)
         code = lib->ncclSend_(send, send_count, ncclFloat32, partner, n->nccl, n->stream);
-    if (code == ncclSuccess && into_count > 0)
+    if (goes_on(code) && into_count > 0)
         code = lib->ncclRecv_(into, into_count, ncclFloat32, partner, n->nccl, n->stream);
     end = lib->ncclGroupEnd_();
-    return code == ncclSuccess ? end : code;
+    return goes_on(code) ? end : code;
 }
 
 /* What of n floats is in the piece that begins at `first`. */
@@ -200,7 +206,7 @@ static ncclResult_t reduce_parts(struct comm_nccl *n, float *data, size_t each, 
     int size = n->comm.size;
     ncclResult_t end, code = lib->ncclGroupStart_();
 
-    for (int r = 0; r < size && code == ncclSuccess; r++) {
+    for (int r = 0; r < size && goes_on(code); r++) {
         size_t part = slices_of_rank(r, size, (size_t)size).first * each;
         size_t from = MAX(first, part), to = MIN(first + count, part + each);
         if (from < to)
@@ -208,7 +214,7 @@ static ncclResult_t reduce_parts(struct comm_nccl *n, float *data, size_t each, 
                                     n->stream);
     }
     end = lib->ncclGroupEnd_();
-    return code == ncclSuccess ? end : code;
+    return goes_on(code) ? end : code;
 }
 
 static enum err_code nccl_sum_fast(struct comm *c, float *data, size_t n_floats, size_t first, size_t count,

@@ -476,6 +476,9 @@ static enum err_code run(struct step *s, const struct step_input *in, struct ste
     }
     invariant(grad != NULL);
     measure_own_slices(s, grad);
+    if (e->code ==
+        OK) /* what befell the device behind the leaves: else its numbers would be taken for a divergence */
+        IGNORE(device_sync(s->device, e));
     if (share_reports(s, in, r, e))
         return e->code;
     r->times.reduce_us = lap(&at_us);

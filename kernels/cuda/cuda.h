@@ -70,8 +70,11 @@ struct cuda_gemm {
     real *before;             /* (M,N) */
 };
 void cuda_gemm(struct device *d, const struct cuda_gemm *g);
-/* With g->gelu. false: cuBLASLt does not do it with this shape, and nothing was done. */
+/* With g->gelu. false: cuBLASLt does not do it with this shape, or not as exactly as fp32 promises; nothing
+ * was done. */
 bool cuda_gemm_gelu(struct device *d, const struct cuda_gemm *g);
+/* By a kernel of our own, without GELU: what cuBLASLt refuses. */
+void cuda_gemm_plain(struct device *d, const struct cuda_gemm *g);
 struct cuda_blas;
 enum err_code cuda_blas_open(struct cuda_blas **out, struct err *e);
 void cuda_blas_close(struct cuda_blas *b); /* accepts NULL */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { STAGES = 2, STAGE_BYTES = 1 << 20, BLOCKS_MAX = 65536, MAJOR_MIN = 8 };
+enum { SHARED_MIN = 160 << 10 }; // of a block: A100 has 163 KiB, and cards for workstations 99
 static const size_t reserve_bytes = (size_t)768 << 20; // of a card, for its context and the libraries' code
 
 struct block {
@@ -67,6 +68,7 @@ static bool kept(struct device *d, cudaError_t code, const char *what)
 {
     if (code == cudaSuccess)
         return true;
+    cudaGetLastError(); // it is told here: not the next kernel's failure
     device_keep(d, code == cudaErrorMemoryAllocation ? ERR_LIMIT : ERR_DEVICE, "%s: %s", what,
                 cudaGetErrorString(code));
     return false;
@@ -118,12 +120,23 @@ static void settle_on_card(struct device *d, void *memory, size_t bytes)
 #endif
 }
 
+/* Managed memory beyond the card's own is never refused, but swapped; others take some of it, too. */
+static bool really_free(size_t bytes)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+
+    if (cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess)
+        return bytes <= free_bytes;
+    cudaGetLastError();
+    return false;
+}
+
 static void *take_memory(struct device *d, size_t bytes, bool shared)
 {
     struct cuda_device *c = of(d);
     void *memory = NULL;
 
-    if (bytes > room(d) || c->block_count == BLOCKS_MAX)
+    if (bytes > room(d) || c->block_count == BLOCKS_MAX || (shared && !really_free(bytes)))
         return NULL;
     if ((shared ? cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) : cudaMalloc(&memory, bytes)) !=
         cudaSuccess) {
@@ -164,6 +177,7 @@ static void free_memory(struct device *d, void *memory)
     invariant(!"memory of another device");
 }
 
+/* Where the system does not let so much be pinned it is ordinary memory, and copies take longer. */
 static void *alloc_pinned(struct device *d, size_t bytes)
 {
     void *memory = NULL;
@@ -172,12 +186,18 @@ static void *alloc_pinned(struct device *d, size_t bytes)
     if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) == cudaSuccess)
         return memory;
     cudaGetLastError();
-    return NULL;
+    return mem_try(bytes);
 }
 
 static void free_pinned(struct device *d, void *memory)
 {
-    kept(d, cudaFreeHost(memory), "free pinned memory");
+    struct cudaPointerAttributes a;
+
+    if (kept(d, cudaPointerGetAttributes(&a, memory), "look at pinned memory") &&
+        a.type == cudaMemoryTypeHost)
+        kept(d, cudaFreeHost(memory), "free pinned memory");
+    else
+        free(memory);
 }
 
 static void put(struct device *d, void *to, const void *from_host, size_t bytes)
@@ -208,7 +228,7 @@ static void get(struct device *d, void *to_host, const void *from, size_t bytes)
         return;
     if (!kept(d, cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, c->stream),
               "copy from the card") ||
-        !kept(d, cudaStreamSynchronize(c->stream), "copy from the card"))
+        !kept(d, cudaStreamSynchronize(c->stream), "copy from the card") || c->failure.code != OK)
         memset(to_host, 0xff, bytes);
 }
 
@@ -318,7 +338,7 @@ static enum err_code refused(cudaError_t code, const char *what, struct err *e)
 
 static enum err_code choose_card(int *out_card, struct err *e)
 {
-    int cards = 0, card, major = 0, minor = 0, shared = 0;
+    int cards = 0, card, major = 0, minor = 0, shared = 0, of_block = 0;
     cudaError_t code = cudaGetDeviceCount(&cards);
 
     if (code != cudaSuccess)
@@ -328,11 +348,16 @@ static enum err_code choose_card(int *out_card, struct err *e)
     card = local_rank() % cards;
     if ((code = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, card)) != cudaSuccess ||
         (code = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, card)) != cudaSuccess ||
+        (code = cudaDeviceGetAttribute(&of_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, card)) !=
+            cudaSuccess ||
         (code = cudaDeviceGetAttribute(&shared, cudaDevAttrConcurrentManagedAccess, card)) != cudaSuccess)
         return refused(code, "ask the card what it is", e);
     if (major < MAJOR_MIN)
         return err_set(e, ERR_DEVICE, "card %d is of compute capability %d.%d; this build needs %d.0", card,
                        major, minor, MAJOR_MIN);
+    if (of_block < SHARED_MIN)
+        return err_set(e, ERR_DEVICE, "card %d has %d KiB of shared memory for a block; this build needs %d",
+                       card, of_block >> 10, SHARED_MIN >> 10);
     if (!shared)
         return err_set(e, ERR_DEVICE, "card %d cannot share managed memory with the host", card);
     *out_card = card;

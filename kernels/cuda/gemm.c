@@ -43,13 +43,13 @@ struct functions {
 /* In the library's own words: its a is our b. */
 struct shape {
     uint64_t m, n, k, a_leading, b_leading, c_leading;
-    uint32_t a_alignment, b_alignment, c_alignment;
+    uint32_t a_alignment, b_alignment, c_alignment, bias_alignment, before_alignment;
     uint32_t a_transposed, b_transposed, c_is_float, with_bias, adds, precision; // words: no byte is padding
     uint32_t gelu;
 };
 struct plan {
     struct shape shape;
-    bool impossible; // with GELU, in this library
+    bool impossible; // in this library
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
@@ -77,7 +77,7 @@ static enum err_code load(struct cuda_blas *b, struct err *e)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(places) && !b->library; i++)
-        b->library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);
+        b->library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); // it has handlers for the end
     if (!b->library)
         return err_set(e, ERR_DEVICE, "load %s: %s", places[0], dlerror());
 #define LOAD(name)                                                                                           \
@@ -153,7 +153,7 @@ static cublasStatus_t make_layout(struct cuda_blas *b, cublasLtMatrixLayout_t *o
     return b->f.cublasLtMatrixLayoutCreate_(out, type, rows, columns, (int64_t)leading);
 }
 
-_Static_assert(sizeof(struct shape) == 6 * sizeof(uint64_t) + 10 * sizeof(uint32_t),
+_Static_assert(sizeof(struct shape) == 6 * sizeof(uint64_t) + 12 * sizeof(uint32_t),
                "memcmp() compares shapes");
 
 static cublasLtEpilogue_t epilogue_of(const struct shape *s)
@@ -194,6 +194,20 @@ static cublasStatus_t make_desc(struct cuda_blas *b, struct plan *p)
     return status;
 }
 
+/* What is not the same each time: where the bias is, and what GELU is to leave or to look at. */
+static cublasStatus_t point(struct cuda_blas *b, struct plan *p, const struct cuda_gemm *g)
+{
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+
+    if (g->bias)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
+                                                      sizeof(g->bias));
+    if (g->gelu != CUDA_GEMM_PLAIN && status == CUBLAS_STATUS_SUCCESS)
+        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                                      &g->before, sizeof(g->before));
+    return status;
+}
+
 static cublasStatus_t choose_algorithm(struct cuda_blas *b, struct plan *p)
 {
     const struct shape *s = &p->shape;
@@ -228,12 +242,14 @@ static cublasStatus_t choose_algorithm(struct cuda_blas *b, struct plan *p)
     return status;
 }
 
-static cublasStatus_t make_plan(struct cuda_blas *b, struct plan *p)
+static cublasStatus_t make_plan(struct cuda_blas *b, struct plan *p, const struct cuda_gemm *g)
 {
     const struct shape *s = &p->shape;
     const cudaDataType_t of_reals = s->precision == DEVICE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     cublasStatus_t status = make_desc(b, p);
 
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = point(b, p, g); // the library may look at how they are aligned
     if (status == CUBLAS_STATUS_SUCCESS)
         status = make_layout(b, &p->a, of_reals, s->a_transposed ? s->k : s->m, s->a_transposed ? s->m : s->k,
                              s->a_leading);
@@ -245,9 +261,16 @@ static cublasStatus_t make_plan(struct cuda_blas *b, struct plan *p)
     return status == CUBLAS_STATUS_SUCCESS ? choose_algorithm(b, p) : status;
 }
 
+/* The library's word that it does not do this, and not that something went wrong. */
+static bool is_refusal(cublasStatus_t status)
+{
+    return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
+}
+
 /* The plan of this shape, made when it is first asked for. More shapes than there are places: the oldest
  * goes, and would be made again the same. */
-static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasStatus_t *out_status)
+static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, const struct cuda_gemm *g,
+                             cublasStatus_t *out_status)
 {
     struct plan p = { 0 };
 
@@ -255,10 +278,10 @@ static struct plan *plan_for(struct cuda_blas *b, const struct shape *s, cublasS
         if (memcmp(&b->plans[i].shape, s, sizeof(*s)) == 0)
             return &b->plans[i];
     p.shape = *s;
-    *out_status = make_plan(b, &p);
+    *out_status = make_plan(b, &p, g);
     if (*out_status != CUBLAS_STATUS_SUCCESS) {
         drop_plan(b, &p);
-        if (s->gelu == CUDA_GEMM_PLAIN)
+        if (!is_refusal(*out_status))
             return NULL;
         p.shape = *s;
         p.impossible = true;
@@ -288,6 +311,8 @@ static struct shape shape_of(struct device *d, const struct cuda_gemm *g)
     s.a_alignment = alignment(g->b);
     s.b_alignment = alignment(g->a);
     s.c_alignment = alignment(g->c);
+    s.bias_alignment = alignment(g->bias);
+    s.before_alignment = alignment(g->before);
     s.c_is_float = g->c_is_float;
     s.with_bias = g->bias != NULL;
     s.adds = g->beta != 0;
@@ -305,35 +330,15 @@ static void no_products(struct device *d, const struct cuda_gemm *g)
         cuda_clear(d, g->c, g->M * g->N);
 }
 
-/* What is not the same each time: where the bias is, and what GELU is to leave or to look at. */
-static cublasStatus_t point(struct cuda_blas *b, struct plan *p, const struct cuda_gemm *g)
-{
-    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-
-    if (g->bias)
-        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias,
-                                                      sizeof(g->bias));
-    if (g->gelu != CUDA_GEMM_PLAIN && status == CUBLAS_STATUS_SUCCESS)
-        status = b->f.cublasLtMatmulDescSetAttribute_(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
-                                                      &g->before, sizeof(g->before));
-    return status;
-}
-
-/* false: the plan is impossible. */
+/* false: the library refuses it, and nothing was done. */
 static bool multiply(struct device *d, const struct cuda_gemm *g)
 {
     struct cuda_blas *b = device_blas(d);
     const float one = 1;
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-
-    if (g->M == 0 || g->N == 0)
-        return true;
-    if (g->K == 0) {
-        no_products(d, g);
-        return true;
-    }
     const struct shape s = shape_of(d, g);
-    struct plan *p = plan_for(b, &s, &status);
+    struct plan *p = plan_for(b, &s, g, &status);
+
     if (p && p->impossible)
         return false;
     if (p)
@@ -342,6 +347,10 @@ static bool multiply(struct device *d, const struct cuda_gemm *g)
         status =
             b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c, g->c,
                                  p->c, &p->algo, b->workspace, CUDA_WORKSPACE_BYTES, device_stream(d));
+    if (p && is_refusal(status)) {
+        p->impossible = true;
+        return false;
+    }
     if (status != CUBLAS_STATUS_SUCCESS)
         device_keep(d, ERR_DEVICE, "cuBLASLt, %zu x %zu x %zu: %s", g->M, g->N, g->K,
                     b->f.cublasLtGetStatusString_(status));
@@ -350,11 +359,20 @@ static bool multiply(struct device *d, const struct cuda_gemm *g)
 
 void cuda_gemm(struct device *d, const struct cuda_gemm *g)
 {
-    bool done = multiply(d, g);
-    invariant(done && g->gelu == CUDA_GEMM_PLAIN);
+    invariant(g->gelu == CUDA_GEMM_PLAIN);
+    if (g->M == 0 || g->N == 0)
+        return;
+    if (g->K == 0)
+        no_products(d, g);
+    else if (!multiply(d, g))
+        cuda_gemm_plain(d, g);
 }
 
+/* The library asks for rows of before that are multiples of 8. Its tanh may be the card's approximate one:
+ * good enough for the rounding of bf16 and tf32. */
 bool cuda_gemm_gelu(struct device *d, const struct cuda_gemm *g)
 {
+    if (g->M == 0 || g->N == 0 || g->K == 0 || g->N % 8 != 0 || cuda_precision(d) == DEVICE_FP32)
+        return false;
     return multiply(d, g);
 }

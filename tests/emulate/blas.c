@@ -141,6 +141,8 @@ static bool fits(const struct desc *d, const struct layout *a, const struct layo
     uint64_t b_k = d->of_b == CUBLAS_OP_N ? b->rows : b->columns,
              n = d->of_b == CUBLAS_OP_N ? b->columns : b->rows;
     *out_k = k;
+    if (k == 1 || n == 1)
+        return false; /* made up: so that what a library may refuse is asked of us */
     if (with_aux(d) && (d->aux_leading % 8 != 0 || d->aux_leading < (int64_t)c->rows))
         return false; /* as the library's manual has it */
     bool types = a->type == b->type && (c->type == a->type || c->type == CUDA_R_32F);
