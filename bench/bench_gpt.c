@@ -20,9 +20,6 @@
 #include <sys/resource.h>
 
 enum { ARGS = 9 };
-static const char *const precisions[] = {
-    [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
-};
 
 struct bench {
     struct model_config config;
@@ -93,9 +90,9 @@ int main(int argc, char **argv)
     struct err e = ERR_INIT;
     size_t *const numbers[] = { &b.config.layers,  &b.config.heads, &b.config.width, &b.config.context,
                                 &b.config.classes, &b.sequences,    &b.steps,        &b.threads };
-    while (b.precision < ARRAY_LEN(precisions) && strcmp(precision, precisions[b.precision]) != 0)
+    while (b.precision < DEVICE_PRECISIONS && strcmp(precision, device_precision_names[b.precision]) != 0)
         b.precision++;
-    if (argc < ARGS || argc > ARGS + 2 || b.precision == ARRAY_LEN(precisions)) {
+    if (argc < ARGS || argc > ARGS + 2 || b.precision == DEVICE_PRECISIONS) {
         fprintf(stderr, "usage: bench_gpt LAYERS HEADS WIDTH CONTEXT VOCAB SEQUENCES STEPS THREADS"
                         " [cpu|cuda [fp32|tf32|bf16]]\n");
         return 2;

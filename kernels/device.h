@@ -35,7 +35,7 @@ enum { DEVICE_NOTE_BYTES = 256, DEVICE_CARD_BYTES = 32 };
 /* How large models compute. DEVICE_TF32: the operands of matrix products are rounded to it. DEVICE_BF16: what
  * lies in memory is bf16 as well (`real` in kernels.h). Sums, parameters, their gradients and the optimizer
  * are fp32 always. */
-enum device_precision { DEVICE_FP32, DEVICE_TF32, DEVICE_BF16 };
+enum device_precision { DEVICE_FP32, DEVICE_TF32, DEVICE_BF16, DEVICE_PRECISIONS };
 
 struct device_ops {
     const char *name;                               /* "cpu", "cuda" */
@@ -63,6 +63,8 @@ struct device {
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+extern const char *const device_precision_names[DEVICE_PRECISIONS]; /* "fp32", "tf32", "bf16" */
 
 /* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name in
  * this build, ERR_DEVICE where there is no driver or card for it. */

@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const device_precision_names[DEVICE_PRECISIONS] = {
+    [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
+};
+
 /* Fastest first: "auto" takes the first that opens. */
 static const struct {
     const char *name;
@@ -88,14 +92,10 @@ void device_use_threads(struct device *d, size_t threads)
 
 enum err_code device_use_precision(struct device *d, enum device_precision p, struct err *e)
 {
-    static const char *const names[] = {
-        [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
-    };
-
     if (d->ops->use_precision(d, p))
         return OK;
-    return err_set(e, ERR_USAGE, "device '%s' does not multiply in %s%s%s", device_name(d), names[p],
-                   *d->note ? "; " : "", d->note);
+    return err_set(e, ERR_USAGE, "device '%s' does not multiply in %s%s%s", device_name(d),
+                   device_precision_names[p], *d->note ? "; " : "", d->note);
 }
 
 static enum err_code take(struct device *d, void *(*alloc)(struct device *d, size_t bytes), size_t count,
@@ -132,16 +132,8 @@ enum err_code device_alloc_shared(struct device *d, size_t count, size_t bytes_e
 enum err_code device_alloc_pinned(struct device *d, size_t count, size_t bytes_each, void **out,
                                   struct err *e)
 {
-    size_t bytes;
-    void *memory = NULL;
-
-    if (!__builtin_mul_overflow(count, bytes_each, &bytes) && bytes <= DEVICE_BYTES_MAX)
-        memory = d->ops->alloc_pinned(d, MAX(bytes, (size_t)1));
-    if (!memory)
-        return err_set(e, ERR_LIMIT, "no host memory beside device '%s' for %zu times %zu bytes",
-                       device_name(d), count, bytes_each);
-    *out = memory;
-    return OK;
+    return take(d, d->ops->alloc_pinned, count, bytes_each, out, e) ? err_wrap(e, "pinned memory of the host")
+                                                                    : OK;
 }
 
 void device_free_pinned(struct device *d, void *memory)

@@ -79,14 +79,6 @@ static __device__ inline void use_tile(running<SIZE, ROWS> *u, const kept_rows<S
     add_weighted<SIZE, TILES, ROWS>(u->sum, s, v);
 }
 
-/* A tile of keys and one of values. */
-template <int SIZE>
-static __device__ inline void load_keys(bf16 *to, const bf16 *keys, size_t C, int first, const heads &h)
-{
-    load_tile<SIZE, TILE>(to, keys, 3 * C, first, h);
-    load_tile<SIZE, TILE>(to + TILE_REALS(SIZE), keys + C, 3 * C, first, h);
-}
-
 template <int SIZE, int ROWS>
 static __device__ inline void begin_queries(running<SIZE, ROWS> *u, const int32_t *begins, int query, const heads &h)
 {
@@ -118,7 +110,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const int of_warp = (int)threadIdx.x / WARP * WARP_ROWS * ROWS, query = first + of_warp + own_row();
     const int end = first + QUERIES < h.T ? first + QUERIES : h.T;
     size_t C = (size_t)h.count * h.size, head = blockIdx.y, b = blockIdx.z;
-    const bf16 *from = qkv + b * h.T * 3 * C + head * h.size;
+    const bf16 *from = qkv + b * h.T * 3 * C + head * h.size, *keys = from + C, *values = keys + C;
     const int32_t *begins = starts ? starts + b * h.T : NULL;
     kept_rows<SIZE, ROWS> rows;
     running<SIZE, ROWS> u;
@@ -126,12 +118,12 @@ static __global__ void __launch_bounds__(THREADS, 2)
     begin_queries(&u, begins, query, h);
     int key = begins ? begins[first] / TILE * TILE : 0, stage = 0;
     load_tile<SIZE, QUERIES>(q, from, 3 * C, first, h);
-    load_keys<SIZE>(tiles, from + C, C, key, h);
+    load_two<SIZE>(tiles, keys, 3 * C, values, 3 * C, key, h);
     copies_group();
     for (bool begun = false; key < end; key += TILE, stage ^= 1) {
         const bf16 *k = tiles + stage * 2 * TILE_REALS(SIZE);
         if (key + TILE < end)
-            load_keys<SIZE>(tiles + (stage ^ 1) * 2 * TILE_REALS(SIZE), from + C, C, key + TILE, h);
+            load_two<SIZE>(tiles + (stage ^ 1) * 2 * TILE_REALS(SIZE), keys, 3 * C, values, 3 * C, key + TILE, h);
         copies_group();
         copies_wait<1>(); // this tile is there, the next one on its way
         __syncthreads();

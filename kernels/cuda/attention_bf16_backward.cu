@@ -39,15 +39,6 @@ template <int SIZE> static __device__ inline void begin_rows(own_rows<SIZE, fals
     (void)rows;
 }
 
-/* Two tiles of the same tokens, one behind the other. */
-template <int SIZE>
-static __device__ inline void load_two(bf16 *to, const bf16 *one, size_t one_row, const bf16 *two, size_t two_row,
-                                       int first, const heads &h)
-{
-    load_tile<SIZE, TILE>(to, one, one_row, first, h);
-    load_tile<SIZE, TILE>(to + TILE_REALS(SIZE), two, two_row, first, h);
-}
-
 /* Of two rows, 8 apart, of 64 queries: what the forward pass knew of their softmax, in powers of two. */
 struct of_queries {
     float lse[2], delta[2];

@@ -91,6 +91,15 @@ static __device__ inline void load_tile(bf16 *to, const bf16 *from, size_t row, 
     }
 }
 
+/* Two tiles of the same tokens, one behind the other. */
+template <int SIZE>
+static __device__ inline void load_two(bf16 *to, const bf16 *one, size_t one_row, const bf16 *two, size_t two_row,
+                                       int first, const heads &h)
+{
+    load_tile<SIZE, TILE>(to, one, one_row, first, h);
+    load_tile<SIZE, TILE>(to + TILE_REALS(SIZE), two, two_row, first, h);
+}
+
 /* ---- products ---- */
 
 /* Four 8 x 8 matrices: lane l names row l % 8 of the (l / 8)th, and gets of each row l / 4, columns 2 (l % 4) and the

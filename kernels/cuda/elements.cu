@@ -1,7 +1,7 @@
 /*
  * Element by element on floats: what small models and the optimizer's sums take. reals.cu has the large models'.
  *
- * Floor: bytes. relu, dropout, scale 8 n; relu_backward, add 12 n; zero 4 n.
+ * Floor: bytes. relu, scale 8 n; relu_backward, add 12 n.
  */
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/cuda.h"
@@ -32,22 +32,6 @@ void cuda_relu_backward(struct device *d, float *dx, const float *dout, const fl
         return;
     relu_backward_kernel<<<ELEMENT_BLOCKS(float, n), ELEMENT_THREADS, 0, device_stream(d)>>>(dx, dout, out, n);
     device_launched(d, "relu_backward");
-}
-
-static __global__ void dropout_kernel(float *out, const float *x, size_t n, float rate, float kept, uint64_t key)
-{
-    by_element<float>({ out }, { x }, n, [=](size_t i, const float *in, float *to) {
-        to[0] = dropout_of(in[0], key, i, rate, kept);
-    });
-}
-
-void cuda_dropout(struct device *d, float *out, const float *x, size_t n, float rate, uint64_t key)
-{
-    if (n == 0)
-        return;
-    dropout_kernel<<<ELEMENT_BLOCKS(float, n), ELEMENT_THREADS, 0, device_stream(d)>>>(out, x, n, rate,
-                                                                                      1 / (1 - rate), key);
-    device_launched(d, "dropout");
 }
 
 static __global__ void add_kernel(float *sum, const float *x, size_t n)

@@ -1,9 +1,9 @@
 /*
  * elements.h - what is done to one element, as plain arithmetic: the kernels' inside, and tested on the host.
  *
- * Formulas and sources are in kernels.h. The same operations in the same order as kernels/cpu, so that what uses
- * + - * / and sqrt alone (AdamW, dropout, rotary) has the CPU's bits on any device that rounds as IEEE 754 says,
- * compiled without contraction.
+ * Formulas and sources are in kernels.h. The same operations in the same order as kernels/cpu, so that what
+ * takes + - * / and sqrt alone (AdamW, dropout, rotary) has the CPU's bits on any device that rounds as IEEE
+ * 754 says, compiled without contraction.
  */
 #ifndef KERNELS_CUDA_ELEMENTS_H
 #define KERNELS_CUDA_ELEMENTS_H
@@ -27,6 +27,13 @@ static inline HOST_DEVICE float relu_gradient(float dout, float out)
 static inline HOST_DEVICE float dropout_of(float x, uint64_t key, uint64_t index, float rate, float kept)
 {
     return rng_f32(key, index) >= rate ? x * kept : 0;
+}
+
+/* rate 0: nothing is dropped */
+static inline HOST_DEVICE float residual_of(float branch, float x, uint64_t key, uint64_t index, float rate,
+                                            float kept)
+{
+    return (rate > 0 ? dropout_of(branch, key, index, rate, kept) : branch) + x;
 }
 
 #define GELU_INNER 0.7978845608f /* sqrt(2 / pi) */

@@ -71,10 +71,8 @@ static __device__ inline const T *row_of(const rows_in<T> &in, size_t row, size_
         load_chunk(x, in.x + at + first, C - first, chunks);
         load_chunk(branch, in.branch + at + first, C - first, chunks);
 #pragma unroll
-        for (int i = 0; i < CHUNK(T); i++) {
-            float kept = in.rate > 0 ? dropout_of(branch[i], in.key, at + first + i, in.rate, in.kept) : branch[i];
-            x[i] = kept + x[i];
-        }
+        for (int i = 0; i < CHUNK(T); i++)
+            x[i] = residual_of(branch[i], x[i], in.key, at + first + i, in.rate, in.kept);
         store_chunk(in.sum + at + first, x, C - first, chunks);
     }
     return in.sum + at;

@@ -1,5 +1,5 @@
 /*
- * Element by element on reals: conversions, residuals, dropout, GELU, SwiGLU; and zeros of either kind.
+ * Element by element on reals: conversions, residuals, dropout, GELU, SwiGLU; and zeros and dropout of floats.
  *
  * Floor: bytes, with r of a real. to_real, from_real (4 + r) n; zero 4 n; drop, gelu 2 r n; residual, gelu_backward,
  * swiglu 3 r n; swiglu_backward 5 r n.
@@ -78,12 +78,20 @@ void cuda_drop(struct device *d, real *out, const real *x, size_t n, float rate,
     device_launched(d, "drop");
 }
 
+void cuda_dropout(struct device *d, float *out, const float *x, size_t n, float rate, uint64_t key)
+{
+    if (n == 0)
+        return;
+    drop(d, out, x, n, rate, key);
+    device_launched(d, "dropout");
+}
+
 template <typename T>
 static __global__ void residual_kernel(T *out, const T *branch, const T *x, size_t n, float rate, float kept,
                                        uint64_t key)
 {
     by_element<T>({ out }, { branch, x }, n, [=](size_t i, const float *in, float *to) {
-        to[0] = (rate > 0 ? dropout_of(in[0], key, i, rate, kept) : in[0]) + in[1];
+        to[0] = residual_of(in[0], in[1], key, i, rate, kept);
     });
 }
 

@@ -5,6 +5,7 @@
  * cuBLASLt itself.
  */
 #include "kernels/cuda/elements.h"
+#include "tests/emulate/bf16.h"
 
 #include <cublasLt.h>
 #include <stdbool.h>
@@ -174,24 +175,15 @@ static uint64_t place(const struct layout *l, bool as_it_is, uint64_t i, uint64_
 
 static float number(const void *data, uint64_t i, cudaDataType type)
 {
-    float f;
-    if (type == CUDA_R_32F)
-        return ((const float *)data)[i];
-    uint32_t bits = (uint32_t)((const uint16_t *)data)[i] << 16;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
+    return type == CUDA_R_32F ? ((const float *)data)[i] : of_bf16(((const uint16_t *)data)[i]);
 }
 
-/* bf16: to the nearest, ties to even; not-a-number stays so */
 static void store(void *data, uint64_t i, cudaDataType type, float f)
 {
-    uint32_t bits;
-    if (type == CUDA_R_32F) {
+    if (type == CUDA_R_32F)
         ((float *)data)[i] = f;
-        return;
-    }
-    memcpy(&bits, &f, sizeof(bits));
-    ((uint16_t *)data)[i] = f != f ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    else
+        ((uint16_t *)data)[i] = bf16_of(f);
 }
 
 /* Forward, what GELU is given is left in aux; backward it is read there. */

@@ -37,9 +37,6 @@ static const struct {
     { "small", { .layers = 2, .heads = 2, .width = 64, .context = 48, .classes = 211 } },
     { "124M", { .layers = 12, .heads = 12, .width = 768, .context = CONTEXT_MAX, .classes = 50257 } },
 };
-static const char *const precisions[] = {
-    [DEVICE_FP32] = "fp32", [DEVICE_TF32] = "tf32", [DEVICE_BF16] = "bf16"
-};
 
 static enum err_code open_all(struct steps *s, const char *device, const char *precision, const char *model,
                               struct err *e)
@@ -55,11 +52,11 @@ static enum err_code open_all(struct steps *s, const char *device, const char *p
     enum device_precision p = DEVICE_FP32;
     size_t m = 0;
 
-    while (p < ARRAY_LEN(precisions) && strcmp(precisions[p], precision) != 0)
+    while (p < DEVICE_PRECISIONS && strcmp(device_precision_names[p], precision) != 0)
         p++;
     while (m < ARRAY_LEN(models) && strcmp(models[m].name, model) != 0)
         m++;
-    if (p == ARRAY_LEN(precisions) || m == ARRAY_LEN(models))
+    if (p == DEVICE_PRECISIONS || m == ARRAY_LEN(models))
         return err_set(e, ERR_USAGE, "fp32, tf32 or bf16; small or 124M");
     s->config = models[m].config;
     s->config.records_max = 1;

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "tests/emulate/bf16.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -76,7 +77,6 @@ static inline bool run_next_device(size_t *at)
 /* Does the device whose turn it is compute so? Says so, as it is its turn then. */
 static inline bool run_next_precision(enum device_precision p)
 {
-    static const char *const names[] = { "fp32", "tf32", "bf16" };
     struct err e = ERR_INIT;
     struct device *d = NULL;
     assert_ok(device_open(run_device, &d, &e));
@@ -84,7 +84,7 @@ static inline bool run_next_precision(enum device_precision p)
     device_close(d);
     run_precision = can ? p : DEVICE_FP32;
     if (can && p != DEVICE_FP32)
-        print_message("# in %s\n", names[p]);
+        print_message("# in %s\n", device_precision_names[p]);
     return can;
 }
 
@@ -124,22 +124,6 @@ static inline void *run_memory(struct kernel_run *r, size_t bytes)
     void *p = NULL;
     assert_ok(device_alloc(r->d, bytes, 1, &p, &e));
     return p;
-}
-
-/* A float's bf16: the nearest, ties to even; not-a-number stays so. */
-static inline uint16_t bf16_of(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof(bits));
-    return isnan(f) ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static inline float of_bf16(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float f;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
 }
 
 /* As the device keeps it as a real. */
