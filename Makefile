@@ -41,7 +41,7 @@ CUDA_HOME := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
 NV_ARCH := -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a
 # No fused multiply-add but where fmaf() is written, as on the CPU. Templates, but no exceptions and no run-time
 # types: nothing of the C++ library is linked.
-NVFLAGS := -std=c++17 -O3 -lineinfo -I. --fmad=false $(NV_ARCH) -Werror all-warnings -Xptxas -v \
+NVFLAGS = -std=c++17 -O3 -lineinfo -I. --fmad=false $(NV_ARCH) -Werror all-warnings -Xptxas -v \
            -Xcompiler -Wall,-Wextra,-O2,-fPIE,-fstack-protector-strong,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-D_GNU_SOURCE
 CUDA_CFLAGS := $(if $(NVCC),-DSOVRUN_CUDA -isystem $(CUDA_HOME)/include)
 CUDA_LIBS   := $(if $(NVCC),$(firstword $(wildcard $(CUDA_HOME)/lib64/libcudart_static.a $(CUDA_HOME)/lib/libcudart_static.a) -lcudart_static) -lrt)
@@ -61,7 +61,7 @@ TEST_AUX := $(wildcard tests/*.c tests/fake/*.c)
 MPI_SRC := $(filter-out $(NO_NCCL),$(wildcard tests/mpi/test_*.c))
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC) $(MPI_SRC))
 # The CUDA kernels as C++ on the host, thread after thread, under the same tests: tests/emulate/emulate.h.
-EMULATED := $(patsubst kernels/cuda/%.cu,$(B)/obj/emulate/%.o,$(CUDA_SRC)) $(if $(NVCC),$(B)/obj/tests/emulate/emulate.o $(B)/obj/tests/emulate/streams.o)
+EMULATED := $(patsubst kernels/cuda/%.cu,$(B)/obj/emulate/%.o,$(CUDA_SRC)) $(if $(NVCC),$(patsubst %,$(B)/obj/tests/emulate/%.o,emulate streams wgmma))
 EMULATED_TESTS := $(if $(NVCC),$(patsubst tests/kernels/%.c,$(B)/tests/emulate/%,$(wildcard tests/kernels/test_*.c)))
 # And NCCL's users under mpirun, over a stand-in for it: tests/emulate/nccl.c.
 EMULATED_TESTS += $(if $(NCCL_H),$(B)/tests/emulate/mpi/test_nccl)
@@ -111,6 +111,8 @@ $(B)/obj/cuda.flags: force
 	@mkdir -p $(@D)
 	@echo '$(CUDA_CFLAGS)' | cmp -s - $@ || echo '$(CUDA_CFLAGS)' >$@
 
+# wgmma and TMA are of this architecture alone.
+$(filter %_wgmma.cu.o %_wgmma_backward.cu.o,$(CUDA_OBJ)): NV_ARCH := -gencode arch=compute_90a,code=sm_90a
 # What ptxas says of registers and spills stays beside the object, for `make gpu-report`.
 $(B)/obj/%.cu.o: %.cu
 	@mkdir -p $(@D)
@@ -191,8 +193,8 @@ demo-gpt: ## train a small GPT on a real text, and get the same bits by five way
 gpu-report: $(CUDA_OBJ) ## registers, shared memory and spills of each CUDA kernel, as the compiler says
 	@$(if $(NVCC),tools/ptxas.sh $(CUDA_OBJ:.o=.ptxas),echo "CUDA: not compiled (no nvcc)")
 
-EMULATE_FLAGS := -std=c++17 -O2 -g -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
-$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu kernels/cuda/attention_mma.h tests/emulate/emulate.py
+EMULATE_FLAGS := -std=c++17 -O2 -g -Wno-psabi -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
+$(B)/obj/emulate/%.cpp: kernels/cuda/%.cu $(wildcard kernels/cuda/*.h) tests/emulate/emulate.py
 	@mkdir -p $(@D)
 	@$(PYTHON) tests/emulate/emulate.py $< >$@ || { rm -f $@; exit 1; }
 $(B)/obj/emulate/%.o: $(B)/obj/emulate/%.cpp

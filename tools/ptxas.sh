@@ -19,8 +19,8 @@ done)
 # Names as they are written: attention_kernel<64>.
 printf '%s\n' "$table" | c++filt | sed -E 's/__nv_bfloat16/bf16/g; s/, /,/g; s/^(void )?([^ (]*::)?([A-Za-z_0-9]+(<[^>]*>)?)\([^)]*\)( \[[^]]*\])?/\3/; s/\(int\)//; s/<([0-9]+)>/<\1>/' |
     sort -k3,3 -k1,1 -k2,2 | awk '
-        BEGIN { printf "| %-32s | %-21s | %-7s | %9s | %13s | %5s | %6s |\n", "kernel", "file", "code", "registers", "static shared", "stack", "spills"
+        BEGIN { printf "| %-32s | %-27s | %-7s | %9s | %13s | %5s | %6s |\n", "kernel", "file", "code", "registers", "static shared", "stack", "spills"
                 print "|---|---|---|---|---|---|---|" }
-        { printf "| %-32s | %-21s | %-7s | %9d | %13d | %5d | %6d |\n", $1, $3 ".cu", $2, $4, $5, $6, $7
+        { printf "| %-32s | %-27s | %-7s | %9d | %13d | %5d | %6d |\n", $1, $3 ".cu", $2, $4, $5, $6, $7
           kernels++; if ($7 > 0) { spilling++ } }
         END { printf "%d kernels compiled, %d spill; none has run\n", kernels, spilling; exit spilling > 0 }'

@@ -3,56 +3,12 @@
  * 128 of one of up to 64, and goes through the keys in tiles of 64 with a running maximum, as attention.cu does; the
  * next tile is copied while one is used.
  *
- * Weights are powers of two: e^(scale s) = 2^(scale s / ln 2), which is what the hardware computes.
- *
  * Floor: operations, 2 B heads T^2 size, at the tensor cores' rate. Of a narrow head's tile a warp multiplies 128 times
  * and loads 32 times four matrices: about as long as the products take on A100, twice as long as on H100, whose wgmma
  * this does not use.
  */
 #include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/attention_mma.h"
-
-/* One tile of keys from `first` on: s becomes its weights; shrink, by how much those before weigh less; most is the
- * largest score's power of two. Row i / 2 of this lane is query + 8 (i / 2). all_seen: of every key, by every row. */
-static __device__ inline void soften(float s[TILES][4], float most[2], float total[2], float shrink[2],
-                                     const heads &h, int first, int query, const int begin[2], bool all_seen)
-{
-    float base[2], sum[2] = { 0, 0 };
-
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        float largest = most[r];
-#pragma unroll
-        for (int n = 0; n < TILES; n++)
-#pragma unroll
-            for (int i = 2 * r; i < 2 * r + 2; i++) {
-                int key = first + n * NARROW + own_column() + i % 2;
-                bool seen = all_seen || (key <= query + 8 * r && key >= begin[r]);
-                s[n][i] = seen ? s[n][i] * (h.scale * LOG2_E) : -INFINITY;
-                largest = fmaxf(largest, s[n][i]);
-            }
-#pragma unroll
-        for (int other = 2; other > 0; other /= 2)
-            largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, other));
-        base[r] = largest == -INFINITY ? 0 : largest; // no key so far: all weights are 0
-        shrink[r] = exp2f(most[r] - base[r]);
-        most[r] = largest;
-    }
-#pragma unroll
-    for (int n = 0; n < TILES; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            s[n][i] = exp2f(s[n][i] - base[i / 2]);
-            sum[i / 2] += s[n][i];
-        }
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-#pragma unroll
-        for (int other = 2; other > 0; other /= 2)
-            sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], other);
-        total[r] = total[r] * shrink[r] + sum[r];
-    }
-}
 
 /* What a warp has of its queries' softmax so far. */
 template <int SIZE, int ROWS> struct running {
@@ -69,7 +25,9 @@ static __device__ inline void use_tile(running<SIZE, ROWS> *u, const kept_rows<S
     multiply_kept<SIZE, TILES, ROWS>(s, q, k);
 #pragma unroll
     for (int m = 0; m < ROWS; m++) {
-        soften(s[m], u->most[m], u->total[m], shrink, h, key, query + m * WARP_ROWS, u->begin[m], all_seen);
+        if (!all_seen)
+            hide_keys(s[m], key, query + m * WARP_ROWS, u->begin[m]);
+        soften(s[m], u->most[m], u->total[m], shrink, h);
 #pragma unroll
         for (int n = 0; n < SIZE / NARROW; n++)
 #pragma unroll
@@ -167,6 +125,8 @@ static void launch(struct device *d, bf16 *out, float *lse, const bf16 *qkv, con
 void cuda_attention_bf16(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
                          const struct attention_shape *s)
 {
+    if (cuda_attention_wgmma(d, out, lse, qkv, starts, s))
+        return;
     if (s->size > 64)
         launch<128, 1>(d, (bf16 *)out, lse, (const bf16 *)qkv, starts, s);
     else

@@ -12,4 +12,11 @@ void cuda_attention_bf16(struct device *d, real *out, float *lse, const real *qk
 void cuda_attention_bf16_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const float *lse,
                                   const float *delta, const int32_t *starts, const struct attention_shape *s);
 
+/* The same by wgmma, where the card and the shape allow it; false, and nothing is done, where they do not. Backward,
+ * heads of up to 64. */
+bool cuda_attention_wgmma(struct device *d, real *out, float *lse, const real *qkv, const int32_t *starts,
+                          const struct attention_shape *s);
+bool cuda_attention_wgmma_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const float *lse,
+                                   const float *delta, const int32_t *starts, const struct attention_shape *s);
+
 #endif

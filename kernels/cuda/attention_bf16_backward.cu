@@ -39,24 +39,6 @@ template <int SIZE> static __device__ inline void begin_rows(own_rows<SIZE, fals
     (void)rows;
 }
 
-/* Of two rows, 8 apart, of 64 queries: what the forward pass knew of their softmax, in powers of two. */
-struct of_queries {
-    float lse[2], delta[2];
-    int begin[2];
-};
-
-static __device__ inline void look_up(of_queries *o, const float *lse, const float *delta, const int32_t *begins,
-                                      int query, const heads &h)
-{
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        bool there = query + 8 * r < h.T;
-        o->lse[r] = there ? lse[query + 8 * r] * LOG2_E : 0;
-        o->delta[r] = there ? delta[query + 8 * r] : 0;
-        o->begin[r] = begins && there ? begins[query + 8 * r] : 0;
-    }
-}
-
 template <int SIZE, bool KEPT>
 static __global__ void __launch_bounds__(THREADS, 2)
     attention_bf16_dq_kernel(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta,
@@ -103,7 +85,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
             for (int i = 0; i < 4; i++) {
                 int u = key + n * NARROW + own_column() + i % 2, t = query + i / 2 * 8;
                 bool seen = u <= t && u >= o.begin[i / 2] && t < h.T;
-                float p = seen ? exp2f(s[0][n][i] * (h.scale * LOG2_E) - o.lse[i / 2]) : 0;
+                float p = seen ? power_of_two(fmaf(s[0][n][i], h.log2_scale, -o.lse[i / 2])) : 0;
                 s[0][n][i] = p * (dp[0][n][i] - o.delta[i / 2]);
             }
         add_weighted<SIZE, TILES, 1>(sum, s, k);
@@ -141,7 +123,7 @@ static __device__ inline void weigh_queries(float s[COUNT][4], float dp[COUNT][4
         for (int i = 0; i < 4; i++) {
             int column = (part + n) * NARROW + own_column() + i % 2, u = key + i / 2 * 8;
             bool seen = u <= first + column && u >= notes.begin[column];
-            s[n][i] = seen ? exp2f(s[n][i] * (h.scale * LOG2_E) - notes.lse[column]) : 0;
+            s[n][i] = seen ? power_of_two(fmaf(s[n][i], h.log2_scale, -notes.lse[column])) : 0;
             dp[n][i] = s[n][i] * (dp[n][i] - notes.delta[column]);
         }
 }
@@ -223,6 +205,8 @@ static void launch(struct device *d, bf16 *dqkv, const bf16 *dout, const bf16 *q
 void cuda_attention_bf16_backward(struct device *d, real *dqkv, const real *dout, const real *qkv, const float *lse,
                                   const float *delta, const int32_t *starts, const struct attention_shape *s)
 {
+    if (cuda_attention_wgmma_backward(d, dqkv, dout, qkv, lse, delta, starts, s))
+        return;
     if (s->size > 64)
         launch<128, false>(d, (bf16 *)dqkv, (const bf16 *)dout, (const bf16 *)qkv, lse, delta, starts, s);
     else

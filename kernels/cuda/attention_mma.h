@@ -1,13 +1,10 @@
 /*
- * attention_mma.h - what the attention kernels of bf16 share: tiles of 64 tokens in shared memory, and their products
- * on tensor cores.
+ * attention_mma.h - tiles of 64 tokens in shared memory, and their products by mma.sync.
  *
- * A block is four warps; each has 16 rows of a product, or twice that, as mma.sync.m16n8k16 takes them. Of a 16 x 8
- * result lane 4 g + t has columns 2 t and 2 t + 1 of rows g and g + 8 (PTX ISA, "Matrix Fragments for
- * mma.m16n8k16"); two such results side by side are, rounded, the left operand of the next product, so weights
- * never leave the registers. Operands come from shared memory by ldmatrix, four 8 x 8 matrices at a time, turned where
- * the sum runs down a tile's columns. Rows of a tile are 8 numbers longer than they need be: the eight rows of a matrix
- * then meet all 32 banks.
+ * A block is four warps; each has 16 rows of a product, or twice that, as mma.sync.m16n8k16 takes them
+ * (attention_lanes.h). Operands come from shared memory by ldmatrix, four 8 x 8 matrices at a time, turned where the sum
+ * runs down a tile's columns. Rows of a tile are 8 numbers longer than they need be: the eight rows of a matrix then
+ * meet all 32 banks.
  *
  * SIZE is the head's, rounded up to 64 or 128; what is beyond it is zero. ROWS: how often a warp has 16 rows; what it
  * loads of the other operand serves all of them.
@@ -15,38 +12,10 @@
 #ifndef KERNELS_CUDA_ATTENTION_MMA_H
 #define KERNELS_CUDA_ATTENTION_MMA_H
 
-#include "kernels/cuda/cuda.h"
-#include "kernels/cuda/real.h"
+#include "kernels/cuda/attention_lanes.h"
 
-enum { TILE = 64, THREADS = 128, WARP_ROWS = 16, NARROW = 8 /* columns of one product */, PAD = 8 };
-enum { TILES = TILE / NARROW };
+enum { THREADS = 128, PAD = 8 };
 #define TILE_REALS(SIZE) ((size_t)TILE * ((SIZE) + PAD))
-#define LOG2_E 1.4426950408889634f
-#define LN_2 0.6931471805599453f
-
-struct heads {
-    int T, count, size;
-    float scale; // 1 / sqrt(size)
-    bool chunks; // heads begin and end with a whole chunk
-};
-
-static inline heads heads_of(const struct attention_shape *s, const real *one, const real *two, const real *three)
-{
-    uintptr_t all = (uintptr_t)one | (uintptr_t)two | (uintptr_t)three;
-    bool chunks = s->size % CHUNK(bf16) == 0 && all % CHUNK_BYTES == 0;
-    return heads{ (int)s->T, (int)s->heads, (int)s->size, 1.0f / sqrtf((float)s->size), chunks };
-}
-
-/* Which row and column of a warp's result, 16 x 8, this lane has first. */
-static __device__ inline int own_row(void)
-{
-    return (int)threadIdx.x % WARP / 4;
-}
-
-static __device__ inline int own_column(void)
-{
-    return (int)threadIdx.x % 4 * 2;
-}
 
 /* ---- tiles ---- */
 
@@ -102,30 +71,13 @@ static __device__ inline void load_two(bf16 *to, const bf16 *one, size_t one_row
 
 /* ---- products ---- */
 
-/* Four 8 x 8 matrices: lane l names row l % 8 of the (l / 8)th, and gets of each row l / 4, columns 2 (l % 4) and the
- * next; turned, column l / 4 of rows 2 (l % 4) and the next. */
-static __device__ inline void load_matrices(uint32_t r[4], const bf16 *p)
-{
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(p);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(at));
-}
-
+/* load_matrices() with each matrix turned: a lane gets column l / 4 of rows 2 (l % 4) and the next. */
 static __device__ inline void load_turned(uint32_t r[4], const bf16 *p)
 {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(p);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(at));
-}
-
-static __device__ inline uint32_t pair_of(float low, float high)
-{
-    __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
-    uint32_t bits;
-    memcpy(&bits, &two, sizeof(bits));
-    return bits;
 }
 
 static __device__ inline void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
@@ -220,13 +172,8 @@ static __device__ inline void add_weighted(float sum[ROWS][SIZE / NARROW][4], co
     for (int k = 0; k < COUNT; k += 2) {
         uint32_t left[ROWS][4], right[4];
 #pragma unroll
-        for (int m = 0; m < ROWS; m++) {
-            const float *w = weights[m][k], *next = weights[m][k + 1];
-            left[m][0] = pair_of(w[0], w[1]);
-            left[m][1] = pair_of(w[2], w[3]);
-            left[m][2] = pair_of(next[0], next[1]);
-            left[m][3] = pair_of(next[2], next[3]);
-        }
+        for (int m = 0; m < ROWS; m++)
+            left_of(left[m], weights[m] + k);
 #pragma unroll
         for (int n = 0; n < SIZE / NARROW; n += 2) {
             load_turned(right, right_at + k * NARROW * (SIZE + PAD) + n * NARROW);
@@ -237,30 +184,6 @@ static __device__ inline void add_weighted(float sum[ROWS][SIZE / NARROW][4], co
             }
         }
     }
-}
-
-/* To tokens t and t + 8 of one head, this lane's two rows of 16, times factor[0] and [1]. */
-template <int SIZE>
-static __device__ inline void write_rows(bf16 *to, size_t row, int t, const heads &h,
-                                         const float sum[SIZE / NARROW][4], const float factor[2])
-{
-#pragma unroll
-    for (int n = 0; n < SIZE / NARROW; n++)
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            int c = n * NARROW + own_column();
-            bf16 *at = to + (size_t)(t + 8 * r) * row + c;
-            const float low = sum[n][2 * r] * factor[r], high = sum[n][2 * r + 1] * factor[r];
-            if (t + 8 * r >= h.T || c >= h.size)
-                continue;
-            if (h.chunks) {
-                *(uint32_t *)at = pair_of(low, high);
-                continue;
-            }
-            set_real(&at[0], low);
-            if (c + 1 < h.size)
-                set_real(&at[1], high);
-        }
 }
 
 #endif

@@ -47,6 +47,8 @@ enum device_precision cuda_precision(struct device *d);
 /* Behind each launch: keeps the first failure for device_sync(). */
 void device_launched(struct device *d, const char *kernel);
 void device_keep(struct device *d, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* cuda_tensor_encoder(), where the card has what the kernels for sm_90a need; else NULL. */
+void *device_tensor_encoder(struct device *d);
 /* For partial sums; NULL, and the failure is kept, where so much is not there. */
 void *device_scratch(struct device *d, size_t bytes, const char *kernel);
 

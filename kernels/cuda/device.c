@@ -7,6 +7,7 @@
  */
 #include "base/mem.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/tensor_map.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ struct cuda_device {
     size_t block_count, bytes_taken, bytes_total;
     struct stage stages[STAGES];
     size_t next_stage;
-    void *scratch;
+    void *scratch, *tensor_encoder;
     struct cuda_blas *blas;
     enum device_precision precision;
 };
@@ -87,6 +88,11 @@ cudaStream_t device_stream(struct device *d)
 struct cuda_blas *device_blas(struct device *d)
 {
     return of(d)->blas;
+}
+
+void *device_tensor_encoder(struct device *d)
+{
+    return of(d)->tensor_encoder;
 }
 
 void *device_scratch(struct device *d, size_t bytes, const char *kernel)
@@ -364,6 +370,16 @@ static enum err_code choose_card(int *out_card, struct err *e)
     return OK;
 }
 
+/* wgmma is of compute capability 9.0 alone: what comes after has another. SOVRUN_ATTENTION=mma does without
+ * it, to compare. */
+static void find_wgmma(struct cuda_device *c, const struct cudaDeviceProp *p)
+{
+    const char *attention = getenv("SOVRUN_ATTENTION");
+
+    if (p->major == 9 && p->minor == 0 && !(attention && strcmp(attention, "mma") == 0))
+        c->tensor_encoder = cuda_tensor_encoder();
+}
+
 static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
 {
     struct cudaDeviceProp p;
@@ -386,8 +402,10 @@ static enum err_code prepare(struct cuda_device *c, int card, struct err *e)
     if ((code = cudaMemGetInfo(&free_bytes, &total_bytes)) != cudaSuccess)
         return refused(code, "ask for the card's memory", e);
     c->bytes_total = free_bytes > reserve_bytes ? free_bytes - reserve_bytes : 0;
-    snprintf(c->base.note, sizeof(c->base.note), "card %d, %.60s, compute capability %d.%d, %zu MiB free",
-             card, p.name, p.major, p.minor, free_bytes >> 20);
+    find_wgmma(c, &p);
+    snprintf(c->base.note, sizeof(c->base.note),
+             "card %d, %.60s, compute capability %d.%d, %zu MiB free, bf16 attention by %s", card, p.name,
+             p.major, p.minor, free_bytes >> 20, c->tensor_encoder ? "wgmma" : "mma.sync");
     return OK;
 }
 

@@ -30,7 +30,7 @@ struct gate {
 };
 
 struct emulated_thread *emulated_now;
-float4 emulated_shared[SHARED_FLOATS / 4];
+alignas(1024) float4 emulated_shared[SHARED_FLOATS / 4];
 static struct fibre fibres[THREADS_MAX];
 static char stacks[THREADS_MAX][STACK_BYTES];
 static struct gate block_gate, warp_gates[THREADS_MAX / LANES];
@@ -40,7 +40,7 @@ static emulated_body *body_now;
 static void *context_now;
 static bool any;
 
-static void yield(void)
+void emulated_yield(void)
 {
     if (++stuck > 64 * THREADS_MAX) {
         fprintf(stderr, "emulate: threads wait for each other forever\n");
@@ -49,11 +49,21 @@ static void yield(void)
     swapcontext(&fibres[current].context, &scheduler);
 }
 
+void emulated_progress(void)
+{
+    stuck = 0;
+}
+
+unsigned emulated_thread_index(void)
+{
+    return current;
+}
+
 static void open_gate(struct gate *g)
 {
     g->arrived = 0;
     g->opened++;
-    stuck = 0;
+    emulated_progress();
 }
 
 static void wait_at(struct gate *g)
@@ -63,7 +73,7 @@ static void wait_at(struct gate *g)
         open_gate(g);
     else
         while (g->opened == before)
-            yield();
+            emulated_yield();
 }
 
 static void leave(struct gate *g)
@@ -88,6 +98,7 @@ static void run_block(dim3 grid, dim3 threads, uint3 block)
     unsigned count = threads.x * threads.y * threads.z, left = count;
 
     memset(emulated_shared, 0xff, sizeof(emulated_shared));
+    emulated_wgmma_block();
     block_gate = gate{ count, 0, 0 };
     for (unsigned i = 0; i < count; i++) {
         struct fibre *f = &fibres[i];
@@ -360,6 +371,15 @@ enum err_code cuda_open(struct device **out, struct err *e)
     snprintf(d->base.note, sizeof(d->base.note), "EMULATED on the host, one thread after the other: no card");
     *out = &d->base;
     return OK;
+}
+
+/* As a card of compute capability 9.0 has it; SOVRUN_ATTENTION=mma: as one before. */
+void *device_tensor_encoder(struct device *d)
+{
+    static char there;
+    const char *attention = getenv("SOVRUN_ATTENTION");
+    (void)d;
+    return attention && strcmp(attention, "mma") == 0 ? NULL : &there;
 }
 
 cudaStream_t device_stream(struct device *d)

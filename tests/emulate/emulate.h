@@ -21,10 +21,12 @@
 #undef __device__
 #undef __shared__
 #undef __launch_bounds__
+#undef __grid_constant__
 #define __global__
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct emulated_thread {
     uint3 thread, block;
@@ -58,6 +60,10 @@ static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, 
     emulated_give(stream, emulated_task{ look, [](void *context) { delete (kernel *)context; }, k });
 }
 
+/* For emulated instructions: this thread's number, letting others run, and that something did go on. */
+unsigned emulated_thread_index(void);
+void emulated_yield(void);
+void emulated_progress(void);
 void emulated_block_wait(void);
 void emulated_warp_wait(void);
 /* Each lane gives `bytes`, and gets those of the lane `from`. */
@@ -69,12 +75,32 @@ bool emulated_block_or(bool is);
 void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 /* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or with .trans */
 void emulated_ldmatrix(uint32_t r[4], const void *row, bool turned);
-#define __cvta_generic_to_shared(p) ((void)(p), 0)
+/* Shared memory begins at 16 here, which is no address that a panel may have. */
+enum { EMULATED_SHARED_AT = 16 };
+#define __cvta_generic_to_shared(p) ((const char *)(p) - (const char *)emulated_shared + EMULATED_SHARED_AT)
 /* cp.async of 16 bytes, `bytes` of which are read: done no sooner than the group that it is in is waited for. */
 void emulated_copy(void *to, const void *from, uint32_t bytes);
 void emulated_copies_group(void);
 void emulated_copies_wait(unsigned left);
+/* mbarrier: wants `arrivals`, and the bytes that were announced. Asking whether it has passed lets others run. */
+void emulated_barrier_init(uint64_t *barrier, uint32_t arrivals);
+void emulated_barriers_told(void);
+void emulated_barrier_arrive(uint64_t *barrier, uint32_t announced_bytes);
+bool emulated_barrier_passed(uint64_t *barrier, uint32_t parity);
+/* cp.async.bulk.tensor of a box of 64 x 64, swizzled: what was there is not-a-number at once, and what comes is there
+ * no sooner than somebody waits at the barrier. */
+void emulated_bulk_copy(void *to, const void *map, int column, int head, int token, int b, uint64_t *barrier);
+/* wgmma.mma_async.m64n64k16: done no sooner than its group is waited for; till then the sum is not-a-number. */
+void emulated_wgmma_block(void); // a block begins
+void emulated_wgmma_begin(void);
+void emulated_wgmma(float sum[8][4], const uint32_t left[4], uint64_t right, bool add, bool turned);
+void emulated_wgmma_group(void);
+void emulated_wgmma_wait(unsigned left);
 
+static inline int min(int x, int y)
+{
+    return x < y ? x : y;
+}
 static inline void __syncthreads(void)
 {
     emulated_block_wait();

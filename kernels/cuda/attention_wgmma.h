@@ -1,0 +1,137 @@
+/*
+ * attention_wgmma.h - what the attention kernels of sm_90a share: a block's tiles, and how they come and are multiplied.
+ *
+ * A block is two warpgroups. Each keeps 64 tokens of its own in registers and multiplies them by tiles of 64 tokens that
+ * both look at; a ring of four such stages is filled by TMA, two ahead, so that one group may be a tile behind the other:
+ * while one computes weights, the other multiplies. A tile of a head is a panel (wgmma.h), or two side by side.
+ */
+#ifndef KERNELS_CUDA_ATTENTION_WGMMA_H
+#define KERNELS_CUDA_ATTENTION_WGMMA_H
+
+#include "kernels/cuda/attention_lanes.h"
+#include "kernels/cuda/tensor_map.h"
+#include "kernels/cuda/wgmma.h"
+
+enum { GROUPS = 2, THREADS = GROUPS * GROUP, ROWS = GROUPS * TILE, STAGES = 4, AHEAD = 2, STEPS = PANEL / 16 };
+
+template <int PANELS> struct tile {
+    bf16 panel[PANELS][PANEL * PANEL];
+};
+
+/* OPERANDS: how many tiles a group keeps. */
+template <int PANELS, int OPERANDS> struct block_memory {
+    tile<PANELS> kept[OPERANDS][GROUPS], stage[STAGES][2];
+    uint64_t kept_there, full[STAGES], empty[STAGES];
+};
+
+/* Where the two tiles of a stage come from. */
+struct sources {
+    const CUtensorMap *map[2];
+    int head[2], b;
+};
+
+template <typename MEMORY> static size_t block_bytes(void)
+{
+    return sizeof(MEMORY) + PANEL_ALIGN;
+}
+
+template <typename MEMORY> static __device__ inline MEMORY *begin_block(float4 *shared)
+{
+    MEMORY *m = (MEMORY *)((char *)shared + (PANEL_ALIGN - shared_address(shared) % PANEL_ALIGN) % PANEL_ALIGN);
+
+    if (threadIdx.x == 0) {
+        barrier_init(&m->kept_there, 1);
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(&m->full[i], 1);
+            barrier_init(&m->empty[i], THREADS / WARP);
+        }
+        barriers_told();
+    }
+    __syncthreads();
+    return m;
+}
+
+template <int PANELS>
+static __device__ inline void copy_tile(tile<PANELS> *to, const CUtensorMap *map, int head, int token, int b,
+                                        uint64_t *barrier)
+{
+    for (int p = 0; p < PANELS; p++)
+        bulk_copy(to->panel[p], map, p * PANEL, head, token, b, barrier);
+}
+
+/* By one thread: what each group keeps of the block's tokens, which begin at `first`. */
+template <int PANELS, int OPERANDS>
+static __device__ inline void copy_kept(block_memory<PANELS, OPERANDS> *m, const sources &from, int first)
+{
+    barrier_expect(&m->kept_there, sizeof(m->kept));
+    for (int i = 0; i < OPERANDS; i++)
+        for (int group = 0; group < GROUPS; group++)
+            copy_tile(&m->kept[i][group], from.map[i], from.head[i], first + group * TILE, from.b, &m->kept_there);
+}
+
+/* By one thread: the ith stage's two tiles of the tokens from `token` on, when both groups have used what is there. */
+template <int PANELS, int OPERANDS>
+static __device__ inline void copy_stage(block_memory<PANELS, OPERANDS> *m, const sources &from, int i, int token)
+{
+    const int at = i % STAGES;
+
+    if (i >= STAGES)
+        barrier_wait(&m->empty[at], (i / STAGES - 1) % 2);
+    barrier_expect(&m->full[at], sizeof(m->stage[at]));
+    for (int j = 0; j < 2; j++)
+        copy_tile(&m->stage[at][j], from.map[j], from.head[j], token, from.b, &m->full[at]);
+}
+
+/* This warp has used it. */
+static __device__ inline void release_stage(uint64_t *empty)
+{
+    __syncwarp();
+    if (threadIdx.x % WARP == 0)
+        barrier_arrive(empty);
+}
+
+/* A warp's 16 rows of its group's tile, as left operands of 16 columns each. */
+template <int PANELS>
+static __device__ inline void keep(uint32_t kept[PANELS * STEPS][4], const tile<PANELS> &from)
+{
+    const int lane = (int)threadIdx.x % WARP;
+    const int row = (int)threadIdx.x % GROUP / WARP * WARP_ROWS + lane % 16;
+
+#pragma unroll
+    for (int k = 0; k < PANELS * STEPS; k++) {
+        int chunk = k % STEPS * 2 + lane / 16;
+        load_matrices(kept[k], from.panel[k / STEPS] + row * PANEL + (chunk ^ row % 8) * CHUNK(bf16));
+    }
+}
+
+/* out = kept rows times a tile's rows */
+template <int PANELS>
+static __device__ inline void multiply_rows(float out[TILES][4], const uint32_t kept[PANELS * STEPS][4],
+                                            const tile<PANELS> &right)
+{
+#pragma unroll
+    for (int k = 0; k < PANELS * STEPS; k++)
+        wgmma<false>(out, kept[k], panel_at(shared_address(right.panel[k / STEPS]) + k % STEPS * 32), k > 0);
+}
+
+/* sum += weights (64,64) times a tile */
+template <int PANELS>
+static __device__ inline void add_weighted(float sum[PANELS * TILES][4], const uint32_t weights[STEPS][4],
+                                           const tile<PANELS> &right)
+{
+#pragma unroll
+    for (int p = 0; p < PANELS; p++)
+#pragma unroll
+        for (int k = 0; k < STEPS; k++)
+            wgmma<true>(sum + p * TILES, weights[k],
+                        panel_at(shared_address(right.panel[p]) + k * 2 * SWIZZLE_ROWS_BYTES), true);
+}
+
+static __device__ inline void lefts_of(uint32_t left[STEPS][4], const float weights[TILES][4])
+{
+#pragma unroll
+    for (int k = 0; k < STEPS; k++)
+        left_of(left[k], weights + 2 * k);
+}
+
+#endif
