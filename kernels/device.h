@@ -30,7 +30,7 @@
 
 struct device;
 
-enum { DEVICE_NOTE_BYTES = 256, DEVICE_CARD_BYTES = 32 };
+enum { DEVICE_NOTE_BYTES = 256, DEVICE_CARD_BYTES = 32, DEVICE_WHAT_MAX = 64 };
 
 /* How large models compute. DEVICE_TF32: the operands of matrix products are rounded to it. DEVICE_BF16: what
  * lies in memory is bf16 as well (`real` in kernels.h). Sums, parameters, their gradients and the optimizer
@@ -50,6 +50,8 @@ struct device_ops {
     size_t (*room)(struct device *d);                   /* bytes that are left; SIZE_MAX: nobody knows */
     void (*use_threads)(struct device *d, size_t threads);
     bool (*use_precision)(struct device *d, enum device_precision p); /* false: it cannot */
+    void (*repeat)(struct device *d, const void *what, size_t bytes, void (*calls)(void *context),
+                   void *context);
     enum err_code (*sync)(struct device *d, struct err *e);
     void (*close)(struct device *d);
 };
@@ -105,6 +107,13 @@ void device_free_pinned(struct device *d, void *memory); /* accepts NULL */
 
 void device_put(struct device *d, void *to, const void *from_host, size_t bytes);
 void device_get(struct device *d, void *to_host, const void *from, size_t bytes); /* waits for it */
+
+/* Gives the device what calls(context) gives it: kernels alone, no copy and no wait. `what` (DEVICE_WHAT_MAX
+ * bytes at most) is all that those depend on but the memory's content. For the same `what` a device may
+ * repeat by itself what it was given before, without a call: a card records it the second time, and launches
+ * it whole from then on. */
+void device_repeat(struct device *d, const void *what, size_t bytes, void (*calls)(void *context),
+                   void *context);
 
 /* Shared memory as the host sees it, without a copy; NULL of the device's own. Waits for what was given
  * before; who gives the device more to do with it waits again (device_sync()) before looking. */

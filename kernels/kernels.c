@@ -163,6 +163,13 @@ void device_get(struct device *d, void *to_host, const void *from, size_t bytes)
     d->ops->get(d, to_host, from, bytes);
 }
 
+void device_repeat(struct device *d, const void *what, size_t bytes, void (*calls)(void *context),
+                   void *context)
+{
+    invariant(bytes <= DEVICE_WHAT_MAX);
+    d->ops->repeat(d, what, bytes, calls, context);
+}
+
 void *device_host_view(struct device *d, void *memory)
 {
     return d->ops->host_view(d, memory);

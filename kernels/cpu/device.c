@@ -66,6 +66,15 @@ static bool use_precision(struct device *d, enum device_precision p)
     return p == DEVICE_FP32;
 }
 
+static void call(struct device *d, const void *what, size_t bytes, void (*calls)(void *context),
+                 void *context)
+{
+    (void)d;
+    (void)what;
+    (void)bytes;
+    calls(context);
+}
+
 static void close_device(struct device *d)
 {
     cpu_pool_free(((struct cpu_device *)d)->pool);
@@ -95,6 +104,7 @@ static const struct device_ops cpu_device_ops = {
     .room = room,
     .use_threads = use_threads,
     .use_precision = use_precision,
+    .repeat = call,
     .sync = sync_nothing,
     .close = close_device,
 };

@@ -2,10 +2,10 @@
  * attention_lanes.h - what the attention kernels of bf16 do with a lane's part of a result, whichever instruction
  * computed it.
  *
- * Products come 16 rows a warp, 8 columns at a time: lane 4 g + t has columns 2 t and 2 t + 1 of rows g and g + 8 (PTX
- * ISA, "Matrix Fragments for mma.m16n8k16"; wgmma's accumulators are the same, more of them side by side). So c[n][i] is
- * row own_row() + 8 (i / 2), column 8 n + own_column() + i % 2. Two such results side by side are, rounded, the left
- * operand of the next product: weights never leave the registers.
+ * Products come 16 rows a warp, 8 columns at a time: lane 4 g + t has columns 2 t and 2 t + 1 of rows g and g + 8
+ * (PTX ISA, "Matrix Fragments for mma.m16n8k16"; wgmma's accumulators are the same, more of them side by side). So
+ * c[n][i] is row own_row() + 8 (i / 2), column 8 n + own_column() + i % 2. Two such results side by side are, rounded,
+ * the left operand of the next product: weights never leave the registers.
  *
  * Weights are powers of two: e^(scale s) = 2^(scale s / ln 2), which is what the hardware computes.
  */
@@ -79,8 +79,8 @@ static __device__ inline void left_of(uint32_t left[4], const float weights[2][4
     left[3] = pair_of(weights[1][2], weights[1][3]);
 }
 
-/* Scores of keys, which are columns from `first` on: not seen by queries, which are rows `query` and query + 8, are those
- * that come later or are of a document before. */
+/* Scores of keys, which are columns from `first` on: not seen by queries, which are rows `query` and query + 8, are
+ * those that come later or are of a document before. */
 static __device__ inline void hide_keys(float s[TILES][4], int first, int query, const int begin[2])
 {
 #pragma unroll

@@ -2,9 +2,9 @@
  * attention_mma.h - tiles of 64 tokens in shared memory, and their products by mma.sync.
  *
  * A block is four warps; each has 16 rows of a product, or twice that, as mma.sync.m16n8k16 takes them
- * (attention_lanes.h). Operands come from shared memory by ldmatrix, four 8 x 8 matrices at a time, turned where the sum
- * runs down a tile's columns. Rows of a tile are 8 numbers longer than they need be: the eight rows of a matrix then
- * meet all 32 banks.
+ * (attention_lanes.h). Operands come from shared memory by ldmatrix, four 8 x 8 matrices at a time, turned where the
+ * sum runs down a tile's columns. Rows of a tile are 8 numbers longer than they need be: the eight rows of a matrix
+ * then meet all 32 banks.
  *
  * SIZE is the head's, rounded up to 64 or 128; what is beyond it is zero. ROWS: how often a warp has 16 rows; what it
  * loads of the other operand serves all of them.

@@ -1,9 +1,9 @@
 /*
- * attention_wgmma.h - what the attention kernels of sm_90a share: a block's tiles, and how they come and are multiplied.
+ * attention_wgmma.h - what the attention kernels of sm_90a share: a block's tiles, how they come and are multiplied.
  *
- * A block is two warpgroups. Each keeps 64 tokens of its own in registers and multiplies them by tiles of 64 tokens that
- * both look at; a ring of four such stages is filled by TMA, two ahead, so that one group may be a tile behind the other:
- * while one computes weights, the other multiplies. A tile of a head is a panel (wgmma.h), or two side by side.
+ * A block is two warpgroups. Each keeps 64 tokens of its own in registers and multiplies them by tiles of 64 tokens
+ * that both look at; a ring of four such stages is filled by TMA, two ahead, so that one group may be a tile behind the
+ * other: while one computes weights, the other multiplies. A tile of a head is a panel (wgmma.h), or two side by side.
  */
 #ifndef KERNELS_CUDA_ATTENTION_WGMMA_H
 #define KERNELS_CUDA_ATTENTION_WGMMA_H

@@ -7,6 +7,7 @@
  */
 #include "base/mem.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/repeat.h"
 #include "kernels/cuda/tensor_map.h"
 
 #include <stdarg.h>
@@ -41,6 +42,7 @@ struct cuda_device {
     size_t next_stage;
     void *scratch, *tensor_encoder;
     struct cuda_blas *blas;
+    struct repeats *repeats;
     enum device_precision precision;
 };
 
@@ -177,6 +179,7 @@ static void free_memory(struct device *d, void *memory)
             c->bytes_taken -= c->blocks[i - 1].bytes;
             c->blocks[i - 1] = c->blocks[--c->block_count];
             kept(d, cudaStreamSynchronize(c->stream), "wait to free memory");
+            repeats_forget(c->repeats);
             kept(d, cudaFree(memory), "free memory");
             return;
         }
@@ -258,7 +261,7 @@ static void use_threads(struct device *d, size_t threads)
 
 static bool use_precision(struct device *d, enum device_precision p)
 {
-    of(d)->precision = p;
+    of(d)->precision = p; // before any model: nothing has been recorded
     d->real_bytes = p == DEVICE_BF16 ? 2 : sizeof(float);
     return true;
 }
@@ -266,6 +269,13 @@ static bool use_precision(struct device *d, enum device_precision p)
 enum device_precision cuda_precision(struct device *d)
 {
     return of(d)->precision;
+}
+
+static void repeat(struct device *d, const void *what, size_t bytes, void (*calls)(void *context),
+                   void *context)
+{
+    struct cuda_device *c = of(d);
+    repeats_run(c->repeats, c->stream, what, bytes, calls, context);
 }
 
 static enum err_code sync_stream(struct device *d, struct err *e)
@@ -289,6 +299,7 @@ static void close_device(struct device *d)
 
     if (c->stream)
         cudaStreamSynchronize(c->stream);
+    repeats_free(c->repeats);
     cuda_blas_close(c->blas);
     for (size_t i = 0; i < STAGES; i++) {
         if (c->stages[i].copied)
@@ -319,6 +330,7 @@ static const struct device_ops cuda_device_ops = {
     .room = room,
     .use_threads = use_threads,
     .use_precision = use_precision,
+    .repeat = repeat,
     .sync = sync_stream,
     .close = close_device,
 };
@@ -418,6 +430,7 @@ enum err_code cuda_open(struct device **out, struct err *e)
     CLEANUP(device_closep) struct device *d = &c->base;
     d->ops = &cuda_device_ops;
     d->real_bytes = sizeof(float);
+    c->repeats = repeats_new();
     if (prepare(c, card, e))
         return e->code;
     *out = TAKE(d);

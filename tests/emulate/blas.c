@@ -6,6 +6,7 @@
  */
 #include "kernels/cuda/elements.h"
 #include "tests/emulate/bf16.h"
+#include "tests/emulate/streams.h"
 
 #include <cublasLt.h>
 #include <stdbool.h>
@@ -195,6 +196,39 @@ static float through_gelu(const struct desc *d, uint64_t i, cudaDataType type, f
     return gelu_of(x);
 }
 
+/* A call's arguments, until the stream has come to it. */
+struct product {
+    struct desc is;
+    struct layout a_layout, b_layout, c_layout;
+    const void *a, *b, *c;
+    void *out;
+    uint64_t k_count;
+    float old;
+};
+
+static bool multiply(void *context)
+{
+    const struct product *p = context;
+    const struct layout *c = &p->c_layout;
+    const cudaDataType type = c->type;
+
+    for (uint64_t j = 0; j < c->columns; j++)
+        for (uint64_t i = 0; i < c->rows; i++) {
+            float sum = 0;
+            for (uint64_t k = 0; k < p->k_count; k++)
+                sum += number(p->a, place(&p->a_layout, p->is.of_a == CUBLAS_OP_N, i, k), p->a_layout.type) *
+                       number(p->b, place(&p->b_layout, p->is.of_b == CUBLAS_OP_N, k, j), p->b_layout.type);
+            if (p->old != 0) /* not read otherwise: it may be not-a-number */
+                sum += p->old * number(p->c, place(c, true, i, j), type);
+            if (with_bias(&p->is))
+                sum += number(p->is.bias, i, type);
+            if (with_aux(&p->is))
+                sum = through_gelu(&p->is, i + j * (uint64_t)p->is.aux_leading, type, sum);
+            store(p->out, place(c, true, i, j), type, sum);
+        }
+    return true;
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a_layout, const void *B,
                               cublasLtMatrixLayout_t b_layout, const void *beta, const void *C,
@@ -202,29 +236,25 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                               const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes,
                               cudaStream_t stream)
 {
-    const struct desc *is = (void *)desc;
-    const struct layout *a = (void *)a_layout, *b = (void *)b_layout, *c = (void *)c_layout;
-    const float old = *(const float *)beta;
-    uint64_t k_count;
+    const struct product p = { *(struct desc *)(void *)desc,
+                               *(struct layout *)(void *)a_layout,
+                               *(struct layout *)(void *)b_layout,
+                               *(struct layout *)(void *)c_layout,
+                               A,
+                               B,
+                               C,
+                               D,
+                               0,
+                               *(const float *)beta };
+    struct product *own = malloc(sizeof(*own));
 
     (void)handle;
-    (void)stream;
+    *own = p;
     if (algo->data[0] != ALGORITHM || !workspace || workspace_bytes == 0 || c_layout != d_layout ||
-        !fits(is, a, b, c, &k_count) || *(const float *)alpha != 1)
+        !fits(&p.is, &p.a_layout, &p.b_layout, &p.c_layout, &own->k_count) || *(const float *)alpha != 1) {
+        free(own);
         return CUBLAS_STATUS_INVALID_VALUE;
-    for (uint64_t j = 0; j < c->columns; j++)
-        for (uint64_t i = 0; i < c->rows; i++) {
-            float sum = 0;
-            for (uint64_t k = 0; k < k_count; k++)
-                sum += number(A, place(a, is->of_a == CUBLAS_OP_N, i, k), a->type) *
-                       number(B, place(b, is->of_b == CUBLAS_OP_N, k, j), b->type);
-            if (old != 0) /* not read otherwise: it may be not-a-number */
-                sum += old * number(C, place(c, true, i, j), c->type);
-            if (with_bias(is))
-                sum += number(is->bias, i, c->type);
-            if (with_aux(is))
-                sum = through_gelu(is, i + j * (uint64_t)is->aux_leading, c->type, sum);
-            store(D, place(c, true, i, j), c->type, sum);
-        }
+    }
+    emulated_give(stream, (struct emulated_task){ multiply, free, own });
     return CUBLAS_STATUS_SUCCESS;
 }

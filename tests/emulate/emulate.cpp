@@ -2,6 +2,7 @@
 #include "tests/emulate/emulate.h"
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/repeat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -267,6 +268,7 @@ struct emulated_device {
     struct err failure;
     enum device_precision precision;
     struct cuda_blas *blas;
+    struct repeats *repeats;
     double scratch[CUDA_SCRATCH_BYTES / 8];
 };
 
@@ -306,7 +308,7 @@ static void *alloc_shared_memory(struct device *d, size_t bytes)
 }
 static void free_memory(struct device *d, void *memory)
 {
-    (void)d;
+    repeats_forget(((struct emulated_device *)d)->repeats);
     free((union head *)memory - 1);
 }
 static void put(struct device *d, void *to, const void *from, size_t bytes)
@@ -336,6 +338,10 @@ static bool use_precision(struct device *d, enum device_precision p)
     d->real_bytes = p == DEVICE_BF16 ? 2 : 4;
     return true;
 }
+static void repeat(struct device *d, const void *what, size_t bytes, void (*calls)(void *context), void *context)
+{
+    repeats_run(((struct emulated_device *)d)->repeats, NULL, what, bytes, calls, context);
+}
 static enum err_code sync_failures(struct device *d, struct err *e)
 {
     struct emulated_device *own = (struct emulated_device *)d;
@@ -347,13 +353,14 @@ static enum err_code sync_failures(struct device *d, struct err *e)
 }
 static void close_device(struct device *d)
 {
+    repeats_free(((struct emulated_device *)d)->repeats);
     cuda_blas_close(((struct emulated_device *)d)->blas);
     free(d);
 }
 
 static const struct device_ops emulated_ops = {
     "cuda",      alloc_memory, alloc_shared_memory, free_memory, alloc_pinned,  free_pinned,   put,
-    put,         host_view,    room,                use_threads, use_precision, sync_failures, close_device
+    put,         host_view,    room,                use_threads, use_precision, repeat,      sync_failures, close_device
 };
 
 enum err_code cuda_open(struct device **out, struct err *e)
@@ -361,7 +368,9 @@ enum err_code cuda_open(struct device **out, struct err *e)
     struct emulated_device *d = (struct emulated_device *)calloc(1, sizeof(*d));
     d->base.ops = &emulated_ops;
     d->base.real_bytes = sizeof(float);
+    d->repeats = repeats_new();
     if (cuda_blas_open(&d->blas, e)) {
+        repeats_free(d->repeats);
         free(d);
         return e->code;
     }

@@ -15,8 +15,12 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#include <tuple>
+#include <type_traits>
 #include <vector_types.h>
 
+#undef NULL
+#define NULL nullptr /* an argument of a launch keeps its kind */
 #undef __global__
 #undef __device__
 #undef __shared__
@@ -48,7 +52,7 @@ template <typename F> struct emulated_kernel {
     F thread;
 };
 template <typename F>
-static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, cudaStream_t stream, F thread)
+static inline void emulate_task(dim3 grid, dim3 threads, size_t shared_bytes, cudaStream_t stream, F thread)
 {
     typedef struct emulated_kernel<F> kernel;
     kernel *k = new kernel{ grid, threads, shared_bytes, thread };
@@ -58,6 +62,14 @@ static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, 
         return true;
     };
     emulated_give(stream, emulated_task{ look, [](void *context) { delete (kernel *)context; }, k });
+}
+/* Arguments are what they are at the launch, whenever the kernel runs. */
+template <typename... PARAMETERS, typename... ARGUMENTS>
+static inline void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, cudaStream_t stream,
+                                  void (*kernel)(PARAMETERS...), ARGUMENTS... arguments)
+{
+    std::tuple<typename std::decay<PARAMETERS>::type...> given(arguments...);
+    emulate_task(grid, threads, shared_bytes, stream, [=] { std::apply(kernel, given); });
 }
 
 /* For emulated instructions: this thread's number, letting others run, and that something did go on. */
@@ -131,6 +143,11 @@ template <typename T> static inline T __shfl_xor_sync(unsigned lanes, T x, int o
     return out;
 }
 #define cudaFuncSetAttribute(...) ((void)0)
-#define cudaMemsetAsync(to, byte, bytes, stream) (memset(to, byte, bytes), cudaSuccess)
+static inline cudaError_t emulate_memset(void *to, int byte, size_t bytes, cudaStream_t stream)
+{
+    emulate_task(dim3(1), dim3(1), 0, stream, [=] { memset(to, byte, bytes); });
+    return cudaSuccess;
+}
+#define cudaMemsetAsync emulate_memset
 
 #endif

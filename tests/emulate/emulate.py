@@ -48,7 +48,7 @@ source = with_headers(path)
 source = source.replace("extern __shared__ float4 shared[];", "float4 *shared = emulated_shared;")
 for instruction, call in INSTRUCTIONS:
     source = re.sub(r"asm(?: volatile)?\(\"" + instruction + r"[ ;].*?\);\n", call + "\n", source, flags=re.S)
-source = re.sub(r"(\w+)<<<([^;]*?)>>>\(([^;]*?)\);", r"emulate_launch(\2, [=] { \1(\3); });", source, flags=re.S)
+source = re.sub(r"(\w+)<<<([^;]*?)>>>\(([^;]*?)\);", r"emulate_launch(\2, \1, \3);", source, flags=re.S)
 if "<<<" in source or re.search(r"\basm\b", source):
     sys.exit(f"{path}: something is left that emulate.py does not know")
 print(f'#include "tests/emulate/emulate.h"\n{source}')

@@ -16,6 +16,11 @@ struct CUstream_st {
     struct waiting *first, **end;
     unsigned behind; /* so much of the device's work */
 };
+/* What the device is given while it records, which is done when the graph is launched. */
+struct CUgraph_st {
+    struct waiting *first, **end;
+    unsigned users; /* it is its own executable form */
+};
 /* Recorded so often; come so far. */
 struct CUevent_st {
     unsigned recorded, reached;
@@ -29,6 +34,7 @@ struct mark {
 
 static cudaStream_t streams[STREAMS_MAX];
 static unsigned device_given; /* tasks of the stream NULL */
+static cudaGraph_t recording;
 
 static void end_with(const char *why)
 {
@@ -53,18 +59,27 @@ static void come_on(void)
             end_first(streams[i]);
 }
 
+static void append(struct waiting ***end, struct emulated_task task)
+{
+    struct waiting *w = (struct waiting *)calloc(1, sizeof(*w));
+    w->task = task;
+    **end = w;
+    *end = &w->next;
+}
+
 static void give(cudaStream_t stream, struct emulated_task task)
 {
+    if (!stream && recording) {
+        append(&recording->end, task);
+        return;
+    }
     if (!stream) {
         if (!task.look(task.context))
             end_with("the device was given something before it could run");
         task.drop(task.context);
         return;
     }
-    struct waiting *w = (struct waiting *)calloc(1, sizeof(*w));
-    w->task = task;
-    *stream->end = w;
-    stream->end = &w->next;
+    append(&stream->end, task);
 }
 
 extern "C" void emulated_give(cudaStream_t stream, struct emulated_task task)
@@ -171,4 +186,62 @@ extern "C" cudaError_t cudaGetLastError(void)
 extern "C" const char *cudaGetErrorString(cudaError_t code)
 {
     return code == cudaSuccess ? "success" : "the stand-in for the runtime refuses this";
+}
+
+/* ---- graphs, of the device's stream alone ---- */
+
+extern "C" cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+    (void)mode;
+    if (stream || recording)
+        return cudaErrorIllegalState;
+    recording = (cudaGraph_t)calloc(1, sizeof(*recording));
+    recording->end = &recording->first;
+    recording->users = 1;
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+    (void)stream;
+    *out = recording;
+    recording = NULL;
+    return *out ? cudaSuccess : cudaErrorIllegalState;
+}
+
+extern "C" cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags)
+{
+    (void)flags;
+    graph->users++;
+    *out = (cudaGraphExec_t)graph;
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    if (stream || recording)
+        return cudaErrorIllegalState;
+    device_given++;
+    for (struct waiting *w = ((cudaGraph_t)exec)->first; w; w = w->next)
+        if (!w->task.look(w->task.context))
+            end_with("the device was given something before it could run");
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    if (--graph->users > 0)
+        return cudaSuccess;
+    for (struct waiting *w = graph->first, *next; w; w = next) {
+        next = w->next;
+        w->task.drop(w->task.context);
+        free(w);
+    }
+    free(graph);
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    return cudaGraphDestroy((cudaGraph_t)exec);
 }

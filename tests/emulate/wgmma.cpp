@@ -205,8 +205,8 @@ void emulated_wgmma(float sum[8][4], const uint32_t left[4], uint64_t right, boo
     hide(p, o->sum)->pending++;
 }
 
-/* Number (k, n) of a right operand, as the PTX ISA lays out what a descriptor names: swizzled by 128 bytes, by k or, turned,
- * by n. */
+/* Number (k, n) of a right operand, as the PTX ISA lays out what a descriptor names: swizzled by 128 bytes, by k or,
+ * turned, by n. */
 static float right_number(const struct product *o, unsigned k, unsigned n)
 {
     uint32_t start = (uint32_t)(o->right & 0x3fff) << 4, stride = (uint32_t)(o->right >> 32 & 0x3fff) << 4, at;

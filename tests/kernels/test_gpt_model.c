@@ -148,6 +148,56 @@ static void the_same_inputs_give_the_same_bits(void **state)
     }
 }
 
+/* Loss and gradient of the batch, whose tokens are turned by `by`. */
+static void pass(struct model *m, void *weights, void *grad, int by, float *out, double *out_loss)
+{
+    struct err e = ERR_INIT;
+    int32_t tokens[TOKENS], labels[TOKENS], starts[TOKENS];
+    struct batch b;
+
+    batch_of(&b, tokens, labels, starts);
+    for (int i = 0; i < TOKENS; i++)
+        tokens[i] = (tokens[i] + by) % VOCAB;
+    assert_ok(model_backward(m, weights, &b, 99, grad, out_loss, &e));
+    device_get(m->device, out, grad, m->params.padded * sizeof(float));
+}
+
+/* A card records a pass the second time it is the same, and repeats it from then on: of whatever is in the
+ * batch. */
+static void a_repeated_pass_has_the_same_bits(void **state)
+{
+    enum { PASSES = 5, BATCHES = 2 };
+    struct err e = ERR_INIT;
+    struct model *m = NULL;
+    struct kernel_run r = run_open();
+    void *weights, *grad;
+    double loss, first_loss[BATCHES];
+    (void)state;
+    assert_ok(model_open("gpt", &cases[0].config, r.d, &m, &e));
+    const size_t n = m->params.padded;
+    CLEANUP(freep) float *got = mem_array(n, sizeof(float)), *first = mem_array(BATCHES * n, sizeof(float));
+    assert_ok(device_alloc(r.d, n, sizeof(float), &weights, &e));
+    assert_ok(device_alloc(r.d, n, sizeof(float), &grad, &e));
+    model_init(m, 5, weights);
+    for (int batch = 0; batch < BATCHES;
+         batch++) { /* each in a model of its own, so that nothing is repeated */
+        model_close(m);
+        assert_ok(model_open("gpt", &cases[0].config, r.d, &m, &e));
+        pass(m, weights, grad, batch * 3, first + (size_t)batch * n, &first_loss[batch]);
+    }
+    assert_true(first_loss[0] != first_loss[1]);
+    for (int i = 0; i < PASSES; i++) {
+        int batch = i % BATCHES;
+        pass(m, weights, grad, batch * 3, got, &loss);
+        assert_memory_equal(got, first + (size_t)batch * n, n * sizeof(float));
+        assert_true(loss == first_loss[batch]);
+    }
+    device_free(r.d, weights);
+    device_free(r.d, grad);
+    model_close(m);
+    device_close(r.d);
+}
+
 static void reals_of_two_bytes_halve_the_activations(void **state)
 {
     struct err e = ERR_INIT;
@@ -169,6 +219,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_agrees_with_the_cpu),
         cmocka_unit_test(the_same_inputs_give_the_same_bits),
+        cmocka_unit_test(a_repeated_pass_has_the_same_bits),
         cmocka_unit_test(reals_of_two_bytes_halve_the_activations),
     };
     return run_in_each_precision(cmocka_run_group_tests_name("a GPT on each device", tests, NULL, NULL));

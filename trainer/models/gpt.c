@@ -359,6 +359,12 @@ static void backward(const struct pass *p)
     k->embed_backward(p->d, g + m->wte, dpositions, m->dx, m->tokens, m->positions, N, C);
 }
 
+static void forward_and_backward(void *context)
+{
+    forward(context);
+    backward(context);
+}
+
 /* ---- the model's operations ---- */
 
 static double sum_of_losses(const struct pass *p)
@@ -385,8 +391,14 @@ static void backward_gpt(struct model *model, const float *params, const struct 
     p.key = dropout_key;
     device_put(p.d, m->labels, b->labels, p.N * sizeof(int32_t));
     p.k->zero(p.d, grad + model->params.count, model->params.padded - model->params.count);
-    forward(&p);
-    backward(&p);
+    /* All that the calls depend on; but dropout draws anew each time, and whoever asks what is final does so
+     * from here. */
+    const uintptr_t what[] = { (uintptr_t)m, (uintptr_t)params, (uintptr_t)grad,
+                               b->n,         b->length,         b->starts != NULL };
+    if (p.rate > 0 || model->on_final)
+        forward_and_backward(&p);
+    else
+        device_repeat(p.d, what, sizeof(what), forward_and_backward, &p);
     *out_loss_sum = sum_of_losses(&p);
 }
 
