@@ -35,7 +35,7 @@ alignas(1024) float4 emulated_shared[SHARED_FLOATS / 4];
 static struct fibre fibres[THREADS_MAX];
 static char stacks[THREADS_MAX][STACK_BYTES];
 static struct gate block_gate, warp_gates[THREADS_MAX / LANES];
-static unsigned current, stuck;
+static unsigned current, stuck, progress;
 static ucontext_t scheduler;
 static emulated_body *body_now;
 static void *context_now;
@@ -53,6 +53,7 @@ void emulated_yield(void)
 void emulated_progress(void)
 {
     stuck = 0;
+    progress++;
 }
 
 unsigned emulated_thread_index(void)
@@ -90,14 +91,12 @@ static void run_fibre(void)
     leave(&block_gate);
     leave(&warp_gates[current / LANES]);
     fibres[current].ended = true;
-    stuck = 0;
+    emulated_progress();
     swapcontext(&fibres[current].context, &scheduler);
 }
 
-static void run_block(dim3 grid, dim3 threads, uint3 block)
+static void begin_block(dim3 grid, dim3 threads, uint3 block, unsigned count)
 {
-    unsigned count = threads.x * threads.y * threads.z, left = count;
-
     memset(emulated_shared, 0xff, sizeof(emulated_shared));
     emulated_wgmma_block();
     block_gate = gate{ count, 0, 0 };
@@ -117,15 +116,39 @@ static void run_block(dim3 grid, dim3 threads, uint3 block)
         f->context.uc_link = &scheduler;
         makecontext(&f->context, run_fibre, 0);
     }
-    while (left > 0) {
+}
+
+/* As far as it comes by itself: a warp that nothing holds is as far ahead of the others as it may be. -> threads left */
+static unsigned run_warp(unsigned first, unsigned end)
+{
+    unsigned before, left;
+
+    do {
+        before = progress;
         left = 0;
-        for (current = 0; current < count; current++)
+        for (current = first; current < end; current++)
             if (!fibres[current].ended) {
                 emulated_now = &fibres[current].at;
                 swapcontext(&scheduler, &fibres[current].context);
                 left += !fibres[current].ended;
             }
-    }
+    } while (left > 0 && progress != before);
+    return left;
+}
+
+/* The warps of every other block from the last one on. */
+static void run_block(dim3 grid, dim3 threads, uint3 block)
+{
+    unsigned count = threads.x * threads.y * threads.z, warps = (count + LANES - 1) / LANES, left;
+
+    begin_block(grid, threads, block, count);
+    do {
+        left = 0;
+        for (unsigned i = 0; i < warps; i++) {
+            unsigned warp = block.x % 2 ? warps - 1 - i : i;
+            left += run_warp(warp * LANES, MIN((warp + 1) * LANES, count));
+        }
+    } while (left > 0);
 }
 
 void emulate(dim3 grid, dim3 threads, size_t shared_bytes, emulated_body *body, void *context)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh [BUILD] - the one command for a card: the kernel cases on it, beside the CPU's, NCCL, and a short table last.
 #
-# BUILD is a folder with what was carried along (BUILD/tests/kernels/test_*, BUILD/tests/gpu/gpt_steps, BUILD/bench/bench_gpt,
+# BUILD is a folder with what was carried along (BUILD/tests/kernels/test_*, BUILD/tests/gpu/gpt_steps, BUILD/bench/bench_gpt, bench_kernels,
 # BUILD/tests/mpi/test_nccl, missing libraries in BUILD/lib); without it they are built here, which takes nvcc, gcc and the libraries of README.md. Nothing comes from a registry. cuBLASLt
 # and NCCL are taken from this machine: the loader's path, /usr/local/cuda, or Python's nvidia packages. Results:
 # build/gpu/result.json.
@@ -17,7 +17,7 @@ card=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,nohe
 B=${1:-build}
 if [ $# = 0 ]; then
     make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,gpt_model,cuda_host} \
-        build/tests/gpu/gpt_steps build/bench/bench_gpt >"$out/make.log" 2>&1 ||
+        build/tests/gpu/gpt_steps build/bench/bench_gpt build/bench/bench_kernels >"$out/make.log" 2>&1 ||
         { tail -20 "$out/make.log"; echo "run.sh: the build failed: $out/make.log"; exit 2; }
     # Without nccl.h there is none, and the check below says so.
     if [ -e "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")/../include/nccl.h" ] || [ -e /usr/include/nccl.h ]; then
@@ -93,7 +93,7 @@ done
 
 if [ -x "$B/bench/bench_gpt" ]; then
     B=$B check speed "${BENCH_LIMIT:-1800}" python3 bench/bench_gpu.py "$out/speed.json"
-    rows+=$(grep '^{' "$out/speed.log" | sed 's/^/  /')$'\n'
+    rows+=$(grep -E '^( |\{)' "$out/speed.log" | sed 's/^/  /')$'\n'
 else
     skip speed "no bench/bench_gpt"
 fi
