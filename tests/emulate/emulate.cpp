@@ -256,7 +256,7 @@ struct emulated_device {
     struct err failure;
     enum device_precision precision;
     struct cuda_blas *blas;
-    double scratch[CUDA_SCRATCH_BYTES / 8];
+    alignas(16) double scratch[CUDA_SCRATCH_BYTES / 8];
 };
 
 /* In front of each piece of memory: whether the host may look at it. */
