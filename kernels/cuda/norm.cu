@@ -237,23 +237,6 @@ static __device__ inline void take_row(const norm_back<T> &p, float dw[], float 
     store_chunk(p.dx + at, dx, left, whole);
 }
 
-/* Sums of a chunk's columns. */
-template <int COUNT>
-static __device__ inline void load_sums(float v[COUNT], const float *from, size_t left, bool whole)
-{
-#pragma unroll
-    for (int i = 0; i < COUNT; i += CHUNK(float))
-        load_chunk(v + i, from + i, left > (size_t)i ? left - i : 0, whole);
-}
-
-template <int COUNT>
-static __device__ inline void store_sums(float *to, const float v[COUNT], size_t left, bool whole)
-{
-#pragma unroll
-    for (int i = 0; i < COUNT; i += CHUNK(float))
-        store_chunk(to + i, v + i, left > (size_t)i ? left - i : 0, whole);
-}
-
 /* A block is a strip of rows, some of them at a time: first a warp looks at each, then a thread takes its columns of
  * all of them, which the cache still has. In between the sums of the columns lie in shared memory, or where there are
  * too many of them, where they are to be in the end. */
@@ -283,15 +266,15 @@ static __global__ void __launch_bounds__(THREADS, 3)
             float w[CHUNK(T)], more_w[CHUNK(T)] = {}, more_b[CHUNK(T)] = {};
             load_chunk(w, p.w + c, p.C - c, whole);
             if (first > begin) {
-                load_sums<CHUNK(T)>(more_w, sum_w + c, p.C - c, whole);
+                load_floats<CHUNK(T)>(more_w, sum_w + c, p.C - c, whole);
                 if (db)
-                    load_sums<CHUNK(T)>(more_b, sum_b + c, p.C - c, whole);
+                    load_floats<CHUNK(T)>(more_b, sum_b + c, p.C - c, whole);
             }
             for (size_t j = 0; j < count; j++)
                 take_row(p, more_w, more_b, w, of[j], (first + j) * p.C + c, p.C - c, whole);
-            store_sums<CHUNK(T)>((last ? dw : sum_w) + c, more_w, p.C - c, whole);
+            store_floats<CHUNK(T)>((last ? dw : sum_w) + c, more_w, p.C - c, whole);
             if (db)
-                store_sums<CHUNK(T)>((last ? db : sum_b) + c, more_b, p.C - c, whole);
+                store_floats<CHUNK(T)>((last ? db : sum_b) + c, more_b, p.C - c, whole);
         }
     }
 }

@@ -38,7 +38,6 @@ static unsigned current, stuck;
 static ucontext_t scheduler;
 static emulated_body *body_now;
 static void *context_now;
-static bool any;
 
 static void yield(void)
 {
@@ -161,16 +160,6 @@ unsigned emulated_ballot(bool is)
         bits |= (unsigned)(fibres[current / LANES * LANES + i].given[0] != 0) << i;
     emulated_warp_wait();
     return bits;
-}
-
-bool emulated_block_or(bool is)
-{
-    emulated_block_wait();
-    any = false;
-    emulated_block_wait();
-    any = any || is;
-    emulated_block_wait();
-    return any;
 }
 
 static float half_of(uint32_t pair, unsigned which)
