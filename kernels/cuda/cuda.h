@@ -49,7 +49,7 @@ void device_launched(struct device *d, const char *kernel);
 void device_keep(struct device *d, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* cuda_tensor_encoder(), where the card has what the kernels for sm_90a need; else NULL. */
 void *device_tensor_encoder(struct device *d);
-/* For partial sums; NULL, and the failure is kept, where so much is not there. */
+/* For partial sums, aligned to 16 bytes; NULL, and the failure is kept, where so much is not there. */
 void *device_scratch(struct device *d, size_t bytes, const char *kernel);
 
 /* Row-major c (M,N) = op(a) op(b) + bias + beta c by cuBLASLt; op(a) is (M,K), op(b) (K,N), and a matrix that
@@ -91,8 +91,11 @@ static inline size_t strip_rows(size_t N)
     size_t each = (N + STRIPS - 1) / STRIPS;
     return each > (size_t)STRIP_ROWS_MIN ? each : (size_t)STRIP_ROWS_MIN;
 }
-/* out[c] = partial[0,c] + partial[1,c] + ...; zeros where there is none. */
-void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t strips, size_t C);
+/* out[c] = partial[0,c] + partial[1,c] + ... in `sums` sums of every sums-th strip, which are added in their
+ * order; zeros where there is none. */
+enum { STRIP_SUMS = 32 };
+void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t strips, size_t C,
+                     unsigned sums);
 
 void cuda_linear(struct device *d, float *out, const float *x, const float *w, const float *bias, size_t B,
                  size_t I, size_t O);

@@ -70,5 +70,5 @@ void cuda_linear_backward_weight(struct device *d, float *dw, float *dbias, cons
 {
     matmul(d, "linear_backward_weight", dw, (struct matrix){ dout, 1, O }, (struct matrix){ x, I, 1 }, NULL, O, I,
            B);
-    cuda_sum_strips(d, dbias, dout, B, O); /* in the CPU's order: each row is a strip */
+    cuda_sum_strips(d, dbias, dout, B, O, 1); /* in the CPU's order: each row is a strip */
 }

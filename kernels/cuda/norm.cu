@@ -1,16 +1,23 @@
 /*
- * LayerNorm and RMSNorm: a warp is a row, a lane takes every 32nd chunk of it. The weights' gradients are sums over
- * rows, by strips. A residual is added on the way: the lane that writes a sum is the one that reads it again.
+ * LayerNorm and RMSNorm: a warp is a row, a lane takes every 32nd chunk of it. A residual is added on the way: the
+ * lane that writes a sum is the one that reads it again. The weights' gradients are sums over rows, by strips: they are
+ * made where dx is, from the same dout and x.
  *
- * Floor: bytes, with reals of r bytes. Forward 2 r N C, behind a residual 4 r N C. Backward 4 r N C for dx (dout, x, dx
- * read, dx written), and 2 r N C to read dout and x again for the weights.
+ * Floor: bytes, with reals of r bytes. Forward 2 r N C, behind a residual 4 r N C. Backward 4 r N C (dout, x, dx read,
+ * dx written), and 16 C for the sums of each strip, of which there are 1024 at most.
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
-enum { THREADS = 256, ROWS_AT_ONCE = THREADS / WARP, COLUMNS = 32, ROWS = 8 };
+enum {
+    THREADS = 256,
+    ROWS_AT_ONCE = THREADS / WARP,
+    STRIPS_MAX = 1024, /* a strip is a block */
+    STRIP_ROWS_LEAST = 16,
+    SHARED_BYTES = 47 << 10, /* what a block has without asking is 48 KiB */
+};
 
 /* The row of this warp. */
 static __device__ size_t own_row(void)
@@ -172,87 +179,145 @@ void cuda_residual_rmsnorm(struct device *d, real *sum, real *out, float *rstd, 
     WITH_REAL(d, rmsnorm(d, (T *)out, rstd, with_residual<T>(sum, r), (const T *)w, N, C));
 }
 
-/* means NULL: RMSNorm, where neither the mean of x nor that of the gradient is taken off. */
-template <typename T>
-static __global__ void norm_backward_kernel(T *dx, const T *dout, const T *x, const T *w, const float *means,
-                                            const float *rstds, size_t N, size_t C)
+/* What the backward pass is given. means NULL: RMSNorm, where neither the mean of x nor that of the gradient is taken
+ * off, and there is no db. */
+template <typename T> struct norm_back {
+    T *dx;
+    const T *dout, *x, *w;
+    const float *means, *rstds;
+    float *dw, *db; // of each strip (C)
+    size_t N, C, rows; // of a strip
+};
+
+/* Of a row what each of its elements takes; one and two: the means of the gradient, and of the gradient times x. */
+struct row_back {
+    float mean, rstd, one, two;
+};
+
+/* A row, by its warp. */
+template <typename T> static __device__ inline row_back look_at(const norm_back<T> &p, size_t row, bool whole)
 {
-    size_t row = own_row();
-    if (row >= N)
-        return;
-    float mean = means ? means[row] : 0, rstd = rstds[row], one = 0, two = 0;
-    x += row * C;
-    dout += row * C;
-    dx += row * C;
-    along_row(dout, C, [&](size_t i, float v) {
-        float g = float_of(w[i]) * v;
-        one += g;
-        two += g * ((float_of(x[i]) - mean) * rstd);
-    });
-    float mean_one = means ? warp_sum(one) / (float)C : 0, mean_two = warp_sum(two) / (float)C;
-    write_row(dx, dx, C, [&](size_t i, float v) {
-        return v + (float_of(w[i]) * float_of(dout[i]) - mean_one - (float_of(x[i]) - mean) * rstd * mean_two) * rstd;
-    });
+    const T *x = p.x + row * p.C, *dout = p.dout + row * p.C;
+    const float mean = p.means ? p.means[row] : 0, rstd = p.rstds[row];
+    float one = 0, two = 0;
+
+#pragma unroll 2
+    for (size_t c = threadIdx.x % WARP * CHUNK(T); c < p.C; c += WARP * CHUNK(T)) {
+        float of_x[CHUNK(T)], of_dout[CHUNK(T)], of_w[CHUNK(T)];
+        load_chunk(of_x, x + c, p.C - c, whole);
+        load_chunk(of_dout, dout + c, p.C - c, whole);
+        load_chunk(of_w, p.w + c, p.C - c, whole);
+#pragma unroll
+        for (int i = 0; i < CHUNK(T); i++) { // beyond the end all of them are 0
+            float g = of_w[i] * of_dout[i];
+            one += g;
+            two += g * ((of_x[i] - mean) * rstd);
+        }
+    }
+    return row_back{ mean, rstd, p.means ? warp_sum(one) / (float)p.C : 0, warp_sum(two) / (float)p.C };
 }
 
-/* Sums of a strip of rows, as in sums.cu; db NULL: RMSNorm. */
+/* A thread's columns of a row: dx, and what they add to dw and db. */
 template <typename T>
-static __global__ void norm_strips_kernel(float *dw, float *db, const T *dout, const T *x, const float *means,
-                                          const float *rstds, size_t N, size_t C, size_t rows)
+static __device__ inline void take_row(const norm_back<T> &p, float dw[], float db[], const float w[],
+                                       const row_back &r, size_t at, size_t left, bool whole)
 {
-    __shared__ float of_w[ROWS][COLUMNS], of_b[ROWS][COLUMNS];
-    size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
-    size_t end = N - first < rows ? N : first + rows;
-    float w = 0, b = 0;
+    float x[CHUNK(T)], dout[CHUNK(T)], dx[CHUNK(T)];
 
-    for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS) {
-        float g = float_of(dout[n * C + c]);
-        w += g * ((float_of(x[n * C + c]) - (means ? means[n] : 0)) * rstds[n]);
-        b += g;
+    load_chunk(dx, p.dx + at, left, whole);
+    load_chunk(x, p.x + at, left, whole);
+    load_chunk(dout, p.dout + at, left, whole);
+#pragma unroll
+    for (int i = 0; i < CHUNK(T); i++) {
+        float norm = (x[i] - r.mean) * r.rstd;
+        dx[i] = dx[i] + (w[i] * dout[i] - r.one - norm * r.two) * r.rstd;
+        dw[i] += dout[i] * norm;
+        db[i] += dout[i];
     }
-    of_w[threadIdx.y][threadIdx.x] = w;
-    of_b[threadIdx.y][threadIdx.x] = b;
-    __syncthreads();
-    if (threadIdx.y > 0 || c >= C)
-        return;
-    for (int i = 1; i < ROWS; i++) {
-        w += of_w[i][threadIdx.x];
-        b += of_b[i][threadIdx.x];
+    store_chunk(p.dx + at, dx, left, whole);
+}
+
+/* A block is a strip of rows, some of them at a time: first a warp looks at each, then a thread takes its columns of
+ * all of them, which the cache still has. In between the sums of the columns lie in shared memory, or where there are
+ * too many of them, where they are to be in the end. */
+template <typename T>
+static __global__ void __launch_bounds__(THREADS, 3)
+    norm_backward_kernel(const norm_back<T> p, size_t at_once, bool share)
+{
+    extern __shared__ float4 shared[];
+    __shared__ row_back seen[2][ROWS_AT_ONCE]; // two, so that one barrier will do
+    const bool whole = p.C % CHUNK(T) == 0 && in_chunks(p.dx) && in_chunks(p.dout) && in_chunks(p.x) && in_chunks(p.w);
+    const size_t strip = blockIdx.x, begin = strip * p.rows, end = p.N - begin < p.rows ? p.N : begin + p.rows;
+    float *dw = p.dw + strip * p.C, *db = p.db ? p.db + strip * p.C : NULL;
+    float *sum_w = share ? (float *)shared : dw, *sum_b = share ? sum_w + p.C : db;
+    unsigned turn = 0;
+
+    for (size_t first = begin; first < end; first += at_once, turn ^= 1) {
+        const size_t count = end - first < at_once ? end - first : at_once;
+        const bool last = first + count == end;
+        row_back *of = seen[turn];
+        for (size_t j = threadIdx.x / WARP; j < count; j += blockDim.x / WARP) {
+            const row_back r = look_at(p, first + j, whole);
+            if (threadIdx.x % WARP == 0)
+                of[j] = r;
+        }
+        __syncthreads();
+        for (size_t c = threadIdx.x * CHUNK(T); c < p.C; c += blockDim.x * CHUNK(T)) {
+            float w[CHUNK(T)], more_w[CHUNK(T)] = {}, more_b[CHUNK(T)] = {};
+            load_chunk(w, p.w + c, p.C - c, whole);
+            if (first > begin) {
+                load_floats<CHUNK(T)>(more_w, sum_w + c, p.C - c, whole);
+                if (db)
+                    load_floats<CHUNK(T)>(more_b, sum_b + c, p.C - c, whole);
+            }
+            for (size_t j = 0; j < count; j++)
+                take_row(p, more_w, more_b, w, of[j], (first + j) * p.C + c, p.C - c, whole);
+            store_floats<CHUNK(T)>((last ? dw : sum_w) + c, more_w, p.C - c, whole);
+            if (db)
+                store_floats<CHUNK(T)>((last ? db : sum_b) + c, more_b, p.C - c, whole);
+        }
     }
-    dw[blockIdx.y * C + c] = w;
-    if (db)
-        db[blockIdx.y * C + c] = b;
+}
+
+/* How rows are cut, by the shape alone: not so short that the strips' sums are many bytes beside the rows. */
+static size_t rows_of_a_strip(size_t N, size_t C)
+{
+    const size_t room = MAX((size_t)1, CUDA_SCRATCH_BYTES / (2 * C * sizeof(float)));
+    const size_t strips = MIN((size_t)STRIPS_MAX, room);
+    return MAX((N + strips - 1) / strips, (size_t)STRIP_ROWS_LEAST);
 }
 
 template <typename T>
-static void launch_backward(struct device *d, const char *name, T *dx, float *dw, float *db, const T *dout,
-                            const T *x, const T *w, const float *mean, const float *rstd, size_t N, size_t C)
+static void launch_backward(struct device *d, const char *name, const norm_back<T> &p)
 {
-    const size_t rows = strip_rows(N);
-    const dim3 blocks(BLOCKS(C, COLUMNS), BLOCKS(N, rows)), threads(COLUMNS, ROWS);
-    auto of_x = norm_backward_kernel<T>;
-    auto of_w = norm_strips_kernel<T>;
+    /* As many threads as a row has chunks, and about eight rows at a time: a whole number for each warp. */
+    const unsigned warps = (unsigned)MIN((size_t)ROWS_AT_ONCE, (p.C + WARP * CHUNK(T) - 1) / (WARP * CHUNK(T)));
+    const size_t at_once = ROWS_AT_ONCE / warps * warps, bytes = (p.db ? 2 : 1) * p.C * sizeof(float);
+    const bool share = bytes <= SHARED_BYTES;
+    auto kernel = norm_backward_kernel<T>;
 
-    of_x<<<BLOCKS(N, ROWS_AT_ONCE), THREADS, 0, device_stream(d)>>>(dx, dout, x, w, mean, rstd, N, C);
-    device_launched(d, name);
-    of_w<<<blocks, threads, 0, device_stream(d)>>>(dw, db, dout, x, mean, rstd, N, C, rows);
+    kernel<<<BLOCKS(p.N, p.rows), warps * WARP, share ? bytes : 0, device_stream(d)>>>(p, at_once, share);
     device_launched(d, name);
 }
 
 static void norm_backward(struct device *d, const char *name, real *dx, float *dw, float *db, const real *dout,
                           const real *x, const real *w, const float *mean, const float *rstd, size_t N, size_t C)
 {
-    size_t rows = strip_rows(N), strips = (N + rows - 1) / rows;
-    float *partial = (float *)device_scratch(d, 2 * strips * C * sizeof(float), name);
-
-    if (!partial || C == 0)
+    if (C == 0)
         return;
+    const size_t rows = rows_of_a_strip(N, C), strips = (N + rows - 1) / rows;
+    float *of_w = (float *)device_scratch(d, 2 * strips * C * sizeof(float), name);
+
+    if (!of_w)
+        return;
+    float *of_b = db ? of_w + strips * C : NULL;
     if (N > 0)
-        WITH_REAL(d, launch_backward(d, name, (T *)dx, partial, db ? partial + strips * C : NULL, (const T *)dout,
-                                     (const T *)x, (const T *)w, mean, rstd, N, C));
-    cuda_sum_strips(d, dw, partial, strips, C);
+        WITH_REAL(d, launch_backward(d, name,
+                                     norm_back<T>{ (T *)dx, (const T *)dout, (const T *)x, (const T *)w, mean, rstd,
+                                                   of_w, of_b, N, C, rows }));
+    cuda_sum_strips(d, dw, of_w, strips, C, STRIP_SUMS);
     if (db)
-        cuda_sum_strips(d, db, partial + strips * C, strips, C);
+        cuda_sum_strips(d, db, of_b, strips, C, STRIP_SUMS);
 }
 
 void cuda_layernorm_backward(struct device *d, real *dx, float *dw, float *db, const real *dout,

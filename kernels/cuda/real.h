@@ -54,17 +54,23 @@ static __device__ inline bool in_chunks(const void *p)
     return (uintptr_t)p % CHUNK_BYTES == 0;
 }
 
+/* By value, so that the 16 bytes have been one access. */
+template <typename T> static __device__ inline void floats_of(float v[CHUNK(T)], const uint4 bits)
+{
+    T each[CHUNK(T)];
+    memcpy((void *)each, &bits, sizeof(bits));
+#pragma unroll
+    for (int i = 0; i < CHUNK(T); i++)
+        v[i] = float_of(each[i]);
+}
+
 /* The first `count` of a chunk from x on; 0 for what is beyond. `whole`: in_chunks(x), and all of it is there. */
 template <typename T>
 static __device__ inline void load_chunk(float v[CHUNK(T)], const T *x, size_t count, bool whole)
 {
     if (whole) {
         const uint4 bits = *(const uint4 *)x;
-        T each[CHUNK(T)];
-        memcpy((void *)each, &bits, sizeof(bits));
-#pragma unroll
-        for (int i = 0; i < CHUNK(T); i++)
-            v[i] = float_of(each[i]);
+        floats_of<T>(v, bits);
         return;
     }
 #pragma unroll
@@ -89,6 +95,23 @@ static __device__ inline void store_chunk(T *to, const float v[CHUNK(T)], size_t
     for (int i = 0; i < CHUNK(T); i++)
         if ((size_t)i < count)
             set_real(&to[i], v[i]);
+}
+
+/* COUNT floats, a multiple of a chunk of them: what belongs to a chunk of reals. */
+template <int COUNT>
+static __device__ inline void load_floats(float v[COUNT], const float *from, size_t left, bool whole)
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i += CHUNK(float))
+        load_chunk(v + i, from + i, left > (size_t)i ? left - i : 0, whole);
+}
+
+template <int COUNT>
+static __device__ inline void store_floats(float *to, const float v[COUNT], size_t left, bool whole)
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i += CHUNK(float))
+        store_chunk(to + i, v + i, left > (size_t)i ? left - i : 0, whole);
 }
 
 /* What a kernel does element by element: each thread of a block of ELEMENT_THREADS takes the chunk of its number.

@@ -75,22 +75,31 @@ static __global__ void column_strips_kernel(float *partial, const T *x, size_t N
     partial[blockIdx.y * C + c] = sum;
 }
 
+/* Each of blockDim.y threads adds every blockDim.y-th strip, and these sums are added in their order. */
 static __global__ void sum_strips_kernel(float *out, const float *partial, size_t strips, size_t C)
 {
-    size_t c = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    __shared__ float s[STRIP_SUMS][COLUMNS];
+    const size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x;
     float sum = 0;
 
-    for (size_t i = 0; c < C && i < strips; i++)
+    for (size_t i = threadIdx.y; c < C && i < strips; i += blockDim.y)
         sum += partial[i * C + c];
-    if (c < C)
-        out[c] = sum;
+    s[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y > 0 || c >= C)
+        return;
+    for (unsigned i = 1; i < blockDim.y; i++)
+        sum += s[i][threadIdx.x];
+    out[c] = sum;
 }
 
-void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t strips, size_t C)
+void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t strips, size_t C, unsigned sums)
 {
+    const dim3 threads(COLUMNS, sums);
+
     if (C == 0)
         return;
-    sum_strips_kernel<<<BLOCKS(C, THREADS), THREADS, 0, device_stream(d)>>>(out, partial, strips, C);
+    sum_strips_kernel<<<BLOCKS(C, COLUMNS), threads, 0, device_stream(d)>>>(out, partial, strips, C);
     device_launched(d, "sum_strips");
 }
 
@@ -113,5 +122,5 @@ void cuda_sum_columns(struct device *d, float *out, const real *x, size_t N, siz
         WITH_REAL(d, column_strips(d, partial, (const T *)x, N, C, rows));
         device_launched(d, "sum_columns");
     }
-    cuda_sum_strips(d, out, partial, strips, C);
+    cuda_sum_strips(d, out, partial, strips, C, STRIP_SUMS);
 }

@@ -39,7 +39,6 @@ static unsigned current, stuck, progress;
 static ucontext_t scheduler;
 static emulated_body *body_now;
 static void *context_now;
-static bool any;
 
 void emulated_yield(void)
 {
@@ -198,16 +197,6 @@ unsigned emulated_ballot(bool is)
     return bits;
 }
 
-bool emulated_block_or(bool is)
-{
-    emulated_block_wait();
-    any = false;
-    emulated_block_wait();
-    any = any || is;
-    emulated_block_wait();
-    return any;
-}
-
 static float half_of(uint32_t pair, unsigned which)
 {
     uint32_t bits = which ? pair & 0xffff0000u : pair << 16;
@@ -292,7 +281,7 @@ struct emulated_device {
     enum device_precision precision;
     struct cuda_blas *blas;
     struct repeats *repeats;
-    double scratch[CUDA_SCRATCH_BYTES / 8];
+    alignas(16) double scratch[CUDA_SCRATCH_BYTES / 8];
 };
 
 /* In front of each piece of memory: whether the host may look at it. */

@@ -82,7 +82,6 @@ void emulated_warp_wait(void);
 void emulated_exchange(const void *own, void *out, size_t bytes, unsigned from);
 unsigned emulated_lane(void);
 unsigned emulated_ballot(bool is);
-bool emulated_block_or(bool is);
 /* mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 */
 void emulated_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 /* ldmatrix.sync.aligned.m8n8.x4.shared.b16, or with .trans */
@@ -121,18 +120,21 @@ static inline void __syncwarp(void)
 {
     emulated_warp_wait();
 }
-static inline bool __syncthreads_or(bool is)
-{
-    return emulated_block_or(is);
-}
 static inline unsigned __ballot_sync(unsigned lanes, bool is)
 {
     (void)lanes;
     return emulated_ballot(is);
 }
-static inline int __ffs(int x)
+static inline int __popc(unsigned x)
 {
-    return __builtin_ffs(x);
+    return __builtin_popcount(x);
+}
+template <typename T> static inline T __shfl_sync(unsigned lanes, T x, int from)
+{
+    T out;
+    (void)lanes;
+    emulated_exchange(&x, &out, sizeof(x), (unsigned)from);
+    return out;
 }
 template <typename T> static inline T __shfl_xor_sync(unsigned lanes, T x, int other, int width = 32)
 {

@@ -4,8 +4,8 @@
  */
 #include "tests/kernels/run.h"
 
-static const size_t shapes[][2] = { { 1, 1 },   { 1, 2 },  { 5, 15 },   { 32, 64 }, { 33, 65 },
-                                    { 31, 63 }, { 65, 7 }, { 70, 600 }, { 0, 8 } }; /* (N, C) */
+static const size_t shapes[][2] = { { 1, 1 },   { 1, 2 },  { 5, 15 },   { 32, 64 },  { 33, 65 },
+                                    { 31, 63 }, { 65, 7 }, { 70, 600 }, { 3, 1603 }, { 0, 8 } }; /* (N, C) */
 static const size_t counts[] = { 0, 1, 63, 64, 65, 16383, 16384, 16385, 50001 };
 
 /* Everything on the device: given back together. */
