@@ -305,7 +305,7 @@ static enum err_code open_cards(struct worker *w, struct err *e)
 {
     char note[COMM_NOTE_BYTES];
 
-    if (comm_for_device(w->comm, w->device, &w->cards, note, e))
+    if (comm_for_device(w->comm, w->device, w->pins, &w->cards, note, e))
         return e->code;
     if (w->comm->rank == 0)
         log_info("comm.opened", "comm=%s note=\"%s\"", w->cards ? w->cards->ops->name : w->comm->ops->name,
@@ -320,6 +320,8 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
     w->pulse.attempt = w->doc->attempt;
     w->pulse.checkpoint_step = WORKER_NO_CHECKPOINT;
     worker_progress(w, "start", true);
+    if (worker_open_networks(w, e))
+        return e->code;
     IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) || open_device(w, e));
     if (comm_agree(w->comm, e))
         return e->code;
