@@ -69,7 +69,8 @@ extern "C" {
 extern const char *const device_precision_names[DEVICE_PRECISIONS]; /* "fp32", "tf32", "bf16" */
 
 /* `name`: "auto" (the fastest there is) or a device's name. ERR_USAGE where there is none of that name in
- * this build, ERR_DEVICE where there is no driver or card for it. */
+ * this build, ERR_NOT_FOUND where there is no driver, library or card that it could use: which stays so until
+ * somebody gives the host one. ERR_DEVICE, ERR_LIMIT: there is one, and it failed or has no room. */
 enum err_code device_open(const char *name, struct device **out, struct err *e);
 void device_close(struct device *d);
 DEFINE_CLEANUP_PTR(struct device, device_close)

@@ -73,6 +73,7 @@ static inline enum err_code sample_doc(struct attempt_doc *d, struct err *e)
                                      .root = "/home/x/store",
                                      .region = "local" } },
                   .version = "v1" },
+        .networks = { .ranges = { { { [10] = 0xff, [11] = 0xff, [12] = 10, [13] = 20 }, 112 } }, .count = 1 },
         .state = { .address = "unix:/home/x/run/redis.sock",
                    .cluster = "embedded",
                    .timeout_ms = 2000,

@@ -22,6 +22,7 @@ enum { CLOSE_MS = 10 * 1000, MEET_MS = 5 * 1000, HASTY_LOOKS = 200, LOOK_EVERY_U
 struct comm_nccl {
     struct comm comm;
     struct device *device;
+    const struct network_pins *pins; /* borrowed, until it is open */
     struct nccl lib;
     ncclComm_t nccl; /* NULL: not yet, or given up */
     cudaStream_t stream;
@@ -321,7 +322,8 @@ struct place {
 };
 
 /* What all ranks can say alike once they know where each is. */
-static enum err_code check_places(const struct place *all, int size, bool *out_one_host, struct err *e)
+static enum err_code check_places(const struct place *all, int size, bool pinned, bool *out_one_host,
+                                  struct err *e)
 {
     *out_one_host = true;
     for (int r = 0; r < size; r++) {
@@ -333,9 +335,10 @@ static enum err_code check_places(const struct place *all, int size, bool *out_o
                                all[r].card, all[r].host);
         *out_one_host = *out_one_host && strcmp(all[r].host, all[0].host) == 0;
     }
-    if (!*out_one_host && !getenv("NCCL_SOCKET_IFNAME"))
+    if (!*out_one_host && !pinned && !getenv("NCCL_SOCKET_IFNAME"))
         return err_set(e, ERR_DEVICE,
-                       "the ranks are on several hosts, and NCCL_SOCKET_IFNAME names no network for them");
+                       "the ranks are on several hosts, and neither the policy (`networks`) nor "
+                       "NCCL_SOCKET_IFNAME names a network for them");
     return OK;
 }
 
@@ -349,7 +352,7 @@ static enum err_code share_places(struct comm_nccl *n, bool *out_one_host, struc
     snprintf(own.card, sizeof(own.card), "%s", device_card(n->device));
     if (comm_gather(under, &own, sizeof(own), all, e))
         return e->code;
-    IGNORE(check_places(all, under->size, out_one_host, e));
+    IGNORE(check_places(all, under->size, n->pins != NULL, out_one_host, e));
     return comm_agree(under, e);
 }
 
@@ -359,7 +362,7 @@ static enum err_code prepare(struct comm_nccl *n, bool one_host, struct err *e)
     int least = 0, most = 0;
     cudaError_t code;
 
-    if (nccl_load(one_host, &n->lib, e) ||
+    if (nccl_load(one_host, n->pins, &n->lib, e) ||
         device_alloc(n->device, n->piece, sizeof(float), (void **)&n->staging, e))
         return e->code;
     /* Messages go first where kernels wait for room on the card: the other ranks wait for them. */
@@ -442,6 +445,7 @@ enum err_code comm_nccl_open(struct comm *under, struct device *d, const struct 
     };
     n->device = d;
     n->piece = config->piece_floats;
+    n->pins = config->pins;
     if (share_places(n, &one_host, e))
         return e->code;
     IGNORE(prepare(n, one_host, e));

@@ -17,8 +17,9 @@
  * the same cards in the same order should repeat it, other numbers of cards do not.
  *
  * NCCL is loaded at run time (libnccl.so.2); a program that has none starts all the same, and the ranks go on
- * exchanging through the host. It is kept to itself by its environment, where the operator has not said
- * otherwise: see comm_nccl_load.c.
+ * exchanging through the host. Over hosts it keeps to the interfaces of the policy's networks, whatever the
+ * operator has said; else it is kept to itself by its environment, where he has not said otherwise: see
+ * comm_nccl_load.c.
  *
  * Failures are ERR_RETRY with NCCL's text, and break this comm and the one below: the communicator is
  * aborted, so no stream waits for it any more, and another attempt may begin. That a rank merely hangs NCCL
@@ -29,6 +30,7 @@
 #ifndef TRAINER_COMM_NCCL_H
 #define TRAINER_COMM_NCCL_H
 
+#include "core/cluster/networks.h"
 #include "kernels/device.h"
 #include "trainer/comm.h"
 
@@ -41,6 +43,8 @@ enum {
 struct comm_nccl_config {
     int64_t init_ms;
     size_t piece_floats; /* the same on all ranks */
+    const struct network_pins
+        *pins; /* of this host; NULL, on all ranks: all are on one host, or nobody says */
 };
 
 /* Collective, and all ranks return the same. `under` and `d` are borrowed and must outlive it; any number of
@@ -51,8 +55,9 @@ enum err_code comm_nccl_open(struct comm *under, struct device *d, const struct 
                              struct comm **out, struct err *e);
 
 /* What the ranks are to sum by, with the device they have: NCCL where it can be had, else *out is NULL and it
- * is `under`, through the host. The note says which, and why, for the log. Collective. */
-enum err_code comm_for_device(struct comm *under, struct device *d, struct comm **out,
-                              char note[COMM_NOTE_BYTES], struct err *e);
+ * is `under`, through the host. `pins`: as in struct comm_nccl_config. The note says which, and why, for the
+ * log. Collective. */
+enum err_code comm_for_device(struct comm *under, struct device *d, const struct network_pins *pins,
+                              struct comm **out, char note[COMM_NOTE_BYTES], struct err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #define TRAINER_COMM_NCCL_PARTS_H
 
 #include "base/err.h"
+#include "core/cluster/networks.h"
 
 #include <nccl.h>
 
@@ -30,8 +31,8 @@ struct nccl {
     NCCL_FUNCTIONS(NCCL_POINTER)
 };
 
-/* Once a process; it stays loaded, as threads of its own may still be in it. `one_host`: all ranks are on it.
- * ERR_DEVICE: there is none, or it is older than this build needs. */
-enum err_code nccl_load(bool one_host, struct nccl *out, struct err *e);
+/* Once a process; it stays loaded, as threads of its own may still be in it. `one_host`: all ranks are on it;
+ * else `pins`, which may be NULL. ERR_DEVICE: there is none, or it is older than this build needs. */
+enum err_code nccl_load(bool one_host, const struct network_pins *pins, struct nccl *out, struct err *e);
 
 #endif

@@ -58,6 +58,20 @@ static enum err_code receive_document(struct comm *comm, struct attempt_doc *out
     return comm_agree(comm, e);
 }
 
+/* Before MPI connects to anybody: a network that fits none of the host's interfaces it would pass over, and
+ * take any. The document, which comes by MPI, is what counts in the end (worker_open_networks()). */
+static enum err_code check_networks(struct err *e)
+{
+    const char *given = getenv(NETWORKS_MPI_SETTING);
+    struct network_pins pins;
+    struct networks n;
+    struct err ignored = ERR_INIT;
+
+    if (!given || networks_parse(given, &n, &ignored)) /* interfaces by name: an operator's own */
+        return OK;
+    return networks_pin(&n, &pins, e) ? err_wrap(e, "denied by policy rule networks") : OK;
+}
+
 /* What is wrong with the document is not the user's mistake, nor the data's: starting anew may help. */
 static enum trainer_exit run(struct comm *comm, struct err *e)
 {
@@ -108,6 +122,10 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "sample") == 0)
         return sample_main(STDIN_FILENO, STDOUT_FILENO);
     stop_init();
+    if (check_networks(&e)) {
+        fprintf(stderr, "sovrun-trainer: error: %s\n", e.text);
+        return TRAINER_DENIED;
+    }
     if (comm_mpi_open(&argc, &argv, &comm, &e)) {
         fprintf(stderr, "sovrun-trainer: error: %s\n", e.text);
         return TRAINER_FAILED;

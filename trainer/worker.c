@@ -15,6 +15,7 @@ static void worker_done(struct worker *w)
     model_close(w->model);
     comm_close(w->cards);
     cards_close(w->health);
+    free(w->pins);
     device_close(w->device);
     feed_free(w->feed);
     shards_free(w->shards);

@@ -9,6 +9,7 @@
  *     worker_evaluate  task evaluate: in place of the model as a file
  *     worker_tell      what rank 0 says on the way
  *     worker_cards     the ranks' cards, where they have any: first and last
+ *     worker_networks  the hosts' interfaces, where ranks are on several
  *
  * All are collective and return the same code on every rank.
  */
@@ -48,8 +49,9 @@ struct worker {
     struct shards *shards;
     struct feed *feed;
     struct device *device;
-    struct comm *cards;   /* comm_for_device(): the steps' sums; NULL: by comm */
-    struct cards *health; /* of the ranks' cards; NULL: no rank computes on one */
+    struct comm *cards;        /* comm_for_device(): the steps' sums; NULL: by comm */
+    struct network_pins *pins; /* owned; of this host, where the ranks are held to networks; else NULL */
+    struct cards *health;      /* of the ranks' cards; NULL: no rank computes on one */
     struct model *model;
     struct step *step;
     struct loader *loader;
@@ -89,6 +91,9 @@ void worker_progress(struct worker *w, const char *phase, bool now);
 /* A store_wait_fn: a store that is waited for is told of at once, and then every now and then. Called by
  * whichever thread uses the store; `worker_wait` is that store's. */
 void worker_waits(void *worker_wait, const struct store_wait *wait);
+/* Where the policy names networks and ranks are on several hosts: pins each to its host's interfaces in them,
+ * and tells of them; refuses a host that has none. */
+enum err_code worker_open_networks(struct worker *w, struct err *e);
 /* Tells of the ranks' cards, and refuses one that is not fit. */
 enum err_code worker_open_cards(struct worker *w, struct err *e);
 /* However it went: tells what the cards used; *e names what befell a card where that may be why it failed. */

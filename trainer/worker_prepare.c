@@ -8,7 +8,9 @@
 #include "trainer/worker_parts.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A bucket on cards costs some launches each time, and is soon through. */
 enum { PREDICT_RECORDS = 1024, BUCKET_FLOATS = 1 << 20, BUCKET_FLOATS_ON_CARDS = 8 << 20 };
@@ -284,6 +286,23 @@ static enum err_code prepare_to_look(struct worker *w, int64_t *out_step, struct
     return open_model_alone(w, &config, e);
 }
 
+/* No card, or no driver for it: on this host another attempt would find none, either, and all attempts are on
+ * it (core/cluster has one launcher, local). So the first attempt says that the job asks for what is not
+ * there. A later one belongs to a job that came further: the driver may only be on its way, as behind the
+ * host's restart. */
+static enum err_code no_device(const struct worker *w, const char *name, struct err *e)
+{
+    const struct err why = *e;
+    char host[HOST_NAME_MAX + 1] = "";
+
+    IGNORE(gethostname(host, sizeof(host) - 1) != 0);
+    return err_set(
+        e, w->doc->attempt == 1 ? ERR_USAGE : ERR_DEVICE,
+        "resources.device: %s, and host %s has nothing for it: %.600s: give the host a driver and a "
+        "card, or set resources.device: auto or cpu",
+        name, host, why.text);
+}
+
 static enum err_code open_device(struct worker *w, struct err *e)
 {
     static const char *const device_names[] = {
@@ -294,7 +313,9 @@ static enum err_code open_device(struct worker *w, struct err *e)
     };
     const char *name = device_names[w->doc->spec.resources.device];
 
-    if (device_open(name, &w->device, e))
+    if (device_open(name, &w->device, e) == ERR_NOT_FOUND)
+        return no_device(w, name, e);
+    if (e->code)
         return err_wrap(e, "resources.device: %s (cpu takes no card)", name);
     if (device_use_precision(w->device, precisions[w->doc->spec.train.precision], e))
         return err_wrap(e, "train.precision (fp32 goes on every device)");
@@ -305,7 +326,7 @@ static enum err_code open_cards(struct worker *w, struct err *e)
 {
     char note[COMM_NOTE_BYTES];
 
-    if (comm_for_device(w->comm, w->device, &w->cards, note, e))
+    if (comm_for_device(w->comm, w->device, w->pins, &w->cards, note, e))
         return e->code;
     if (w->comm->rank == 0)
         log_info("comm.opened", "comm=%s note=\"%s\"", w->cards ? w->cards->ops->name : w->comm->ops->name,
@@ -320,6 +341,8 @@ enum err_code worker_prepare(struct worker *w, int64_t *out_step, struct err *e)
     w->pulse.attempt = w->doc->attempt;
     w->pulse.checkpoint_step = WORKER_NO_CHECKPOINT;
     worker_progress(w, "start", true);
+    if (worker_open_networks(w, e))
+        return e->code;
     IGNORE(check_stop(e) || open_stores(w, e) || load_dataset(w, e) || check_plan(w, e) || open_device(w, e));
     if (comm_agree(w->comm, e))
         return e->code;

@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum {
-    DOC_VERSION = 4,
-    DOC_MEMBERS = 18,
+    DOC_VERSION = 5,
+    DOC_MEMBERS = 19,
     STORE_MEMBERS = 17,
     SESSION_MEMBERS = 4,
     GUARD_MEMBERS = 3,
@@ -53,13 +53,19 @@ static json_t *secret_to_json(const struct secret *s)
     return json_stringn(buf_text(&text), text.len);
 }
 
+static json_t *ranges_to_json(const struct http_range *ranges, size_t count)
+{
+    json_t *list = json_array();
+    char text[HTTP_RANGE_TEXT_BYTES];
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(http_range_format(&ranges[i], text)));
+    return list;
+}
+
 static json_t *guard_to_json(const struct http_guard *g)
 {
-    json_t *ranges = json_array();
-    char text[HTTP_RANGE_TEXT_BYTES];
-    for (uint32_t i = 0; i < g->range_count; i++)
-        json_array_append_new(ranges, json_string(http_range_format(&g->ranges[i], text)));
-    return json_pack("{s:o, s:b, s:s}", "ranges", ranges, "tls_required", g->tls_required, "pin", g->pin);
+    return json_pack("{s:o, s:b, s:s}", "ranges", ranges_to_json(g->ranges, g->range_count), "tls_required",
+                     g->tls_required, "pin", g->pin);
 }
 
 json_t *attempt_doc_session_to_json(const struct store_session *s)
@@ -121,15 +127,18 @@ const struct secret *attempt_doc_key(const struct attempt_doc *d, int64_t attemp
 enum err_code attempt_doc_to_text(const struct attempt_doc *d, struct buf *out, struct err *e)
 {
     CLEANUP(json_donep)
-    json_t *j = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:s, s:I}}",
-        "version", DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job, "attempt",
-        (json_int_t)d->attempt, "token", (json_int_t)d->token, "spec", job_spec_to_json(&d->spec),
-        "spec_digest", d->spec_digest, "dataset_digest", d->dataset_digest, "data", store_to_json(&d->data),
-        "models", store_to_json(&d->models), "from", from_to_json(d), "state", state_to_json(d), "earlier",
-        earlier_to_json(d), "data_key", secret_to_json(d->data_key), "wrapped_key", d->wrapped_key,
-        "signing_seed", secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest,
-        "epoch", (json_int_t)d->first_plan_epoch);
+    json_t *j =
+        json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, "
+                  "s:o, s:{s:s, s:I}}",
+                  "version", DOC_VERSION, "cluster", d->cluster, "region", d->region, "job", d->job,
+                  "attempt", (json_int_t)d->attempt, "token", (json_int_t)d->token, "spec",
+                  job_spec_to_json(&d->spec), "spec_digest", d->spec_digest, "dataset_digest",
+                  d->dataset_digest, "data", store_to_json(&d->data), "models", store_to_json(&d->models),
+                  "from", from_to_json(d), "networks", ranges_to_json(d->networks.ranges, d->networks.count),
+                  "state", state_to_json(d), "earlier", earlier_to_json(d), "data_key",
+                  secret_to_json(d->data_key), "wrapped_key", d->wrapped_key, "signing_seed",
+                  secret_to_json(d->signing_seed), "first_plan", "digest", d->first_plan_digest, "epoch",
+                  (json_int_t)d->first_plan_epoch);
     if (!j)
         return err_set(e, ERR_USAGE, "%s: a member is not UTF-8", doc_name);
     if (json_canonical(j, out, e))
@@ -232,26 +241,36 @@ enum err_code attempt_doc_session_from_json(const json_t *j, struct store_sessio
     return OK;
 }
 
+/* At most HTTP_RANGES_MAX of them. */
+static enum err_code read_ranges(const struct part *p, const char *name, struct http_range *out,
+                                 size_t *out_count)
+{
+    json_t *ranges, *item;
+    struct err quiet = ERR_INIT;
+    size_t i;
+    if (json_get_array(p->object, p->what, name, &ranges, p->e))
+        return p->e->code;
+    if (json_array_size(ranges) > HTTP_RANGES_MAX)
+        return err_set(p->e, ERR_CORRUPT, "%s: more than %d in '%s'", p->what, HTTP_RANGES_MAX, name);
+    json_array_foreach(ranges, i, item)
+    {
+        if (!json_is_string(item) || http_range_parse(json_string_value(item), &out[i], &quiet))
+            return err_set(p->e, ERR_CORRUPT, "%s: '%s' holds what is no address range", p->what, name);
+    }
+    *out_count = json_array_size(ranges);
+    return OK;
+}
+
 static enum err_code read_guard(const struct part *store, struct http_guard *out)
 {
     static const char what[] = "attempt document's guard";
-    json_t *ranges, *item;
     struct part p = *store;
-    struct err quiet = ERR_INIT;
-    size_t i;
-    if (enter(store, "guard", what, GUARD_MEMBERS, &p) ||
-        json_get_array(p.object, what, "ranges", &ranges, p.e) ||
+    size_t count = 0;
+    if (enter(store, "guard", what, GUARD_MEMBERS, &p) || read_ranges(&p, "ranges", out->ranges, &count) ||
         json_get_bool(p.object, what, "tls_required", &out->tls_required, p.e) ||
         read_text(&p, "pin", out->pin, sizeof(out->pin)))
         return store->e->code;
-    if (json_array_size(ranges) > HTTP_RANGES_MAX)
-        return err_set(store->e, ERR_CORRUPT, "%s: more than %d ranges", what, HTTP_RANGES_MAX);
-    json_array_foreach(ranges, i, item)
-    {
-        if (!json_is_string(item) || http_range_parse(json_string_value(item), &out->ranges[i], &quiet))
-            return err_set(store->e, ERR_CORRUPT, "%s: 'ranges' holds what is no address range", what);
-        out->range_count++;
-    }
+    out->range_count = (uint32_t)count;
     return OK;
 }
 
@@ -396,7 +415,8 @@ enum err_code attempt_doc_from_text(const void *text, size_t n, struct attempt_d
     if (read_version(&doc) || read_job(&doc, &d) ||
         read_store(&doc, "data", "attempt document's data", &d.data) ||
         read_store(&doc, "models", "attempt document's models", &d.models) || read_from(&doc, &d) ||
-        read_state(&doc, &d) || read_keys(&doc, &d))
+        read_ranges(&doc, "networks", d.networks.ranges, &d.networks.count) || read_state(&doc, &d) ||
+        read_keys(&doc, &d))
         return e->code;
     *out = d;
     d = (struct attempt_doc){ .state_password = NULL };

@@ -2,13 +2,14 @@
  * attempt_doc.h - all that the ranks of one attempt need, on rank 0's standard input.
  *
  * The supervisor writes it, rank 0 reads it whole and broadcasts it: so no secret stands in arguments,
- * environment or on disk. JSON, version 4; secrets are base64 members of it and nowhere else. Both sides wipe
+ * environment or on disk. JSON, version 5; secrets are base64 members of it and nowhere else. Both sides wipe
  * the text when they have parsed it.
  */
 #ifndef CORE_CLUSTER_ATTEMPT_DOC_H
 #define CORE_CLUSTER_ATTEMPT_DOC_H
 
 #include "core/cluster/cluster.h"
+#include "core/cluster/networks.h"
 #include "core/job/attempt.h"
 #include "core/job/job.h"
 
@@ -36,6 +37,7 @@ struct attempt_doc {
         char version[STORE_VERSION_BYTES]; /* of the file or the manifest; "": it could not be had any more */
         struct secret *data_key;           /* of a manifest's parts; NULL: a plain file */
     } from;
+    struct networks networks; /* over which the ranks may talk, where they are on several hosts */
     struct state_config state;
     struct secret *state_password; /* may be NULL */
     struct attempt_key earlier[ATTEMPT_KEYS_MAX];

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <string.h>
+
 enum { PLACES_MAX = CLUSTER_STORES_MAX * CLUSTER_BUCKETS_MAX };
 
 static size_t fill_places(const struct cluster *c, struct policy_place *out)
@@ -35,8 +37,24 @@ void cluster_admit(const struct cluster *c, const struct job_spec *spec, const s
         .provider = c->keys.provider,
         .places = places,
         .place_count = fill_places(c, places),
+        .transport = c->launch.transport,
     };
     policy_admit(&c->policy, &q, out);
+}
+
+void cluster_networks(const struct cluster *c, const struct job_spec *spec, struct networks *out)
+{
+    char bucket[STORE_BUCKET_BYTES], key[STORE_KEY_BYTES];
+    struct err ignored = ERR_INIT;
+    const struct policy_region *region = NULL;
+
+    out->count = 0;
+    if (store_uri_parse(spec->data.train, bucket, key, &ignored) == OK)
+        region = policy_region_of_bucket(&c->policy, bucket);
+    if (!region)
+        return;
+    out->count = region->network_count;
+    memcpy(out->ranges, region->networks, sizeof(out->ranges));
 }
 
 enum err_code cluster_check_policy(const struct cluster *c, struct err *e)

@@ -9,10 +9,14 @@
 #define CORE_CLUSTER_CLUSTER_POLICY_H
 
 #include "core/cluster/cluster.h"
+#include "core/cluster/networks.h"
 
 /* May this job run here? `dataset` NULL: not read yet. */
 void cluster_admit(const struct cluster *c, const struct job_spec *spec, const struct dataset *dataset,
                    struct policy_decision *out);
+
+/* Over which networks its ranks may talk: those of the region that its data lies in. */
+void cluster_networks(const struct cluster *c, const struct job_spec *spec, struct networks *out);
 
 /* Does the configuration keep to the policy? ERR_DENIED with the rule and its line. */
 enum err_code cluster_check_policy(const struct cluster *c, struct err *e);

@@ -228,6 +228,57 @@ static bool tls_fits(const struct ruling *r, const struct question *q)
            (!q->from[0] || rule_tls(r, place_of(q, q->from)));
 }
 
+enum policy_transport policy_transport_of(const char *btl)
+{
+    static const char *const inside[] = { "self", "vader", "sm" };
+    enum policy_transport found = TRANSPORT_ONE_HOST;
+    for (const char *at = btl; *at; at += *at == ',') {
+        size_t n = strcspn(at, ",");
+        bool is_inside = false;
+        for (size_t i = 0; i < ARRAY_LEN(inside); i++)
+            is_inside = is_inside || (strlen(inside[i]) == n && memcmp(at, inside[i], n) == 0);
+        if (n == strlen("tcp") && memcmp(at, "tcp", n) == 0)
+            found = TRANSPORT_TCP;
+        else if (!is_inside)
+            return TRANSPORT_OTHER;
+        at += n;
+    }
+    return found;
+}
+
+static bool has_ipv4(const struct http_range *ranges, size_t count)
+{
+    char text[HTTP_RANGE_TEXT_BYTES];
+    for (size_t i = 0; i < count; i++)
+        if (!strchr(http_range_format(&ranges[i], text), ':'))
+            return true;
+    return false;
+}
+
+/* What a host has of them is seen where the ranks are started. */
+static bool networks_fit(const struct ruling *r, const struct question *q)
+{
+    const struct policy_region *region = policy_region_of_bucket(r->p, q->data);
+    const char *transport = q->q->transport ? q->q->transport : "";
+    enum policy_transport can = policy_transport_of(transport);
+    ruling_at(r, region ? region->line : 0, "regions", region ? region->name : NULL);
+    if (!region || region->network_count == 0)
+        return ruling_not_asked(r, "the data's region names no networks for ranks");
+    if (can == TRANSPORT_ONE_HOST)
+        return ruling_not_asked(r, "all ranks are on one host (launch.transport)");
+    if (can == TRANSPORT_OTHER)
+        return deny(r,
+                    "launch.transport is '%.60s', and of what goes beyond a host only tcp keeps to networks: "
+                    "set launch.transport: \"self,vader,tcp\"",
+                    transport);
+    if (!has_ipv4(region->networks, region->network_count))
+        return deny(r,
+                    "launch.transport is '%.60s', and Open MPI's tcp can be pinned to IPv4 networks alone: "
+                    "add one to `networks`",
+                    transport);
+    return true;
+}
+
 static const struct rule {
     const char *name;
     bool (*allows)(const struct ruling *r, const struct question *q);
@@ -243,6 +294,7 @@ static const struct rule {
     { "lock", lock_fits },
     { "retain", retention_fits },
     { "tls", tls_fits },
+    { "networks", networks_fit },
 };
 
 void policy_admit(const struct policy *p, const struct policy_question *asked, struct policy_decision *out)

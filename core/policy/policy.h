@@ -37,6 +37,8 @@
  *
  *     tls           the stores are reached by TLS, by a named authority, with a client certificate
  *
+ *     networks      ranks on several hosts talk by what can be pinned to the networks of the data's region
+ *
  * A new rule is a function and a row in policy.c's table.
  */
 #ifndef CORE_POLICY_POLICY_H
@@ -90,6 +92,8 @@ struct policy_region {
     size_t endpoint_count;
     struct http_range ranges[HTTP_RANGES_MAX]; /* none: loopback only */
     size_t range_count;
+    struct http_range networks[HTTP_RANGES_MAX]; /* between ranks on several hosts; none: any */
+    size_t network_count;
     int64_t line; /* of the document; 0: not given. Likewise below. */
 };
 struct policy_bucket {
@@ -204,8 +208,13 @@ struct policy_question {
     int provider;                  /* enum keys_provider */
     const struct policy_place *places;
     size_t place_count;
+    const char *transport; /* launch.transport; NULL: all ranks are on one host */
 };
 void policy_admit(const struct policy *p, const struct policy_question *q, struct policy_decision *out);
+
+/* What an Open MPI btl list can do: only tcp keeps to networks that it is told. */
+enum policy_transport { TRANSPORT_ONE_HOST, TRANSPORT_TCP, TRANSPORT_OTHER };
+enum policy_transport policy_transport_of(const char *btl);
 
 /* The cluster itself: every place, the ledger's bucket, the key provider and its endpoint ("" for none). */
 struct policy_cluster {
@@ -237,6 +246,9 @@ void policy_check_export(const struct policy *p, const char *user, const char *r
 /* How an endpoint ("https://host:port") of a region (the provider's name for it) may be reached. False, and
  * *out allows loopback alone, where the policy has no such region with it. */
 bool policy_guard(const struct policy *p, const char *endpoint, const char *region, struct http_guard *out);
+
+/* The region that a bucket lies in, or NULL. Borrowed. */
+const struct policy_region *policy_region_of_bucket(const struct policy *p, const char *bucket);
 
 /* OK, or ERR_DENIED "denied by policy rule lock: policy.yaml:12: locks: ...". */
 enum err_code policy_verdict(const struct policy_decision *d, struct err *e);

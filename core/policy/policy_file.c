@@ -68,6 +68,8 @@ static const struct conf_field region_fields[] = {
               "its hosts; none: the provider's own, where it is known by name"),
     CONF_LIST(policy_region, ranges, range_count, HTTP_RANGES_MAX, NULL, &range_element,
               "the addresses at which they may be found; none: this machine alone"),
+    CONF_LIST(policy_region, networks, network_count, HTTP_RANGES_MAX, NULL, &range_element,
+              "over which the ranks of a job on its data may talk, where they are on several hosts; none: any"),
     CONF_END,
 };
 static const struct conf_field bucket_fields[] = {

@@ -80,6 +80,12 @@ const struct policy_region *policy_region_named(const struct policy *p, const ch
     return NULL;
 }
 
+const struct policy_region *policy_region_of_bucket(const struct policy *p, const char *bucket)
+{
+    const struct policy_bucket *b = policy_bucket_named(p, bucket);
+    return b ? policy_region_named(p, b->region) : NULL;
+}
+
 const struct policy_place *policy_place_of(const struct policy_place *places, size_t count,
                                            const char *bucket)
 {

@@ -32,8 +32,8 @@ enum {
     CUDA_CLASSIFY_ROWS = 8192        /* whose logits are there at a time: 0.8 GB of 50257 bf16 */
 };
 
-/* The first card, or that of the rank's number on its host (Open MPI's and Slurm's variables). ERR_DEVICE
- * where there is no driver, no card, or one that is too old. */
+/* The first card, or that of the rank's number on its host (Open MPI's and Slurm's variables). ERR_NOT_FOUND
+ * where there is no driver, no card, or one that is too old; other failures as device_open() has them. */
 enum err_code cuda_open(struct device **out, struct err *e);
 extern const struct kernels cuda_kernels;
 

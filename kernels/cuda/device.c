@@ -348,10 +348,17 @@ static int local_rank(void)
     return 0;
 }
 
+static bool means_none(cudaError_t code)
+{
+    return code == cudaErrorNoDevice || code == cudaErrorInsufficientDriver || code == cudaErrorStubLibrary ||
+           code == cudaErrorSystemDriverMismatch;
+}
+
 static enum err_code refused(cudaError_t code, const char *what, struct err *e)
 {
     cudaGetLastError();
-    return err_set(e, ERR_DEVICE, "%s: %s", what, cudaGetErrorString(code));
+    return err_set(e, means_none(code) ? ERR_NOT_FOUND : ERR_DEVICE, "%s: %s", what,
+                   cudaGetErrorString(code));
 }
 
 static enum err_code choose_card(int *out_card, struct err *e)
@@ -362,7 +369,7 @@ static enum err_code choose_card(int *out_card, struct err *e)
     if (code != cudaSuccess)
         return refused(code, "look for a card", e);
     if (cards < 1)
-        return err_set(e, ERR_DEVICE, "there is a driver, but no card");
+        return err_set(e, ERR_NOT_FOUND, "there is a driver, but no card");
     card = local_rank() % cards;
     if ((code = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, card)) != cudaSuccess ||
         (code = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, card)) != cudaSuccess ||
@@ -371,13 +378,14 @@ static enum err_code choose_card(int *out_card, struct err *e)
         (code = cudaDeviceGetAttribute(&shared, cudaDevAttrConcurrentManagedAccess, card)) != cudaSuccess)
         return refused(code, "ask the card what it is", e);
     if (major < MAJOR_MIN)
-        return err_set(e, ERR_DEVICE, "card %d is of compute capability %d.%d; this build needs %d.0", card,
-                       major, minor, MAJOR_MIN);
+        return err_set(e, ERR_NOT_FOUND, "card %d is of compute capability %d.%d; this build needs %d.0",
+                       card, major, minor, MAJOR_MIN);
     if (of_block < SHARED_MIN)
-        return err_set(e, ERR_DEVICE, "card %d has %d KiB of shared memory for a block; this build needs %d",
-                       card, of_block >> 10, SHARED_MIN >> 10);
+        return err_set(e, ERR_NOT_FOUND,
+                       "card %d has %d KiB of shared memory for a block; this build needs %d", card,
+                       of_block >> 10, SHARED_MIN >> 10);
     if (!shared)
-        return err_set(e, ERR_DEVICE, "card %d cannot share managed memory with the host", card);
+        return err_set(e, ERR_NOT_FOUND, "card %d cannot share managed memory with the host", card);
     *out_card = card;
     return OK;
 }

@@ -79,12 +79,12 @@ static enum err_code load(struct cuda_blas *b, struct err *e)
     for (size_t i = 0; i < ARRAY_LEN(places) && !b->library; i++)
         b->library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); // it has handlers for the end
     if (!b->library)
-        return err_set(e, ERR_DEVICE, "load %s: %s", places[0], dlerror());
+        return err_set(e, ERR_NOT_FOUND, "load %s: %s", places[0], dlerror());
 #define LOAD(name)                                                                                           \
     {                                                                                                        \
         void *found = dlsym(b->library, #name);                                                              \
         if (!found)                                                                                          \
-            return err_set(e, ERR_DEVICE, "%s has no " #name, places[0]);                                    \
+            return err_set(e, ERR_NOT_FOUND, "%s has no " #name, places[0]);                                 \
         memcpy(&b->f.name##_, &found, sizeof(found));                                                        \
     }
     FUNCTIONS(LOAD)

@@ -167,6 +167,7 @@ enum err_code document_make(const struct cluster *c, struct state *s, const stru
     memcpy(d.job, job->id, sizeof(d.job));
     memcpy(d.spec_digest, job->spec_digest, sizeof(d.spec_digest));
     memcpy(d.dataset_digest, job->dataset_digest, sizeof(d.dataset_digest));
+    cluster_networks(c, &job->spec, &d.networks);
     cluster_state_config(c, &d.state);
     if (sessions_begin(c, job, attempt, sessions, e) || open_place(c, sessions, SESSION_DATA, &d.data, e) ||
         open_place(c, sessions, SESSION_MODELS, &d.models, e) ||

@@ -2,11 +2,28 @@
 
 #include "base/fit.h"
 #include "base/text.h"
+#include "core/cluster/cluster_policy.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define RESOLV_CONF "/etc/resolv.conf"
+
+/* ---- the networks ---- */
+
+static enum err_code find_networks(const struct cluster *c, const struct job *job, struct networks *out,
+                                   struct err *e)
+{
+    struct network_pins pins;
+    struct networks all = { .count = 0 };
+    if (policy_transport_of(c->launch.transport) == TRANSPORT_ONE_HOST)
+        return OK;
+    cluster_networks(c, &job->spec, &all);
+    *out = networks_for_mpi(&all);
+    if (out->count == 0) /* where it names others only, policy_admit() said no */
+        return OK;
+    return networks_pin(out, &pins, e) ? err_wrap(e, "denied by policy rule networks") : OK;
+}
 
 /* ---- whom it lets through ---- */
 
@@ -24,13 +41,15 @@ static enum err_code allow_store(const struct cluster *c, const char *uri, struc
     return OK;
 }
 
-static enum err_code allow_all(const struct cluster *c, const struct job *job, struct fence_list *l,
-                               struct err *e)
+static enum err_code allow_all(const struct cluster *c, const struct job *job,
+                               const struct networks *networks, struct fence_list *l, struct err *e)
 {
     const char *address = c->state.address;
     struct http_range range;
     bool names = false;
     fence_allow_local(l);
+    for (size_t i = 0; i < networks->count; i++)
+        fence_allow(l, &networks->ranges[i], 0);
     for (size_t i = 0; i < c->launch.fence_allow_count; i++) {
         if (http_range_parse(c->launch.fence_allow[i], &range, e))
             return e->code;
@@ -59,11 +78,13 @@ enum err_code enclosure_make(const struct cluster *c, const struct job *job, int
                              struct enclosure *out, struct err *e)
 {
     struct err missing = ERR_INIT;
+    if (find_networks(c, job, &out->networks, e))
+        return e->code;
     if (c->launch.fence == FENCE_OFF) {
         snprintf(out->why, sizeof(out->why), "launch.fence: off");
         return OK;
     }
-    if (allow_all(c, job, &out->allowed, e))
+    if (allow_all(c, job, &out->networks, &out->allowed, e))
         return err_wrap(e, "fence");
     if (fence_open(job->id, attempt, &out->allowed, &out->fence, &missing) == OK)
         return OK;

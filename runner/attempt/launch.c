@@ -71,9 +71,22 @@ static void make_env(const struct cluster_launch *config, const char *scratch,
         add_env(c, "OMPI_MCA_mpi_yield_when_idle", "1");
 }
 
-void launch_command_make(const struct cluster_launch *config, int64_t ranks, const char *program,
-                         const char *scratch, char *(*env_get)(const char *name), bool as_root,
-                         struct launch_command *out)
+/* Without IPv6, which Open MPI 4.1 cannot be pinned to networks of. */
+static void pin_open_mpi(const struct networks *networks, struct launch_command *c)
+{
+    CLEANUP(buf_done) struct buf list = BUF_INIT(NETWORKS_TEXT_BYTES);
+    if (networks->count == 0)
+        return;
+    networks_format(networks, &list);
+    add_env(c, NETWORKS_MPI_SETTING, buf_text(&list));
+    add_env(c, "OMPI_MCA_btl_tcp_disable_family", "6");
+    add_env(c, "OMPI_MCA_oob_tcp_if_include", buf_text(&list));
+    add_env(c, "OMPI_MCA_oob_tcp_disable_ipv6_family", "1");
+}
+
+void launch_command_make(const struct cluster_launch *config, const struct networks *networks, int64_t ranks,
+                         const char *program, const char *scratch, char *(*env_get)(const char *name),
+                         bool as_root, struct launch_command *out)
 {
     struct launch_command *c = out;
     memset(c, 0, sizeof(*c));
@@ -98,6 +111,7 @@ void launch_command_make(const struct cluster_launch *config, int64_t ranks, con
     add_parameter(c, "oob_tcp_keepalive_probes", "3");
     add(c->argv, LAUNCH_ARGS_MAX, program);
     make_env(config, scratch, env_get, as_root, c);
+    pin_open_mpi(networks, c);
 }
 
 void launch_command_done(struct launch_command *c)

@@ -21,20 +21,23 @@
 #include "base/buf.h"
 #include "base/proc.h"
 #include "core/cluster/attempt_doc.h"
+#include "core/cluster/networks.h"
 #include "core/job/job.h"
 
 enum { LAUNCH_ARGS_MAX = 48, LAUNCH_ENV_MAX = 32, LAUNCH_RANKS_MAX = SPEC_LEAVES_MAX };
 
-/* The command and the environment as they will be started. Pure but for what `env_get` reads. */
+/* The command and the environment as they will be started. Pure but for what `env_get` reads. `networks`:
+ * what Open MPI's TCP, its own and the ranks', is pinned to, by the environment, which mpirun and srun hand
+ * on alike; none: it takes what there is. */
 struct launch_command {
     const char
         *argv[LAUNCH_ARGS_MAX]; /* NULL-terminated; inside points to cluster, program, scratch and ranks */
     const char *env[LAUNCH_ENV_MAX]; /* NULL-terminated; owned */
     char ranks[16];
 };
-void launch_command_make(const struct cluster_launch *config, int64_t ranks, const char *program,
-                         const char *scratch, char *(*env_get)(const char *name), bool as_root,
-                         struct launch_command *out);
+void launch_command_make(const struct cluster_launch *config, const struct networks *networks, int64_t ranks,
+                         const char *program, const char *scratch, char *(*env_get)(const char *name),
+                         bool as_root, struct launch_command *out);
 void launch_command_done(struct launch_command *c);
 
 /* The trainer: as configured, or sovrun-trainer beside our own program. ERR_NOT_FOUND where it cannot be run.

@@ -424,7 +424,8 @@ static enum err_code start_ranks(struct supervisor *s, struct buf *document, str
     if (launch_find_trainer(&s->cluster->launch, &trainer, e) ||
         scratch_make(a->job, a->number, s->dir, &s->scratch, e))
         return e->code;
-    launch_command_make(&s->cluster->launch, a->ranks, trainer, s->scratch, getenv, geteuid() == 0, &command);
+    launch_command_make(&s->cluster->launch, &s->enclosure.networks, a->ranks, trainer, s->scratch, getenv,
+                        geteuid() == 0, &command);
     if (launch_start(&s->launch, &command, enclosure_join(&s->enclosure), document, e))
         return e->code;
     a->phase = ATTEMPT_RUNNING;

@@ -135,25 +135,33 @@ static void join(char list[][POLICY_HOST_BYTES], size_t count, struct buf *out)
         buf_addf(out, "%s%s", i ? " " : "", list[i]);
 }
 
+static void join_ranges(const struct http_range *ranges, size_t count, struct buf *out)
+{
+    char text[HTTP_RANGE_TEXT_BYTES];
+    for (size_t i = 0; i < count; i++)
+        buf_addf(out, "%s%s", i ? " " : "", http_range_format(&ranges[i], text));
+}
+
 static enum err_code print_regions(struct policy *p, struct err *e)
 {
     static const char *const headings[] = { "REGION",    "PROVIDER",  "NAME THERE", "COUNTRY",
-                                            "ENDPOINTS", "ADDRESSES", NULL };
+                                            "ENDPOINTS", "ADDRESSES", "NETWORKS",   NULL };
     CLEANUP(print_table_done) struct print_table t = print_table_new(headings);
     for (size_t i = 0; i < p->region_count; i++) {
         struct policy_region *r = &p->regions[i];
         CLEANUP(buf_done) struct buf hosts = BUF_INIT(4096);
         CLEANUP(buf_done) struct buf ranges = BUF_INIT(4096);
-        char text[HTTP_RANGE_TEXT_BYTES];
+        CLEANUP(buf_done) struct buf networks = BUF_INIT(4096);
         join(r->endpoints, r->endpoint_count, &hosts);
-        for (size_t k = 0; k < r->range_count; k++)
-            buf_addf(&ranges, "%s%s", k ? " " : "", http_range_format(&r->ranges[k], text));
+        join_ranges(r->ranges, r->range_count, &ranges);
+        join_ranges(r->networks, r->network_count, &networks);
         print_text_cell(&t, r->name);
         print_text_cell(&t, policy_provider_names[r->provider]);
         print_text_cell(&t, r->region);
         print_text_cell(&t, r->country[0] ? r->country : "-");
         print_text_cell(&t, hosts.len ? buf_text(&hosts) : "-");
         print_text_cell(&t, ranges.len ? buf_text(&ranges) : "this machine");
+        print_text_cell(&t, networks.len ? buf_text(&networks) : "any");
     }
     return print_table_out(&t, e);
 }

@@ -51,6 +51,7 @@ static void ask_job(const struct policy *p, const struct job_spec *spec, const s
         .provider = KEYS_FILE,
         .places = places,
         .place_count = ARRAY_LEN(places),
+        .transport = dataset ? "self,vader,tcp" : "self,uct",
     };
     policy_admit(p, &q, &d[0]);
     policy_admit(p, &q, &d[1]);

@@ -16,7 +16,7 @@ card=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,nohe
 
 B=${1:-build}
 if [ $# = 0 ]; then
-    make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,gpt_model,cuda_host} \
+    make DEPS=0 build/tests/kernels/test_{elements,linear,softmax,gpt,gpt_options,gpt_model,resume,cuda_host} \
         build/tests/gpu/gpt_steps build/bench/bench_gpt build/bench/bench_kernels >"$out/make.log" 2>&1 ||
         { tail -20 "$out/make.log"; echo "run.sh: the build failed: $out/make.log"; exit 2; }
     # Without nccl.h there is none, and the check below says so.

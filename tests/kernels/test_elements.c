@@ -178,7 +178,7 @@ static void the_best_device_says_what_it_is_and_what_it_is_not(void **state)
         assert_string_equal(device_name(best), "cuda");
     else
         assert_string_equal(device_name(best), "cpu");
-    if (code == ERR_DEVICE) /* compiled in, and no card: the reason is there to be read */
+    if (code == ERR_NOT_FOUND) /* compiled in, and no card: the reason is there to be read */
         assert_non_null(strstr(device_note(best), "no cuda: "));
     device_close(cuda);
     device_close(best);

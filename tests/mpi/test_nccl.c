@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { LEAVES = 4, FLOATS = LEAVES * 1733, PIECE = 500, INIT_MS = 20 * 1000, SHORT_MS = 300 };
@@ -299,16 +300,33 @@ static void all_is_as_by_mpi(struct comm *mpi, struct device *d)
 }
 
 /* Taken where it can be had; else the host's way, and the reason. */
-static void say_what_is_taken(struct comm *mpi, struct device *d)
+static void say_what_is_taken(struct comm *mpi, struct device *d, const struct network_pins *pins)
 {
     char note[COMM_NOTE_BYTES];
     struct err e = ERR_INIT;
     CLEANUP(comm_closep) struct comm *c = NULL;
 
-    need(!comm_for_device(mpi, d, &c, note, &e), e);
+    need(!comm_for_device(mpi, d, pins, &c, note, &e), e);
     need(!mpi->broken, e);
     if (mpi->rank == 0)
         printf("%s: %s\n", c ? c->ops->name : mpi->ops->name, note);
+}
+
+/* Interfaces that the policy's networks would give: what NCCL is told then. */
+static void say_what_is_pinned(struct comm *mpi, struct device *d)
+{
+    static const char *const told[] = { "NCCL_SOCKET_IFNAME", "NCCL_SOCKET_FAMILY", "NCCL_IB_HCA",
+                                        "NCCL_IB_DISABLE", "NCCL_NET_PLUGIN" };
+    const struct network_pins pins = { .at = { { .interface = "eth1" }, { .interface = "eth2" } },
+                                       .count = 2,
+                                       .family = AF_INET,
+                                       .adapters = { "mlx5_0:1" },
+                                       .adapter_count = mpi->size > 2 ? 1 : 0 };
+    say_what_is_taken(mpi, d, &pins);
+    for (size_t i = 0; i < ARRAY_LEN(told) && mpi->rank == 0; i++)
+        printf("%s%s=%s", i ? " " : "", told[i], getenv(told[i]) ? getenv(told[i]) : "");
+    if (mpi->rank == 0)
+        printf("\n");
 }
 
 /* ---- failures ---- */
@@ -373,7 +391,9 @@ int main(int argc, char **argv)
     if (strcmp(what, "lonely") == 0)
         it_never_connects(c, d);
     if (strcmp(what, "taken") == 0)
-        say_what_is_taken(c, d);
+        say_what_is_taken(c, d, NULL);
+    else if (strcmp(what, "pinned") == 0)
+        say_what_is_pinned(c, d);
     else
         all_is_as_by_mpi(c, d);
     return 0;

@@ -124,6 +124,29 @@ def refusals(c, spec, text):
           and "train.precision" in bf16["job"]["reason"] and "does not multiply in bf16" in bf16["job"]["reason"], bf16["job"]["reason"])
 
 
+def no_card(c, spec):
+    """Where there is no driver: once, with what to do. A job that has begun waits for one, as often as it may retry."""
+    if c.run("gpu", "ls").returncode != 6:
+        print("# this host has a driver: nothing to see of one that has none")
+        return
+    shown = c.wait_over(c.submit(spec, "resources.device=cuda"))["job"]
+    check("a card that the host has not is refused by its setting, once", shown["state"] == "failed" and shown["attempts"] == 1
+          and shown["outcome"] == "user_error" and "resources.device: cuda" in shown["reason"], shown)
+    if "has no device" in shown["reason"]:
+        print("# this build has no CUDA: nothing more to see")
+        return
+    check("with what to do", "give the host a driver and a card, or set resources.device: auto or cpu" in shown["reason"], shown["reason"])
+    flag, script, config = c.home / "failed-once", c.home / "mpirun-once", (c.home / "sovrun.yaml").read_text()
+    script.write_text(f"#!/bin/sh\n[ -e {flag} ] || {{ touch {flag}; kill -9 $$; }}\nexec mpirun \"$@\"\n")
+    script.chmod(0o755)
+    (c.home / "sovrun.yaml").write_text(config.replace("\nlaunch: {", f"\nlaunch: {{ mpirun: {script},"))
+    c.run("down")
+    c.up()
+    shown = c.wait_over(c.submit(spec, "resources.device=cuda", "retry.max=2"))["job"]
+    check("behind an attempt that failed otherwise it is tried again", shown["state"] == "failed" and shown["attempts"] == 3
+          and shown["outcome"] == "failed" and "resources.device: cuda" in shown["reason"], shown)
+
+
 def main():
     c = Cluster("gpt-job")
     c.up()
@@ -137,6 +160,7 @@ def main():
         options(c, spec)
         plain_file(c, text)
         refusals(c, spec, text)
+        no_card(c, spec)
     finally:
         c.stop_quietly()
     finish()

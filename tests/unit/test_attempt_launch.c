@@ -16,10 +16,8 @@
 static char *our_env(const char *name)
 {
     static const char *const env[][2] = {
-        { "PATH", "/opt/bin:/usr/bin" },
-        { "HOME", "/root" },
-        { "NCCL_SOCKET_IFNAME", "ib0" },
-        { "NCCL_UNHEARD_OF", "1" },
+        { "PATH", "/opt/bin:/usr/bin" },          { "HOME", "/root" },
+        { "NCCL_SOCKET_IFNAME", "ib0" },          { "NCCL_UNHEARD_OF", "1" },
         { "AWS_SECRET_ACCESS_KEY", "topsecret" },
     };
     for (size_t i = 0; i < ARRAY_LEN(env); i++)
@@ -47,6 +45,8 @@ static void assert_list(const char *const *list, const char *want)
     assert_string_equal(buf_text(&text), want);
 }
 
+static const struct networks none = { .count = 0 };
+
 static void the_command_is_stated_in_full(void **state)
 {
     const struct cluster_launch config = { .mpirun = "mpirun",
@@ -54,7 +54,7 @@ static void the_command_is_stated_in_full(void **state)
                                            .oversubscribe = false };
     CLEANUP(launch_command_done) struct launch_command c;
     (void)state;
-    launch_command_make(&config, 2, "/bin/sovrun-trainer", "/dev/shm/x", our_env, false, &c);
+    launch_command_make(&config, &none, 2, "/bin/sovrun-trainer", "/dev/shm/x", our_env, false, &c);
     assert_list(c.argv,
                 "mpirun -np 2 --bind-to none --mca pml ob1 --mca btl self,vader "
                 "--mca btl_vader_backing_directory /dev/shm/x --mca orte_tmpdir_base /dev/shm/x "
@@ -71,13 +71,29 @@ static void root_and_oversubscription_have_their_switches(void **state)
                                            .oversubscribe = true };
     CLEANUP(launch_command_done) struct launch_command c;
     (void)state;
-    launch_command_make(&config, 8, "/t", "/s", no_env, true, &c);
+    launch_command_make(&config, &none, 8, "/t", "/s", no_env, true, &c);
     assert_string_equal(c.argv[0], "/opt/mpirun");
     assert_string_equal(c.argv[2], "8");
     assert_string_equal(c.argv[3], "--oversubscribe");
     assert_list(c.env,
                 "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C HWLOC_PLUGINS_PATH=/s PMIX_MCA_gds=hash "
                 "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1");
+}
+
+static void open_mpi_is_pinned_to_the_networks(void **state)
+{
+    const struct cluster_launch config = { .mpirun = "mpirun", .transport = "self,vader,tcp" };
+    CLEANUP(launch_command_done) struct launch_command c;
+    struct networks networks;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_ok(networks_parse("10.20.0.0/16,10.21.0.0/24", &networks, &e));
+    launch_command_make(&config, &networks, 2, "/t", "/s", no_env, false, &c);
+    assert_list(c.env,
+                "PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C HWLOC_PLUGINS_PATH=/s PMIX_MCA_gds=hash "
+                "OMPI_MCA_btl_tcp_if_include=10.20.0.0/16,10.21.0.0/24 OMPI_MCA_btl_tcp_disable_family=6 "
+                "OMPI_MCA_oob_tcp_if_include=10.20.0.0/16,10.21.0.0/24 "
+                "OMPI_MCA_oob_tcp_disable_ipv6_family=1");
 }
 
 static void a_trainer_that_is_not_there_is_told_of(void **state)
@@ -185,6 +201,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_is_stated_in_full),
         cmocka_unit_test(root_and_oversubscription_have_their_switches),
+        cmocka_unit_test(open_mpi_is_pinned_to_the_networks),
         cmocka_unit_test(a_trainer_that_is_not_there_is_told_of),
         cmocka_unit_test(more_than_a_pipe_holds_is_fed_in_turns),
         cmocka_unit_test(a_reader_that_is_gone_ends_the_feeding),

@@ -72,6 +72,8 @@ static void presets_are_whole(void **state)
 /* ---- documents ---- */
 
 #define HEAD "version: 1\nname: p\n"
+#define FOUR(n) "10." n ".0.0/24, 10." n ".1.0/24, 10." n ".2.0/24, 10." n ".3.0/24, "
+#define SEVENTEEN FOUR("0") FOUR("1") FOUR("2") FOUR("3") "10.9.0.0/24"
 #define REGION "regions: [{ name: here, provider: local, region: local }]\n"
 
 static const struct document_row {
@@ -97,6 +99,17 @@ static const struct document_row {
       "guards nothing" },
     { HEAD "regions: [{ name: a, provider: s3, region: x, endpoints: [h], ranges: [10.0.0.1/8] }]\n",
       "bits set behind" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [10.20.0.0/16, \"fd00:20::/64\"] }]\n",
+      NULL },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [eth1] }]\n",
+      ":3: regions[0].networks[0]: must be an address range" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [10.20.0.1/16] }]\n",
+      "bits set behind" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [10.20.0.0/33] }]\n", "0 to 32 bits" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [0.0.0.0/0] }]\n", "guards nothing" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, networks: [" SEVENTEEN "] }]\n", "at most 16" },
+    { HEAD "regions: [{ name: a, provider: local, region: x, network: [10.0.0.0/8] }]\n",
+      "did you mean 'networks'?" },
     { HEAD "regions: [{ name: a, provider: local, region: x, ranges: [10.0.0.0/8] }]\n",
       "neither endpoints nor ranges" },
     { HEAD REGION "buckets: [{ name: b, region: there, purposes: [data] }]\n",
