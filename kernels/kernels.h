@@ -108,6 +108,8 @@ struct kernels {
     /* Between float and real: rounded to the nearest, ties to even; plain copies where a real is a float. */
     void (*to_real)(struct device *d, real *out, const float *x, size_t n);
     void (*from_real)(struct device *d, float *out, const real *x, size_t n);
+    /* To the next real above or below, each with the probability that makes the mean x: that of rng_u64(key, i). */
+    void (*draw_real)(struct device *d, real *out, const float *x, size_t n, uint64_t key);
     void (*clear)(struct device *d, real *x, size_t n); /* x = 0 */
     /* `dropout` on reals; out may be x. */
     void (*drop)(struct device *d, real *out, const real *x, size_t n, float rate, uint64_t key);

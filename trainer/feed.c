@@ -45,6 +45,7 @@ struct model_config feed_model_config(const struct feed *f, size_t records_max)
             spec->model.positions == POSITIONS_ROTARY ? MODEL_POSITIONS_ROTARY : MODEL_POSITIONS_LEARNED,
         .mlp = spec->model.mlp == MLP_SWIGLU ? MODEL_MLP_SWIGLU : MODEL_MLP_GELU,
         .recompute = spec->model.recompute,
+        .draw_weights = spec->train.rounding == ROUNDING_STOCHASTIC,
     };
 
     for (size_t i = 0; i < c.hidden_count; i++)

@@ -51,6 +51,8 @@ struct model_config {
                            forward pass again: less memory, the same bits */
     double dropout;     /* mlp: after each hidden layer; gpt: after the embeddings and in each
                            residual branch; while training; [0, 1) */
+    bool draw_weights;  /* gpt, where reals are bf16: in the passes of training weights are rounded up or down by
+                           the draw of dropout_key, with the probabilities that make their mean right */
     size_t records_max; /* the most records in one call */
     size_t slices;      /* the job's leaves */
 };

@@ -21,6 +21,7 @@ static const char *const device_names[] = { "auto", "cpu", "cuda", NULL };
 static const char *const schedule_names[] = { "constant", "cosine", NULL };
 static const char *const reduce_names[] = { "exact", "fast", NULL };
 static const char *const precision_names[] = { "fp32", "tf32", "bf16", NULL };
+static const char *const rounding_names[] = { "nearest", "stochastic", NULL };
 
 #define MS_PER_DAY (24 * 60 * 60 * 1000.0)
 #define EVERY_STEPS_MAX 1000000000
@@ -100,7 +101,7 @@ static const struct conf_field resources_fields[] = {
     CONF_CHOICE(spec_resources, device, "auto", device_names, "auto takes the best there is"),
     CONF_INT(spec_resources, cpus_per_rank, "1", 1, 1024, "processor cores of each rank"),
     CONF_INT(spec_resources, gpus_per_rank, "0", 0, 16,
-             "GPUs of each rank; this version trains on the CPU: 0"),
+             "GPUs that the scheduler counts for each rank: it counts none yet, so 0"),
     CONF_DURATION(spec_resources, time_limit_ms, "time_limit", "0", 0, 365 * MS_PER_DAY,
                   "an attempt that runs longer is stopped; 0: no limit"),
     CONF_END,
@@ -128,6 +129,8 @@ static const struct conf_field train_fields[] = {
     CONF_CHOICE(spec_train, reduce, "exact", reduce_names, "exact: the same bits on any number of ranks"),
     CONF_CHOICE(spec_train, precision, "fp32", precision_names,
                 "of products; bf16 also what a gpt leaves in memory on the way. tf32 and bf16 take CUDA"),
+    CONF_CHOICE(spec_train, rounding, "nearest", rounding_names,
+                "of weights to bf16; stochastic: up or down, drawn anew for each leaf, so that none is biased"),
     CONF_END,
 };
 
@@ -212,7 +215,11 @@ static enum err_code check_numbers(const struct conf_doc *doc, const struct job_
         return refuse(doc, "train.batch", e, "must be a multiple of train.leaves (%" PRId64 "), not %" PRId64,
                       leaves, batch);
     if (s->resources.gpus_per_rank != 0)
-        return refuse(doc, "resources.gpus_per_rank", e, "must be 0: this version trains on the CPU");
+        return refuse(doc, "resources.gpus_per_rank", e,
+                      "must be 0: a rank takes the card of its number on its host, and none is counted yet");
+    if (s->train.rounding == ROUNDING_STOCHASTIC && s->train.precision != PRECISION_BF16)
+        return refuse(doc, "train.rounding", e, "stochastic is for train.precision bf16, not %s",
+                      precision_names[s->train.precision]);
     return OK;
 }
 

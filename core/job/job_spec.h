@@ -31,6 +31,7 @@ enum reduce_kind { REDUCE_EXACT, REDUCE_FAST };
 enum lr_schedule { SCHEDULE_CONSTANT, SCHEDULE_COSINE };
 enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 enum precision_kind { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
+enum rounding_kind { ROUNDING_NEAREST, ROUNDING_STOCHASTIC };
 
 struct spec_model {
     int kind;                        /* enum model_kind */
@@ -70,7 +71,7 @@ struct spec_train {
     double explode;        /* stop at a loss of so many times that of a guess; 0: never */
     int64_t compare_every; /* steps from one comparison of the ranks' parameters to the next; 0: none */
     int64_t seed, leaves;
-    int reduce, precision;
+    int reduce, precision, rounding;
 };
 struct spec_checkpoint {
     char to[SPEC_URI_BYTES];

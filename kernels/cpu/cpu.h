@@ -59,6 +59,7 @@ typedef void cpu_some_fn(void *context, size_t first, size_t count);
 void cpu_for(struct device *d, size_t n, cpu_some_fn *some, void *context);
 
 void cpu_to_real(struct device *d, real *out, const float *x, size_t n);
+void cpu_draw_real(struct device *d, real *out, const float *x, size_t n, uint64_t key);
 void cpu_from_real(struct device *d, float *out, const real *x, size_t n);
 void cpu_clear(struct device *d, real *x, size_t n);
 void cpu_drop(struct device *d, real *out, const real *x, size_t n, float rate, uint64_t key);

@@ -160,6 +160,7 @@ const struct kernels cpu_kernels = {
     .zero = cpu_zero,
     .to_real = cpu_to_real,
     .from_real = cpu_from_real,
+    .draw_real = cpu_draw_real,
     .clear = cpu_clear,
     .drop = cpu_drop,
     .residual = cpu_residual,

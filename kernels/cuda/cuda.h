@@ -122,6 +122,7 @@ void cuda_scale(struct device *d, float *x, size_t n, float factor);
 void cuda_zero(struct device *d, float *x, size_t n);
 
 void cuda_to_real(struct device *d, real *out, const float *x, size_t n);
+void cuda_draw_real(struct device *d, real *out, const float *x, size_t n, uint64_t key);
 void cuda_from_real(struct device *d, float *out, const real *x, size_t n);
 void cuda_clear(struct device *d, real *x, size_t n);
 void cuda_drop(struct device *d, real *out, const real *x, size_t n, float rate, uint64_t key);

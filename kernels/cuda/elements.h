@@ -12,6 +12,7 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 static inline HOST_DEVICE float relu_of(float x)
 {
@@ -21,6 +22,23 @@ static inline HOST_DEVICE float relu_of(float x)
 static inline HOST_DEVICE float relu_gradient(float dout, float out)
 {
     return out > 0 ? dout : 0;
+}
+
+/* The bits of x as bf16: of the two next to it, the one away from zero where the lower 16 bits of x and those of
+ * `draw` come to 2^16. What is no number stays none; beyond the largest is infinite. */
+static inline HOST_DEVICE uint16_t drawn_bf16(float x, uint64_t draw)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    return isnan(x) ? (uint16_t)0x7fff : (uint16_t)((bits + (uint32_t)(draw & 0xffff)) >> 16);
+}
+
+static inline HOST_DEVICE float of_bf16_bits(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
 }
 
 /* kept: 1 / (1 - rate) */

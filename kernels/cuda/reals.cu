@@ -8,12 +8,55 @@
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/real.h"
 
-/* One real a thread: of float and bf16, only one lies in chunks as large as the other's. */
+/* ---- conversions, EACH numbers a thread: a chunk of bf16, two of floats ---- */
+
+enum { EACH = CHUNK_BYTES / sizeof(bf16), NUMBERS = ELEMENT_THREADS * EACH /* of a block */ };
+
+static __device__ inline void load_each(float v[EACH], const float *x, size_t left, bool whole)
+{
+    load_floats<EACH>(v, x, left, whole);
+}
+
+static __device__ inline void load_each(float v[EACH], const bf16 *x, size_t left, bool whole)
+{
+    load_chunk(v, x, left, whole);
+}
+
+static __device__ inline void store_each(float *to, const float v[EACH], size_t left, bool whole)
+{
+    store_floats<EACH>(to, v, left, whole);
+}
+
+static __device__ inline void store_each(bf16 *to, const float v[EACH], size_t left, bool whole)
+{
+    store_chunk(to, v, left, whole);
+}
+
+/* f(i, x): what becomes of number i before it is rounded to the nearest. */
+template <typename TO, typename FROM, typename F>
+static __device__ inline void convert_each(TO *out, const FROM *x, size_t n, F f)
+{
+    const size_t first = ((size_t)blockIdx.x * ELEMENT_THREADS + threadIdx.x) * EACH;
+    const bool whole = first + EACH <= n && in_chunks(out) && in_chunks(x);
+    float v[EACH];
+
+    if (first >= n)
+        return;
+    load_each(v, x + first, n - first, whole);
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        v[i] = f(first + i, v[i]);
+    store_each(out + first, v, n - first, whole);
+}
+
 template <typename TO, typename FROM> static __global__ void convert_kernel(TO *out, const FROM *x, size_t n)
 {
-    const size_t i = (size_t)blockIdx.x * ELEMENT_THREADS + threadIdx.x;
-    if (i < n)
-        set_real(&out[i], float_of(x[i]));
+    convert_each(out, x, n, [](size_t, float number) { return number; });
+}
+
+static __global__ void draw_kernel(bf16 *out, const float *x, size_t n, uint64_t key)
+{
+    convert_each(out, x, n, [=](size_t i, float number) { return of_bf16_bits(drawn_bf16(number, rng_u64(key, i))); });
 }
 
 template <typename TO, typename FROM> static void convert(struct device *d, TO *out, const FROM *x, size_t n)
@@ -21,13 +64,25 @@ template <typename TO, typename FROM> static void convert(struct device *d, TO *
     auto kernel = convert_kernel<TO, FROM>;
     if (n == 0)
         return;
-    kernel<<<BLOCKS(n, ELEMENT_THREADS), ELEMENT_THREADS, 0, device_stream(d)>>>(out, x, n);
+    kernel<<<BLOCKS(n, NUMBERS), ELEMENT_THREADS, 0, device_stream(d)>>>(out, x, n);
     device_launched(d, "convert");
 }
 
 void cuda_to_real(struct device *d, real *out, const float *x, size_t n)
 {
     WITH_REAL(d, convert(d, (T *)out, x, n));
+}
+
+void cuda_draw_real(struct device *d, real *out, const float *x, size_t n, uint64_t key)
+{
+    if (cuda_precision(d) != DEVICE_BF16) {
+        cuda_to_real(d, out, x, n);
+        return;
+    }
+    if (n == 0)
+        return;
+    draw_kernel<<<BLOCKS(n, NUMBERS), ELEMENT_THREADS, 0, device_stream(d)>>>((bf16 *)out, x, n, key);
+    device_launched(d, "draw_real");
 }
 
 void cuda_from_real(struct device *d, float *out, const real *x, size_t n)

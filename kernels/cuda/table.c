@@ -18,6 +18,7 @@ const struct kernels cuda_kernels = {
     .zero = cuda_zero,
     .to_real = cuda_to_real,
     .from_real = cuda_from_real,
+    .draw_real = cuda_draw_real,
     .clear = cuda_clear,
     .drop = cuda_drop,
     .residual = cuda_residual,

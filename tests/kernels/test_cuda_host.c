@@ -52,6 +52,28 @@ static void swiglu_is_near_the_formula(void **state)
     assert_near(swiglu_of(1e4f, 2), 2e4, 1e-6);
 }
 
+/* Of all draws as many round up as the number is far from the one below. */
+static void a_drawn_bf16_has_the_right_odds(void **state)
+{
+    static const float numbers[] = { 1.003f, -1.003f, 0.75f, 1e-40f, 3.1e38f, -7e-3f };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        uint32_t bits, away = 0;
+        memcpy(&bits, &numbers[i], sizeof(bits));
+        const uint16_t below = (uint16_t)(bits >> 16);
+        for (uint64_t draw = 0; draw < 1 << 16; draw++) {
+            uint16_t drawn = drawn_bf16(numbers[i], draw | 0xabc0000);
+            assert_true(drawn == below || drawn == below + 1);
+            away += drawn != below;
+        }
+        assert_int_equal(away, bits & 0xffff);
+    }
+    assert_true(isnan(of_bf16_bits(drawn_bf16(NAN, 0xffff))) &&
+                isnan(of_bf16_bits(drawn_bf16(-NAN, 0xffff))));
+    assert_true(of_bf16_bits(drawn_bf16(INFINITY, 0xffff)) == INFINITY);
+    assert_true(of_bf16_bits(drawn_bf16(-0.0f, 0xffff)) == 0);
+}
+
 /* The CPU's kernel on `n` random numbers beside the same function by element. */
 static void dropout_has_the_cpus_bits(void **state)
 {
@@ -134,9 +156,10 @@ static void rotary_has_the_cpus_bits(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(relu_hides_no_broken_number), cmocka_unit_test(gelu_is_near_the_formula),
-        cmocka_unit_test(swiglu_is_near_the_formula),  cmocka_unit_test(dropout_has_the_cpus_bits),
-        cmocka_unit_test(adamw_has_the_cpus_bits),     cmocka_unit_test(rotary_has_the_cpus_bits),
+        cmocka_unit_test(a_drawn_bf16_has_the_right_odds), cmocka_unit_test(relu_hides_no_broken_number),
+        cmocka_unit_test(gelu_is_near_the_formula),        cmocka_unit_test(swiglu_is_near_the_formula),
+        cmocka_unit_test(dropout_has_the_cpus_bits),       cmocka_unit_test(adamw_has_the_cpus_bits),
+        cmocka_unit_test(rotary_has_the_cpus_bits),
     };
     /* The device beside the host's arithmetic: on a card this shows whether its bits are the CPU's. */
     return run_everywhere(

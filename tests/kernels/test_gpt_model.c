@@ -162,6 +162,23 @@ static void pass(struct model *m, void *weights, void *grad, int by, float *out,
     device_get(m->device, out, grad, m->params.padded * sizeof(float));
 }
 
+/* Drawn weights change a pass a little, by the key alone, and only where there is something to draw. */
+static void drawn_weights_repeat_by_their_key(void **state)
+{
+    struct gpt_case drawn = cases[0];
+    CLEANUP(made_done) struct made nearest = { 0 }, one = { 0 }, two = { 0 };
+    (void)state;
+    drawn.config.draw_weights = true;
+    make(&cases[0], run_device, run_precision, NULL, &nearest);
+    make(&drawn, run_device, run_precision, NULL, &one);
+    make(&drawn, run_device, run_precision, NULL, &two);
+    assert_memory_equal(one.grad, two.grad, one.count * sizeof(float));
+    assert_true(one.loss == two.loss);
+    assert_true(one.evaluated == nearest.evaluated); /* to the nearest, as it is no training */
+    assert_true((one.loss == nearest.loss) == (run_precision != DEVICE_BF16));
+    assert_near(one.loss / nearest.loss, 1, 2e-3);
+}
+
 /* A card records a pass the second time it is the same, and repeats it from then on: of whatever is in the
  * batch. */
 static void a_repeated_pass_has_the_same_bits(void **state)
@@ -219,6 +236,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_agrees_with_the_cpu),
         cmocka_unit_test(the_same_inputs_give_the_same_bits),
+        cmocka_unit_test(drawn_weights_repeat_by_their_key),
         cmocka_unit_test(a_repeated_pass_has_the_same_bits),
         cmocka_unit_test(reals_of_two_bytes_halve_the_activations),
     };

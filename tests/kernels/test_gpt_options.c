@@ -351,6 +351,43 @@ static void reals_come_and_go(void **state)
     }
 }
 
+/* Of bf16, each is one of the two next to the number, the same by the same key, and right in the mean. */
+static void reals_are_drawn(void **state)
+{
+    enum { DRAWS = 200 };
+    const float step = 1.0f / 128; /* from one bf16 to the next, of 1 up to 2 */
+    (void)state;
+    for (size_t s = 0; s < ARRAY_LEN(counts); s++) {
+        struct kernel_run r = run_open();
+        size_t n = counts[s];
+        struct pair x = pair_random(&r, n, 1, 2), drawn = real_new(&r, n), again = real_new(&r, n);
+        CLEANUP(freep) double *sum = mem_array(n + 1, sizeof(double));
+        size_t moved = 0;
+        for (uint64_t key = 0; key < DRAWS; key++) {
+            r.k->draw_real(r.d, drawn.dev, x.dev, n, key);
+            pair_fetch(&r, &drawn);
+            for (size_t i = 0; i < n; i++) {
+                float off = drawn.host[i] - x.host[i];
+                assert_true(run_precision == DEVICE_BF16 ? fabsf(off) < step : off == 0);
+                assert_true(drawn.host[i] == as_real(drawn.host[i]));
+                moved += off > 0;
+                sum[i] += off;
+            }
+        }
+        r.k->draw_real(r.d, again.dev, x.dev, n, DRAWS - 1);
+        pair_fetch(&r, &again);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(again.host[i] == drawn.host[i]);
+            assert_true(fabs(sum[i] / DRAWS) <=
+                        5 * (double)step / 2 / sqrt(DRAWS)); /* of a standard deviation at most */
+        }
+        if (run_precision == DEVICE_BF16 && n > 100) /* half of all, but for some */
+            assert_true(moved > n * DRAWS * 4 / 10 && moved < n * DRAWS * 6 / 10);
+        done_all(&r, &x, &drawn, &again);
+        device_close(r.d);
+    }
+}
+
 /* With dropout, and without; into an array of its own, and into either input. */
 static void residuals_add_what_was_not_dropped(void **state)
 {
@@ -481,6 +518,7 @@ int main(void)
         cmocka_unit_test(the_table_of_turns_is_near_libm),
         cmocka_unit_test(embeddings_go_without_positions),
         cmocka_unit_test(reals_come_and_go),
+        cmocka_unit_test(reals_are_drawn),
         cmocka_unit_test(residuals_add_what_was_not_dropped),
         cmocka_unit_test(residuals_join_norms),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),

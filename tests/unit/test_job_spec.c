@@ -103,7 +103,10 @@ static const struct refusal {
     { "a default that does not fit is named without a line", MINIMAL "train: { leaves: 128 }\n",
       "job.yaml: train.batch: must be a multiple of train.leaves (128), not 64" },
     { "a GPU is not promised", MINIMAL "resources: { gpus_per_rank: 1 }\n",
-      "job.yaml:4: resources.gpus_per_rank: must be 0: this version trains on the CPU" },
+      "job.yaml:4: resources.gpus_per_rank: must be 0: a rank takes the card of its number on its "
+      "host, and none is counted yet" },
+    { "only bf16 is rounded by drawing", MINIMAL "train: { rounding: stochastic, precision: tf32 }\n",
+      "job.yaml:4: train.rounding: stochastic is for train.precision bf16, not tf32" },
     { "data is in the store or in a file",
       "name: a\ndata: { train: /tmp/x.csv, target: t, positive: p }\n"
       "checkpoint: { to: s3://models/x }\n",
@@ -329,7 +332,8 @@ static void canonical_form_is_known(void **state)
         "\"train\":{\"batch\":64,\"beta1\":\"0.8\",\"beta2\":\"0.99\",\"clip\":\"1.5\","
         "\"compare_every\":0,\"epochs\":40,\"epsilon\":\"1e-09\",\"explode\":\"10\",\"leaves\":16,\"lr\":\"0."
         "003\",\"precision\":\"fp32\","
-        "\"reduce\":\"fast\",\"schedule\":\"cosine\",\"seed\":12,\"warmup\":20,\"weight_decay\":\"0.01\"}}");
+        "\"reduce\":\"fast\",\"rounding\":\"nearest\",\"schedule\":\"cosine\",\"seed\":12,\"warmup\":20,"
+        "\"weight_decay\":\"0.01\"}}");
 }
 
 static void a_preset_fills_in_what_is_not_given(void **state)
@@ -387,7 +391,7 @@ static void digest_is_known(void **state)
     char digest[65];
     assert_ok(spec_of(full, &s, &e));
     job_spec_digest(&s, digest);
-    assert_string_equal(digest, "dd0e47673f433620be512e17f8b057aba4cd12b724ca99d8ab375e8c97c34107");
+    assert_string_equal(digest, "6a2eceaaecefb018bc7221805b1e0072beee5e08f1ca298c3c7d8c792aa8ac71");
 }
 
 static void digest_sees_the_last_bit_of_a_fraction(void **state)

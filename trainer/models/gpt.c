@@ -104,17 +104,26 @@ struct pass {
     uint64_t key;
 };
 
+/* Beside what dropout draws by, which is numbered from 0 on. */
+enum { DRAW_WEIGHTS = 0x72656c };
+
 /* The parameters as the passes take them: rounded anew for each call, so that nobody has to tell when they
- * changed. */
-static const real *weights_of(struct gpt *m, const float *params)
+ * changed. `draw`: the call's key, to round by drawing; NULL: to the nearest. */
+static const real *weights_of(struct gpt *m, const float *params, const uint64_t *draw)
 {
+    const struct kernels *k = m->model.k;
+    const size_t n = m->model.params.count;
+
     if (!m->weights)
         return params;
-    m->model.k->to_real(m->model.device, m->weights, params, m->model.params.count);
+    if (draw)
+        k->draw_real(m->model.device, m->weights, params, n, rng_key(*draw, DRAW_WEIGHTS));
+    else
+        k->to_real(m->model.device, m->weights, params, n);
     return m->weights;
 }
 
-static struct pass begin(struct gpt *m, const float *params, const struct batch *b)
+static struct pass begin(struct gpt *m, const float *params, const struct batch *b, const uint64_t *draw)
 {
     struct device *d = m->model.device;
     size_t N = b->n * b->length, heads = m->model.config.heads;
@@ -127,7 +136,7 @@ static struct pass begin(struct gpt *m, const float *params, const struct batch 
     return (struct pass){ .m = m,
                           .d = d,
                           .k = m->model.k,
-                          .weights = weights_of(m, params),
+                          .weights = weights_of(m, params, draw),
                           .real_bytes = device_real_bytes(d),
                           .N = N,
                           .C = m->C,
@@ -385,7 +394,7 @@ static void backward_gpt(struct model *model, const float *params, const struct 
         *out_loss_sum = 0;
         return;
     }
-    struct pass p = begin(m, params, b);
+    struct pass p = begin(m, params, b, model->config.draw_weights ? &dropout_key : NULL);
     p.grad = grad;
     p.rate = (float)model->config.dropout;
     p.key = dropout_key;
@@ -409,7 +418,7 @@ static void evaluate_gpt(struct model *model, const float *params, const struct 
     *out_loss_sum = 0;
     if (b->n == 0)
         return;
-    struct pass p = begin(m, params, b);
+    struct pass p = begin(m, params, b, NULL);
     device_put(p.d, m->labels, b->labels, p.N * sizeof(int32_t));
     forward(&p);
     p.k->classify(p.d, m->loss, NULL, NULL, m->final, weight(&p, m->wte), m->labels, m->work, p.N, p.C,
@@ -424,7 +433,7 @@ static void predict_gpt(struct model *model, const float *params, const struct b
     size_t C = m->C, V = model->config.classes;
     if (b->n == 0)
         return;
-    struct pass p = begin(m, params, b);
+    struct pass p = begin(m, params, b, NULL);
     float *row = m->work;
     forward(&p);
     for (size_t i = 0; i < b->n; i++) {
