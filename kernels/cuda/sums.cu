@@ -55,24 +55,37 @@ void cuda_sum_squares(struct device *d, double *out, const float *x, size_t n)
     cuda_sum_f64(d, out, partial, pieces);
 }
 
-/* A thread of (COLUMNS, ROWS) takes every ROWS-th row of its strip; the eight sums are added in their order. */
+/* A thread of (COLUMNS, ROWS) takes a chunk of columns of every ROWS-th row of its strip; the eight sums are added in
+ * their order. */
 template <typename T>
 static __global__ void column_strips_kernel(float *partial, const T *x, size_t N, size_t C, size_t rows)
 {
-    __shared__ float s[ROWS][COLUMNS];
-    size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
-    size_t end = N - first < rows ? N : first + rows;
-    float sum = 0;
+    constexpr int EACH = CHUNK(T), ACROSS = COLUMNS * EACH;
+    __shared__ float s[ROWS][ACROSS];
+    const size_t left_column = (size_t)blockIdx.x * ACROSS, c = left_column + threadIdx.x * EACH;
+    const size_t first = blockIdx.y * rows, end = N - first < rows ? N : first + rows;
+    const bool whole = C % EACH == 0 && in_chunks(x);
+    float sum[EACH] = {};
 
-    for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS)
-        sum += float_of(x[n * C + c]);
-    s[threadIdx.y][threadIdx.x] = sum;
+#pragma unroll 4
+    for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS) {
+        float v[EACH];
+        load_chunk(v, x + n * C + c, C - c, whole);
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            sum[i] += v[i];
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        s[threadIdx.y][i * COLUMNS + threadIdx.x] = sum[i]; // lanes side by side: no bank twice
     __syncthreads();
-    if (threadIdx.y > 0 || c >= C)
-        return;
-    for (int i = 1; i < ROWS; i++)
-        sum += s[i][threadIdx.x];
-    partial[blockIdx.y * C + c] = sum;
+    for (size_t i = threadIdx.y * COLUMNS + threadIdx.x; i < ACROSS && left_column + i < C; i += COLUMNS * ROWS) {
+        const size_t place = i % EACH * COLUMNS + i / EACH;
+        float all = s[0][place];
+        for (int j = 1; j < ROWS; j++)
+            all += s[j][place];
+        partial[blockIdx.y * C + left_column + i] = all;
+    }
 }
 
 /* Each of blockDim.y threads adds every blockDim.y-th strip, and these sums are added in their order. */
@@ -106,7 +119,7 @@ void cuda_sum_strips(struct device *d, float *out, const float *partial, size_t 
 template <typename T>
 static void column_strips(struct device *d, float *partial, const T *x, size_t N, size_t C, size_t rows)
 {
-    const dim3 blocks(BLOCKS(C, COLUMNS), BLOCKS(N, rows)), threads(COLUMNS, ROWS);
+    const dim3 blocks(BLOCKS(C, COLUMNS * CHUNK(T)), BLOCKS(N, rows)), threads(COLUMNS, ROWS);
     auto kernel = column_strips_kernel<T>;
     kernel<<<blocks, threads, 0, device_stream(d)>>>(partial, x, N, C, rows);
 }

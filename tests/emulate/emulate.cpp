@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/repeat.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -18,9 +19,10 @@ struct copy {
     unsigned group;
 };
 struct fibre {
-    ucontext_t context;
+    ucontext_t begin;
+    jmp_buf here;
     struct emulated_thread at;
-    bool ended;
+    bool begun, ended;
     struct copy copies[COPIES_MAX]; // asked for, not done yet: in the order of their groups
     unsigned copy_count, groups;
     char given[EXCHANGE_BYTES];
@@ -36,7 +38,7 @@ static struct fibre fibres[THREADS_MAX];
 static char stacks[THREADS_MAX][STACK_BYTES];
 static struct gate block_gate, warp_gates[THREADS_MAX / LANES];
 static unsigned current, stuck, progress;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static emulated_body *body_now;
 static void *context_now;
 
@@ -46,7 +48,8 @@ void emulated_yield(void)
         fprintf(stderr, "emulate: threads wait for each other forever\n");
         abort();
     }
-    swapcontext(&fibres[current].context, &scheduler);
+    if (_setjmp(fibres[current].here) == 0)
+        _longjmp(scheduler, 1);
 }
 
 void emulated_progress(void)
@@ -91,7 +94,19 @@ static void run_fibre(void)
     leave(&warp_gates[current / LANES]);
     fibres[current].ended = true;
     emulated_progress();
-    swapcontext(&fibres[current].context, &scheduler);
+    _longjmp(scheduler, 1);
+}
+
+/* Until it waits or ends. By jumps, as a swap of contexts asks the kernel each time; a context is how a fibre begins on
+ * a stack of its own. */
+static void run_on(struct fibre *f)
+{
+    if (_setjmp(scheduler) != 0)
+        return;
+    if (f->begun)
+        _longjmp(f->here, 1);
+    f->begun = true;
+    setcontext(&f->begin);
 }
 
 static void begin_block(dim3 grid, dim3 threads, uint3 block, unsigned count)
@@ -107,17 +122,18 @@ static void begin_block(dim3 grid, dim3 threads, uint3 block, unsigned count)
         f->at.block = block;
         f->at.grid = grid;
         f->at.threads = threads;
-        f->ended = false;
+        f->begun = f->ended = false;
         f->copy_count = f->groups = 0;
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = stacks[i];
-        f->context.uc_stack.ss_size = STACK_BYTES;
-        f->context.uc_link = &scheduler;
-        makecontext(&f->context, run_fibre, 0);
+        getcontext(&f->begin);
+        f->begin.uc_stack.ss_sp = stacks[i];
+        f->begin.uc_stack.ss_size = STACK_BYTES;
+        f->begin.uc_link = NULL;
+        makecontext(&f->begin, run_fibre, 0);
     }
 }
 
-/* As far as it comes by itself: a warp that nothing holds is as far ahead of the others as it may be. -> threads left */
+/* As far as it comes by itself: a warp that nothing holds is as far ahead of the others as it may be. Returns how many
+ * threads are left. */
 static unsigned run_warp(unsigned first, unsigned end)
 {
     unsigned before, left;
@@ -128,7 +144,7 @@ static unsigned run_warp(unsigned first, unsigned end)
         for (current = first; current < end; current++)
             if (!fibres[current].ended) {
                 emulated_now = &fibres[current].at;
-                swapcontext(&scheduler, &fibres[current].context);
+                run_on(&fibres[current]);
                 left += !fibres[current].ended;
             }
     } while (left > 0 && progress != before);
