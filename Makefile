@@ -112,7 +112,9 @@ $(B)/obj/cuda.flags: force
 	@echo '$(CUDA_CFLAGS)' | cmp -s - $@ || echo '$(CUDA_CFLAGS)' >$@
 
 # wgmma and TMA are of this architecture alone.
-$(filter %_wgmma.cu.o %_wgmma_backward.cu.o,$(CUDA_OBJ)): NV_ARCH := -gencode arch=compute_90a,code=sm_90a
+WGMMA_OBJ   := $(filter %_wgmma.cu.o %_wgmma_backward.cu.o,$(CUDA_OBJ))
+WGMMA_CUBIN := $(WGMMA_OBJ:.cu.o=.cubin)
+$(WGMMA_OBJ) $(WGMMA_CUBIN): NV_ARCH := -gencode arch=compute_90a,code=sm_90a
 # What ptxas says of registers and spills stays beside the object, for `make gpu-report`.
 $(B)/obj/%.cu.o: %.cu
 	@mkdir -p $(@D)
@@ -190,8 +192,14 @@ demo-gpt: ## train a small GPT on a real text, and get the same bits by five way
 	@$(MAKE) --no-print-directory DEPS=0 all
 	@PYTHON=$(PYTHON) $(PYTHON) configs/demo/demo_gpt.py
 
-gpu-report: $(CUDA_OBJ) ## registers, shared memory and spills of each CUDA kernel, as the compiler says
+# The same code as in the object, by itself, for what reads instructions.
+$(B)/obj/%.cubin: %.cu $(B)/obj/%.cu.o
+	@$(NVCC) $(NVFLAGS) -cubin -o $@ $< >/dev/null
+
+NVDISASM = $(firstword $(wildcard build/venv/lib/python3*/site-packages/nvidia/*/bin/nvdisasm) $(shell command -v nvdisasm 2>/dev/null))
+gpu-report: $(CUDA_OBJ) $(WGMMA_CUBIN) ## registers, shared memory and spills of each CUDA kernel, as the compiler says
 	@$(if $(NVCC),tools/ptxas.sh $(CUDA_OBJ:.o=.ptxas),echo "CUDA: not compiled (no nvcc)")
+	@$(if $(WGMMA_CUBIN),$(if $(NVDISASM),$(PYTHON) tools/sass.py $(NVDISASM) $(WGMMA_CUBIN),echo "instructions of products: not looked at: no nvdisasm (make deps-test installs it)"))
 
 EMULATE_FLAGS := -std=c++17 -O2 -g -Wno-psabi -fno-strict-aliasing $(FP) -Wall -Wextra -Wno-unused-function -Wno-unknown-pragmas -D_GNU_SOURCE -fPIE -fno-exceptions -fno-rtti -I.
 $(B)/obj/emulate/%.cpp: kernels/cuda/%.cu $(wildcard kernels/cuda/*.h) tests/emulate/emulate.py

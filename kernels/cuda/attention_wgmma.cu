@@ -11,20 +11,18 @@
 
 /* What a lane has of its queries' softmax so far. */
 template <int PANELS> struct running {
-    uint32_t q[PANELS * STEPS][4];
     float sum[PANELS * TILES][4], most[2], total[2];
     int begin[2]; // of the query's document
 };
 
 template <int PANELS>
-static __device__ inline void use_tile(running<PANELS> *u, const tile<PANELS> stage[2], const heads &h, int key,
-                                       int query, bool all_seen)
+static __device__ inline void use_tile(running<PANELS> *u, const tile<PANELS> &q, const tile<PANELS> stage[2],
+                                       const heads &h, int key, int query, bool all_seen)
 {
     float s[TILES][4], shrink[2];
     uint32_t weights[STEPS][4];
 
-    wgmma_begin();
-    multiply_rows<PANELS>(s, u->q, stage[0]);
+    multiply_rows<PANELS>(s, q, stage[0]);
     wgmma_group();
     wgmma_wait<0>();
     wgmma_settled<TILES>(s);
@@ -37,7 +35,6 @@ static __device__ inline void use_tile(running<PANELS> *u, const tile<PANELS> st
         for (int i = 0; i < 4; i++)
             u->sum[n][i] *= shrink[i / 2];
     lefts_of(weights, s);
-    wgmma_begin();
     add_weighted<PANELS>(u->sum, weights, stage[1]);
     wgmma_group();
     wgmma_wait<0>();
@@ -82,21 +79,21 @@ static __global__ void __launch_bounds__(THREADS, PANELS > 1 ? 1 : 2)
 
     begin_queries(&u, begins, query, h);
     if (copies) {
-        copy_kept(m, of_q, first);
+        copy_own(m, of_q, first);
         for (int i = 0; i < AHEAD && from + i * TILE < end; i++)
             copy_stage(m, of_kv, i, from + i * TILE);
     }
     __syncwarp();
-    barrier_wait(&m->kept_there, 0);
-    keep<PANELS>(u.q, m->kept[0][group]);
+    wait_for(&m->own_there, 0);
     for (int i = 0; from + i * TILE < end; i++) {
         const int key = from + i * TILE, at = i % STAGES;
         if (copies && key + AHEAD * TILE < end)
             copy_stage(m, of_kv, i + AHEAD, key + AHEAD * TILE);
         __syncwarp();
-        barrier_wait(&m->full[at], i / STAGES % 2);
+        wait_for(&m->full[at], i / STAGES % 2);
         if (key < of_group + TILE) // else nothing of it is seen by this group
-            use_tile<PANELS>(&u, m->stage[at], h, key, query, !begins && key + TILE <= of_warp + 1);
+            use_tile<PANELS>(&u, m->own[0][group], m->stage[at], h, key, query,
+                             !begins && key + TILE <= of_warp + 1);
         release_stage(&m->empty[at]);
     }
     float factor[2];

@@ -1,9 +1,12 @@
 /*
  * attention_wgmma.h - what the attention kernels of sm_90a share: a block's tiles, how they come and are multiplied.
  *
- * A block is two warpgroups. Each keeps 64 tokens of its own in registers and multiplies them by tiles of 64 tokens
- * that both look at; a ring of four such stages is filled by TMA, two ahead, so that one group may be a tile behind the
- * other: while one computes weights, the other multiplies. A tile of a head is a panel (wgmma.h), or two side by side.
+ * A block is two warpgroups. Each has 64 tokens of its own and multiplies them by tiles of 64 tokens that both look
+ * at; a ring of four such stages is filled by TMA, two ahead, so that one group may be a tile behind the other: while
+ * one computes weights, the other multiplies. A tile of a head is a panel (wgmma.h), or two side by side.
+ *
+ * Left operands are loaded anew for each tile. They would fit in registers, but ptxas before 13.1 puts weights there as
+ * well and does not load them again (tools/sass.py finds that; none of nvcc's options cures it).
  */
 #ifndef KERNELS_CUDA_ATTENTION_WGMMA_H
 #define KERNELS_CUDA_ATTENTION_WGMMA_H
@@ -18,10 +21,10 @@ template <int PANELS> struct tile {
     bf16 panel[PANELS][PANEL * PANEL];
 };
 
-/* OPERANDS: how many tiles a group keeps. */
+/* OPERANDS: how many tiles are a group's own. */
 template <int PANELS, int OPERANDS> struct block_memory {
-    tile<PANELS> kept[OPERANDS][GROUPS], stage[STAGES][2];
-    uint64_t kept_there, full[STAGES], empty[STAGES];
+    tile<PANELS> own[OPERANDS][GROUPS], stage[STAGES][2];
+    uint64_t own_there, full[STAGES], empty[STAGES];
 };
 
 /* Where the two tiles of a stage come from. */
@@ -40,7 +43,7 @@ template <typename MEMORY> static __device__ inline MEMORY *begin_block(float4 *
     MEMORY *m = (MEMORY *)((char *)shared + (PANEL_ALIGN - shared_address(shared) % PANEL_ALIGN) % PANEL_ALIGN);
 
     if (threadIdx.x == 0) {
-        barrier_init(&m->kept_there, 1);
+        barrier_init(&m->own_there, 1);
         for (int i = 0; i < STAGES; i++) {
             barrier_init(&m->full[i], 1);
             barrier_init(&m->empty[i], THREADS / WARP);
@@ -59,14 +62,14 @@ static __device__ inline void copy_tile(tile<PANELS> *to, const CUtensorMap *map
         bulk_copy(to->panel[p], map, p * PANEL, head, token, b, barrier);
 }
 
-/* By one thread: what each group keeps of the block's tokens, which begin at `first`. */
+/* By one thread: each group's own of the block's tokens, which begin at `first`. */
 template <int PANELS, int OPERANDS>
-static __device__ inline void copy_kept(block_memory<PANELS, OPERANDS> *m, const sources &from, int first)
+static __device__ inline void copy_own(block_memory<PANELS, OPERANDS> *m, const sources &from, int first)
 {
-    barrier_expect(&m->kept_there, sizeof(m->kept));
+    barrier_expect(&m->own_there, sizeof(m->own));
     for (int i = 0; i < OPERANDS; i++)
         for (int group = 0; group < GROUPS; group++)
-            copy_tile(&m->kept[i][group], from.map[i], from.head[i], first + group * TILE, from.b, &m->kept_there);
+            copy_tile(&m->own[i][group], from.map[i], from.head[i], first + group * TILE, from.b, &m->own_there);
 }
 
 /* By one thread: the ith stage's two tiles of the tokens from `token` on, when both groups have used what is there. */
@@ -82,6 +85,13 @@ static __device__ inline void copy_stage(block_memory<PANELS, OPERANDS> *m, cons
         copy_tile(&m->stage[at][j], from.map[j], from.head[j], token, from.b, &m->full[at]);
 }
 
+/* By whole warps, which are together again behind it. */
+static __device__ inline void wait_for(uint64_t *barrier, uint32_t parity)
+{
+    barrier_wait(barrier, parity);
+    __syncwarp();
+}
+
 /* This warp has used it. */
 static __device__ inline void release_stage(uint64_t *empty)
 {
@@ -92,7 +102,7 @@ static __device__ inline void release_stage(uint64_t *empty)
 
 /* A warp's 16 rows of its group's tile, as left operands of 16 columns each. */
 template <int PANELS>
-static __device__ inline void keep(uint32_t kept[PANELS * STEPS][4], const tile<PANELS> &from)
+static __device__ inline void load_lefts(uint32_t left[PANELS * STEPS][4], const tile<PANELS> &from)
 {
     const int lane = (int)threadIdx.x % WARP;
     const int row = (int)threadIdx.x % GROUP / WARP * WARP_ROWS + lane % 16;
@@ -100,18 +110,21 @@ static __device__ inline void keep(uint32_t kept[PANELS * STEPS][4], const tile<
 #pragma unroll
     for (int k = 0; k < PANELS * STEPS; k++) {
         int chunk = k % STEPS * 2 + lane / 16;
-        load_matrices(kept[k], from.panel[k / STEPS] + row * PANEL + (chunk ^ row % 8) * CHUNK(bf16));
+        load_matrices(left[k], from.panel[k / STEPS] + row * PANEL + (chunk ^ row % 8) * CHUNK(bf16));
     }
 }
 
-/* out = kept rows times a tile's rows */
+/* out = a tile's rows times another's */
 template <int PANELS>
-static __device__ inline void multiply_rows(float out[TILES][4], const uint32_t kept[PANELS * STEPS][4],
-                                            const tile<PANELS> &right)
+static __device__ inline void multiply_rows(float out[TILES][4], const tile<PANELS> &rows, const tile<PANELS> &right)
 {
+    uint32_t left[PANELS * STEPS][4];
+
+    load_lefts<PANELS>(left, rows);
+    wgmma_begin();
 #pragma unroll
     for (int k = 0; k < PANELS * STEPS; k++)
-        wgmma<false>(out, kept[k], panel_at(shared_address(right.panel[k / STEPS]) + k % STEPS * 32), k > 0);
+        wgmma<false>(out, left[k], panel_at(shared_address(right.panel[k / STEPS]) + k % STEPS * 32), k > 0);
 }
 
 /* sum += weights (64,64) times a tile */
@@ -119,6 +132,7 @@ template <int PANELS>
 static __device__ inline void add_weighted(float sum[PANELS * TILES][4], const uint32_t weights[STEPS][4],
                                            const tile<PANELS> &right)
 {
+    wgmma_begin();
 #pragma unroll
     for (int p = 0; p < PANELS; p++)
 #pragma unroll

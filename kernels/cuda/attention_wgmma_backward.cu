@@ -15,14 +15,12 @@ typedef block_memory<1, 2> memory;
 /* ---- dq: rows are queries, columns keys ---- */
 
 /* The sum for dq, of q, dout and a stage's k and v. */
-static __device__ inline void use_keys(float dq[TILES][4], const uint32_t q[STEPS][4], const uint32_t g[STEPS][4],
-                                       const tile<1> stage[2], const of_queries &o, const heads &h, int key, int query,
-                                       bool all_seen)
+static __device__ inline void use_keys(float dq[TILES][4], const tile<1> &q, const tile<1> &g, const tile<1> stage[2],
+                                       const of_queries &o, const heads &h, int key, int query, bool all_seen)
 {
     float s[TILES][4], dp[TILES][4];
     uint32_t ds[STEPS][4];
 
-    wgmma_begin();
     multiply_rows<1>(s, q, stage[0]);
     wgmma_group();
     multiply_rows<1>(dp, g, stage[1]);
@@ -44,7 +42,6 @@ static __device__ inline void use_keys(float dq[TILES][4], const uint32_t q[STEP
         for (int i = 0; i < 4; i++)
             s[n][i] *= dp[n][i] - o.delta[i / 2];
     lefts_of(ds, s);
-    wgmma_begin();
     add_weighted<1>(dq, ds, stage[0]);
     wgmma_group();
     wgmma_wait<0>();
@@ -69,28 +66,26 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const sources of_kv = { { &qkv, &qkv }, { h.count + head, 2 * h.count + head }, b };
     const bool copies = threadIdx.x == 0;
     const float factor[2] = { h.scale, h.scale };
-    uint32_t q[STEPS][4], g[STEPS][4];
     float dq[TILES][4] = {};
     of_queries o;
 
     look_up(&o, lse + by_head, delta + by_head, begins, query, h);
     if (copies) {
-        copy_kept(m, own, first);
+        copy_own(m, own, first);
         for (int i = 0; i < AHEAD && from + i * TILE < end; i++)
             copy_stage(m, of_kv, i, from + i * TILE);
     }
     __syncwarp();
-    barrier_wait(&m->kept_there, 0);
-    keep<1>(q, m->kept[0][group]);
-    keep<1>(g, m->kept[1][group]);
+    wait_for(&m->own_there, 0);
     for (int i = 0; from + i * TILE < end; i++) {
         const int key = from + i * TILE, at = i % STAGES;
         if (copies && key + AHEAD * TILE < end)
             copy_stage(m, of_kv, i + AHEAD, key + AHEAD * TILE);
         __syncwarp();
-        barrier_wait(&m->full[at], i / STAGES % 2);
+        wait_for(&m->full[at], i / STAGES % 2);
         if (key < of_group + TILE) // else nothing of it is seen by this group
-            use_keys(dq, q, g, m->stage[at], o, h, key, query, !begins && key + TILE <= of_warp + 1);
+            use_keys(dq, m->own[0][group], m->own[1][group], m->stage[at], o, h, key, query,
+                     !begins && key + TILE <= of_warp + 1);
         release_stage(&m->empty[at]);
     }
     write_rows<PANEL>(dqkv + (size_t)b * h.T * row + (size_t)head * h.size, row, query, h, dq, factor);
@@ -156,14 +151,13 @@ static __device__ inline void hide_from_queries(float s[TILES][4], const query_n
 
 /* The sums for dk and dv, of k, v and a stage's q and dout. Queries beyond the sequence are rows of zeros, lse 0 and
  * delta 0: they add nothing. */
-static __device__ inline void use_queries(float dk[TILES][4], float dv[TILES][4], const uint32_t k[STEPS][4],
-                                          const uint32_t v[STEPS][4], const tile<1> stage[2], const query_notes &notes,
-                                          const heads &h, int query, int key, bool all_seen)
+static __device__ inline void use_queries(float dk[TILES][4], float dv[TILES][4], const tile<1> &k, const tile<1> &v,
+                                          const tile<1> stage[2], const query_notes &notes, const heads &h, int query,
+                                          int key, bool all_seen)
 {
     float s[TILES][4], dp[TILES][4];
     uint32_t p[STEPS][4], ds[STEPS][4];
 
-    wgmma_begin();
     multiply_rows<1>(s, k, stage[0]);
     wgmma_group();
     multiply_rows<1>(dp, v, stage[1]);
@@ -180,7 +174,6 @@ static __device__ inline void use_queries(float dk[TILES][4], float dv[TILES][4]
             s[n][i] = power_of_two(fmaf(s[n][i], h.log2_scale, i % 2 ? -lse.y : -lse.x));
     }
     lefts_of(p, s);
-    wgmma_begin();
     add_weighted<1>(dv, p, stage[1]);
     wgmma_group();
     wgmma_wait<1>();
@@ -193,7 +186,6 @@ static __device__ inline void use_queries(float dk[TILES][4], float dv[TILES][4]
             s[n][i] *= dp[n][i] - (i % 2 ? delta.y : delta.x);
     }
     lefts_of(ds, s);
-    wgmma_begin();
     add_weighted<1>(dk, ds, stage[0]);
     wgmma_group();
     wgmma_wait<0>();
@@ -226,28 +218,26 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const sources of_queries = { { &qkv, &dout }, { head, head }, b };
     const bool copies = threadIdx.x == 0;
     const float once[2] = { 1, 1 }, scaled[2] = { h.scale, h.scale };
-    uint32_t k[STEPS][4], v[STEPS][4];
     float dk[TILES][4] = {}, dv[TILES][4] = {};
     lane_notes next = note_queries(lse + by_head, delta + by_head, begins, first, h);
 
+    int copied = 0; // stages, by the thread that copies: never one that nobody will wait for
     if (copies) {
-        copy_kept(m, own, first);
-        for (int i = 0; i < AHEAD && sees(begins, first + i * TILE, end, h); i++)
-            copy_stage(m, of_queries, i, first + i * TILE);
+        copy_own(m, own, first);
+        for (; copied < AHEAD && sees(begins, first + copied * TILE, end, h); copied++)
+            copy_stage(m, of_queries, copied, first + copied * TILE);
     }
     __syncwarp();
-    barrier_wait(&m->kept_there, 0);
-    keep<1>(k, m->kept[0][group]);
-    keep<1>(v, m->kept[1][group]);
+    wait_for(&m->own_there, 0);
     for (int i = 0, query = first; sees(begins, query, end, h); i++, query += TILE) {
         const int at = i % STAGES;
-        if (copies && sees(begins, query + AHEAD * TILE, end, h))
-            copy_stage(m, of_queries, i + AHEAD, query + AHEAD * TILE);
+        if (copies && copied == i + AHEAD && sees(begins, query + AHEAD * TILE, end, h))
+            copy_stage(m, of_queries, copied++, query + AHEAD * TILE);
         put_notes(of_own_warp, next);
         next = note_queries(lse + by_head, delta + by_head, begins, query + TILE, h);
-        barrier_wait(&m->full[at], i / STAGES % 2);
+        wait_for(&m->full[at], i / STAGES % 2);
         if (query >= of_group) // else none of them sees any of this group's keys
-            use_queries(dk, dv, k, v, m->stage[at], *of_own_warp, h, query, key,
+            use_queries(dk, dv, m->own[0][group], m->own[1][group], m->stage[at], *of_own_warp, h, query, key,
                         !begins && query >= of_warp + WARP_ROWS - 1);
         release_stage(&m->empty[at]);
     }

@@ -275,7 +275,7 @@ static void repeat(struct device *d, const void *what, size_t bytes, void (*call
                    void *context)
 {
     struct cuda_device *c = of(d);
-    repeats_run(c->repeats, c->stream, what, bytes, calls, context);
+    repeats_run(c->repeats, c->stream, &c->failure, what, bytes, calls, context);
 }
 
 static enum err_code sync_stream(struct device *d, struct err *e)

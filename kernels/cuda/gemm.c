@@ -330,6 +330,12 @@ static void no_products(struct device *d, const struct cuda_gemm *g)
         cuda_clear(d, g->c, g->M * g->N);
 }
 
+static bool is_recorded(struct device *d)
+{
+    enum cudaStreamCaptureStatus is = cudaStreamCaptureStatusNone;
+    return cudaStreamIsCapturing(device_stream(d), &is) != cudaSuccess || is != cudaStreamCaptureStatusNone;
+}
+
 /* false: the library refuses it, and nothing was done. */
 static bool multiply(struct device *d, const struct cuda_gemm *g)
 {
@@ -348,7 +354,7 @@ static bool multiply(struct device *d, const struct cuda_gemm *g)
             b->f.cublasLtMatmul_(b->handle, p->desc, &one, g->b, p->a, g->a, p->b, &g->beta, g->c, p->c, g->c,
                                  p->c, &p->algo, b->workspace, CUDA_WORKSPACE_BYTES, device_stream(d));
     if (p && is_refusal(status)) {
-        p->impossible = true;
+        p->impossible = !is_recorded(d); // what a recording spoils is no answer for good
         return false;
     }
     if (status != CUBLAS_STATUS_SUCCESS)

@@ -1,5 +1,6 @@
 #include "kernels/cuda/repeat.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -46,23 +47,47 @@ static struct repeated *find(struct repeats *r, const void *what, size_t bytes)
 }
 
 /* Nothing of what is recorded has run. */
-static cudaGraphExec_t record(cudaStream_t stream, void (*calls)(void *context), void *context)
+static cudaError_t record(cudaStream_t stream, void (*calls)(void *context), void *context,
+                          cudaGraphExec_t *out)
 {
     cudaGraph_t graph = NULL;
-    cudaGraphExec_t out = NULL;
+    cudaError_t code = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
 
-    if (cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess)
-        return NULL;
+    if (code != cudaSuccess)
+        return code;
     calls(context);
-    if (cudaStreamEndCapture(stream, &graph) != cudaSuccess || !graph)
-        return NULL;
-    if (cudaGraphInstantiate(&out, graph, 0) != cudaSuccess)
-        out = NULL;
+    if ((code = cudaStreamEndCapture(stream, &graph)) != cudaSuccess)
+        return code;
+    code = cudaGraphInstantiate(out, graph, 0);
     cudaGraphDestroy(graph);
-    return out;
+    return code;
 }
 
-void repeats_run(struct repeats *r, cudaStream_t stream, const void *what, size_t bytes,
+/* Without its graph, for good. */
+static void give_up(struct repeated *r, const char *what, const char *why)
+{
+    log_warn("cuda.graph", "note=\"%s: passes go on as they are\" why=\"%s\"", what, why);
+    cudaGetLastError(); // nobody's failure
+    r->never = true;
+    if (r->graph)
+        cudaGraphExecDestroy(r->graph);
+    r->graph = NULL;
+}
+
+/* What failed while it was recorded may fail for real when it is called without. */
+static void record_once(struct repeated *r, cudaStream_t stream, struct err *failure,
+                        void (*calls)(void *context), void *context)
+{
+    const struct err before = *failure;
+    cudaError_t code = record(stream, calls, context, &r->graph);
+
+    if (code == cudaSuccess && failure->code == before.code)
+        return;
+    give_up(r, "could not be recorded", code == cudaSuccess ? failure->text : cudaGetErrorString(code));
+    *failure = before;
+}
+
+void repeats_run(struct repeats *r, cudaStream_t stream, struct err *failure, const void *what, size_t bytes,
                  void (*calls)(void *context), void *context)
 {
     struct repeated *known = find(r, what, bytes);
@@ -72,19 +97,13 @@ void repeats_run(struct repeats *r, cudaStream_t stream, const void *what, size_
         *new = (struct repeated){ .bytes = bytes };
         memcpy(new->what, what, bytes);
     }
-    if (known && !known->graph && !known->never) {
-        known->graph = record(stream, calls, context);
-        known->never = !known->graph;
-        if (known->never)
-            cudaGetLastError(); // it is called as it is: nobody's failure
+    if (known && !known->graph && !known->never)
+        record_once(known, stream, failure, calls, context);
+    if (known && known->graph) {
+        cudaError_t code = cudaGraphLaunch(known->graph, stream);
+        if (code == cudaSuccess)
+            return;
+        give_up(known, "could not be launched", cudaGetErrorString(code)); // no room for it, perhaps
     }
-    if (!known || !known->graph)
-        calls(context);
-    else if (cudaGraphLaunch(known->graph, stream) != cudaSuccess) {
-        cudaGetLastError(); // the driver has no room for it, perhaps: without it then
-        known->never = true;
-        cudaGraphExecDestroy(known->graph);
-        known->graph = NULL;
-        calls(context);
-    }
+    calls(context);
 }

@@ -368,7 +368,8 @@ static bool use_precision(struct device *d, enum device_precision p)
 }
 static void repeat(struct device *d, const void *what, size_t bytes, void (*calls)(void *context), void *context)
 {
-    repeats_run(((struct emulated_device *)d)->repeats, NULL, what, bytes, calls, context);
+    struct emulated_device *own = (struct emulated_device *)d;
+    repeats_run(own->repeats, NULL, &own->failure, what, bytes, calls, context);
 }
 static enum err_code sync_failures(struct device *d, struct err *e)
 {

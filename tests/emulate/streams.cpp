@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { STREAMS_MAX = 8 };
 
@@ -190,6 +191,13 @@ extern "C" const char *cudaGetErrorString(cudaError_t code)
 
 /* ---- graphs, of the device's stream alone ---- */
 
+/* EMULATED_GRAPHS=unrecorded, or unlaunched: what the driver refuses. */
+static bool is_refused(const char *what)
+{
+    const char *refused = getenv("EMULATED_GRAPHS");
+    return refused && strcmp(refused, what) == 0;
+}
+
 extern "C" cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
 {
     (void)mode;
@@ -201,11 +209,22 @@ extern "C" cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStre
     return cudaSuccess;
 }
 
+extern "C" cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *out)
+{
+    *out = !stream && recording ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
+
 extern "C" cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 {
     (void)stream;
     *out = recording;
     recording = NULL;
+    if (*out && is_refused("unrecorded")) {
+        cudaGraphDestroy(*out);
+        *out = NULL;
+        return cudaErrorStreamCaptureInvalidated;
+    }
     return *out ? cudaSuccess : cudaErrorIllegalState;
 }
 
@@ -221,6 +240,8 @@ extern "C" cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream
 {
     if (stream || recording)
         return cudaErrorIllegalState;
+    if (is_refused("unlaunched"))
+        return cudaErrorMemoryAllocation;
     device_given++;
     for (struct waiting *w = ((cudaGraph_t)exec)->first; w; w = w->next)
         if (!w->task.look(w->task.context))

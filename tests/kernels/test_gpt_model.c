@@ -180,8 +180,8 @@ static void drawn_weights_repeat_by_their_key(void **state)
 }
 
 /* A card records a pass the second time it is the same, and repeats it from then on: of whatever is in the
- * batch. */
-static void a_repeated_pass_has_the_same_bits(void **state)
+ * batch, and whether or not the driver lets it. */
+static void repeat_passes(const char *refused)
 {
     enum { PASSES = 5, BATCHES = 2 };
     struct err e = ERR_INIT;
@@ -189,7 +189,7 @@ static void a_repeated_pass_has_the_same_bits(void **state)
     struct kernel_run r = run_open();
     void *weights, *grad;
     double loss, first_loss[BATCHES];
-    (void)state;
+    assert_int_equal(setenv("EMULATED_GRAPHS", refused, 1), 0);
     assert_ok(model_open("gpt", &cases[0].config, r.d, &m, &e));
     const size_t n = m->params.padded;
     CLEANUP(freep) float *got = mem_array(n, sizeof(float)), *first = mem_array(BATCHES * n, sizeof(float));
@@ -213,6 +213,15 @@ static void a_repeated_pass_has_the_same_bits(void **state)
     device_free(r.d, grad);
     model_close(m);
     device_close(r.d);
+}
+
+static void a_repeated_pass_has_the_same_bits(void **state)
+{
+    (void)state;
+    repeat_passes("");
+    repeat_passes("unrecorded");
+    repeat_passes("unlaunched");
+    unsetenv("EMULATED_GRAPHS");
 }
 
 static void reals_of_two_bytes_halve_the_activations(void **state)
