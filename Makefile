@@ -194,7 +194,7 @@ demo-gpt: ## train a small GPT on a real text, and get the same bits by five way
 
 # The same code as in the object, by itself, for what reads instructions.
 $(B)/obj/%.cubin: %.cu $(B)/obj/%.cu.o
-	@$(NVCC) $(NVFLAGS) -cubin -o $@ $< >/dev/null
+	@$(NVCC) $(NVFLAGS) -cubin -o $@ $< >$@.log 2>&1 || { cat $@.log; rm -f $@; exit 1; }
 
 NVDISASM = $(firstword $(wildcard build/venv/lib/python3*/site-packages/nvidia/*/bin/nvdisasm) $(shell command -v nvdisasm 2>/dev/null))
 gpu-report: $(CUDA_OBJ) $(WGMMA_CUBIN) ## registers, shared memory and spills of each CUDA kernel, as the compiler says

@@ -74,28 +74,15 @@ static __global__ void __launch_bounds__(THREADS, PANELS > 1 ? 1 : 2)
     const int from = begins ? begins[first] / TILE * TILE : 0, end = min(first + ROWS, h.T);
     const sources of_q = { { &qkv }, { head }, b };
     const sources of_kv = { { &qkv, &qkv }, { h.count + head, 2 * h.count + head }, b };
-    const bool copies = threadIdx.x == 0;
     running<PANELS> u;
 
     begin_queries(&u, begins, query, h);
-    if (copies) {
-        copy_own(m, of_q, first);
-        for (int i = 0; i < AHEAD && from + i * TILE < end; i++)
-            copy_stage(m, of_kv, i, from + i * TILE);
-    }
-    __syncwarp();
-    wait_for(&m->own_there, 0);
-    for (int i = 0; from + i * TILE < end; i++) {
-        const int key = from + i * TILE, at = i % STAGES;
-        if (copies && key + AHEAD * TILE < end)
-            copy_stage(m, of_kv, i + AHEAD, key + AHEAD * TILE);
-        __syncwarp();
-        wait_for(&m->full[at], i / STAGES % 2);
-        if (key < of_group + TILE) // else nothing of it is seen by this group
-            use_tile<PANELS>(&u, m->own[0][group], m->stage[at], h, key, query,
-                             !begins && key + TILE <= of_warp + 1);
-        release_stage(&m->empty[at]);
-    }
+    go_through(m, of_q, first, of_kv, from, [=](int key) { return key < end; },
+               [&](const tile<PANELS> stage[2], int key) {
+                   if (key < of_group + TILE) // else nothing of it is seen by this group
+                       use_tile<PANELS>(&u, m->own[0][group], stage, h, key, query,
+                                        !begins && key + TILE <= of_warp + 1);
+               });
     float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {

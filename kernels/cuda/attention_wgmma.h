@@ -100,6 +100,33 @@ static __device__ inline void release_stage(uint64_t *empty)
         barrier_arrive(empty);
 }
 
+/* What a block does: copies its own tiles, of the tokens from `first` on, and goes through those of `from`, from `begin` on
+ * while more(token) says so: use(two tiles, token), by all threads. No stage is copied that nobody waits for. */
+template <int PANELS, int OPERANDS, typename MORE, typename USE>
+static __device__ inline void go_through(block_memory<PANELS, OPERANDS> *m, const sources &own, int first,
+                                         const sources &from, int begin, MORE more, USE use)
+{
+    const bool copies = threadIdx.x == 0;
+    int copied = 0; // stages, by the thread that copies
+
+    if (copies) {
+        copy_own(m, own, first);
+        for (; copied < AHEAD && more(begin + copied * TILE); copied++)
+            copy_stage(m, from, copied, begin + copied * TILE);
+    }
+    __syncwarp();
+    wait_for(&m->own_there, 0);
+    for (int i = 0, token = begin; more(token); i++, token += TILE) {
+        const int at = i % STAGES;
+        if (copies && copied == i + AHEAD && more(token + AHEAD * TILE))
+            copy_stage(m, from, copied++, token + AHEAD * TILE);
+        __syncwarp();
+        wait_for(&m->full[at], i / STAGES % 2);
+        use(m->stage[at], token);
+        release_stage(&m->empty[at]);
+    }
+}
+
 /* A warp's 16 rows of its group's tile, as left operands of 16 columns each. */
 template <int PANELS>
 static __device__ inline void load_lefts(uint32_t left[PANELS * STEPS][4], const tile<PANELS> &from)

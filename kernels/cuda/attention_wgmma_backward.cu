@@ -64,30 +64,16 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const int from = begins ? begins[first] / TILE * TILE : 0, end = min(first + ROWS, h.T);
     const sources own = { { &qkv, &dout }, { head, head }, b };
     const sources of_kv = { { &qkv, &qkv }, { h.count + head, 2 * h.count + head }, b };
-    const bool copies = threadIdx.x == 0;
     const float factor[2] = { h.scale, h.scale };
     float dq[TILES][4] = {};
     of_queries o;
 
     look_up(&o, lse + by_head, delta + by_head, begins, query, h);
-    if (copies) {
-        copy_own(m, own, first);
-        for (int i = 0; i < AHEAD && from + i * TILE < end; i++)
-            copy_stage(m, of_kv, i, from + i * TILE);
-    }
-    __syncwarp();
-    wait_for(&m->own_there, 0);
-    for (int i = 0; from + i * TILE < end; i++) {
-        const int key = from + i * TILE, at = i % STAGES;
-        if (copies && key + AHEAD * TILE < end)
-            copy_stage(m, of_kv, i + AHEAD, key + AHEAD * TILE);
-        __syncwarp();
-        wait_for(&m->full[at], i / STAGES % 2);
+    go_through(m, own, first, of_kv, from, [=](int key) { return key < end; }, [&](const tile<1> stage[2], int key) {
         if (key < of_group + TILE) // else nothing of it is seen by this group
-            use_keys(dq, m->own[0][group], m->own[1][group], m->stage[at], o, h, key, query,
+            use_keys(dq, m->own[0][group], m->own[1][group], stage, o, h, key, query,
                      !begins && key + TILE <= of_warp + 1);
-        release_stage(&m->empty[at]);
-    }
+    });
     write_rows<PANEL>(dqkv + (size_t)b * h.T * row + (size_t)head * h.size, row, query, h, dq, factor);
 }
 
@@ -216,31 +202,18 @@ static __global__ void __launch_bounds__(THREADS, 1)
     const int32_t *begins = starts ? starts + (size_t)b * h.T : NULL;
     const sources own = { { &qkv, &qkv }, { h.count + head, 2 * h.count + head }, b };
     const sources of_queries = { { &qkv, &dout }, { head, head }, b };
-    const bool copies = threadIdx.x == 0;
     const float once[2] = { 1, 1 }, scaled[2] = { h.scale, h.scale };
     float dk[TILES][4] = {}, dv[TILES][4] = {};
     lane_notes next = note_queries(lse + by_head, delta + by_head, begins, first, h);
 
-    int copied = 0; // stages, by the thread that copies: never one that nobody will wait for
-    if (copies) {
-        copy_own(m, own, first);
-        for (; copied < AHEAD && sees(begins, first + copied * TILE, end, h); copied++)
-            copy_stage(m, of_queries, copied, first + copied * TILE);
-    }
-    __syncwarp();
-    wait_for(&m->own_there, 0);
-    for (int i = 0, query = first; sees(begins, query, end, h); i++, query += TILE) {
-        const int at = i % STAGES;
-        if (copies && copied == i + AHEAD && sees(begins, query + AHEAD * TILE, end, h))
-            copy_stage(m, of_queries, copied++, query + AHEAD * TILE);
-        put_notes(of_own_warp, next);
-        next = note_queries(lse + by_head, delta + by_head, begins, query + TILE, h);
-        wait_for(&m->full[at], i / STAGES % 2);
-        if (query >= of_group) // else none of them sees any of this group's keys
-            use_queries(dk, dv, m->own[0][group], m->own[1][group], m->stage[at], *of_own_warp, h, query, key,
-                        !begins && query >= of_warp + WARP_ROWS - 1);
-        release_stage(&m->empty[at]);
-    }
+    go_through(m, own, first, of_queries, first, [=](int query) { return sees(begins, query, end, h); },
+               [&](const tile<1> stage[2], int query) {
+                   put_notes(of_own_warp, next);
+                   next = note_queries(lse + by_head, delta + by_head, begins, query + TILE, h);
+                   if (query >= of_group) // else none of them sees any of this group's keys
+                       use_queries(dk, dv, m->own[0][group], m->own[1][group], stage, *of_own_warp, h, query, key,
+                                   !begins && query >= of_warp + WARP_ROWS - 1);
+               });
     bf16 *to = dqkv + (size_t)b * h.T * row + (size_t)head * h.size;
     write_rows<PANEL>(to + C, row, key, h, dk, scaled);
     write_rows<PANEL>(to + 2 * C, row, key, h, dv, once);
