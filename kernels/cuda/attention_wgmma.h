@@ -100,8 +100,9 @@ static __device__ inline void release_stage(uint64_t *empty)
         barrier_arrive(empty);
 }
 
-/* What a block does: copies its own tiles, of the tokens from `first` on, and goes through those of `from`, from `begin` on
- * while more(token) says so: use(two tiles, token), by all threads. No stage is copied that nobody waits for. */
+/* What a block does: copies its own tiles, of the tokens from `first` on, and goes through those of `from`, from
+ * `begin` on while more(token) says so: use(two tiles, token), by all threads. No stage is copied that nobody waits
+ * for. */
 template <int PANELS, int OPERANDS, typename MORE, typename USE>
 static __device__ inline void go_through(block_memory<PANELS, OPERANDS> *m, const sources &own, int first,
                                          const sources &from, int begin, MORE more, USE use)
