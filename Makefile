@@ -69,7 +69,7 @@ EMULATED_TESTS += $(if $(NCCL_H),$(B)/tests/emulate/mpi/test_nccl)
 # A library that stands in for NVIDIA's of that name, and what older and odd ones lack: tests/nvml/standin.c.
 STANDINS := $(patsubst %,$(B)/tests/nvml/%/libnvidia-ml.so.1,now old odd)
 
-.PHONY: all help found gpu-report force deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
+.PHONY: all help found gpu-report force deps deps-test build tests test bench bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions bench-gpu plot demo demo-gpt asan ubsan tsan lint format check fuzz clean
 .DEFAULT_GOAL := all
 
 all: found build ## build the three programs into build/bin
@@ -135,7 +135,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libsovrun.a
 	@echo "  LD    $@"
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsovrun.a $(PKG_LIBS)
 
-bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions ## measure, each beside its peer in the same run
+bench: bench-seal bench-scan bench-reduce bench-submit bench-store bench-gemm bench-train bench-jobs bench-instructions bench-gpu ## measure, each beside its peer in the same run
 
 bench-seal: $(B)/bench/bench_seal ## sealing beside bare AES-256-GCM
 	@$<
@@ -159,6 +159,9 @@ bench-gemm: $(B)/bench/bench_gemm ## matrix products beside oneDNN's and the pro
 
 bench-train: $(B)/bench/bench_gpt $(B)/bench/bench_gemm ## a GPT's step beside PyTorch's, where there is one
 	@B=$(B) $(PYTHON) bench/bench_train.py
+
+bench-gpu: $(B)/bench/bench_gpt $(B)/bench/bench_kernels ## on a card: a GPT's step beside PyTorch's and llm.c's, each kernel beside its floor
+	@B=$(B) $(PYTHON) bench/bench_gpu.py || [ $$? = 3 ]
 
 bench-instructions: $(B)/bench/bench_gpt ## instructions of a training step beside those on record (callgrind)
 	@B=$(B) $(PYTHON) bench/bench_instructions.py
