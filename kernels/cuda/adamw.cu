@@ -5,14 +5,16 @@
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elements.h"
-
-enum { THREADS = 256 };
+#include "kernels/cuda/real.h"
 
 static __global__ void adamw_kernel(float *w, float *m, float *v, const float *g, size_t n, struct adamw a)
 {
-    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i < n)
-        adamw_update(&w[i], &m[i], &v[i], g[i], &a);
+    by_element<float>({ w, m, v }, { w, m, v, g }, n, [=](size_t, const float *in, float *to) {
+        to[0] = in[0];
+        to[1] = in[1];
+        to[2] = in[2];
+        adamw_update(&to[0], &to[1], &to[2], in[3], &a);
+    });
 }
 
 void cuda_adamw(struct device *d, float *w, float *m, float *v, const float *g, size_t n,
@@ -20,6 +22,6 @@ void cuda_adamw(struct device *d, float *w, float *m, float *v, const float *g, 
 {
     if (n == 0)
         return;
-    adamw_kernel<<<BLOCKS(n, THREADS), THREADS, 0, device_stream(d)>>>(w, m, v, g, n, *a);
+    adamw_kernel<<<ELEMENT_BLOCKS(float, n), ELEMENT_THREADS, 0, device_stream(d)>>>(w, m, v, g, n, *a);
     device_launched(d, "adamw");
 }

@@ -19,21 +19,31 @@
 #define TOGETHER 1
 #endif
 
-/* A warp is a head of a token. delta (B,heads,T) as lse is. */
+/* A head of a token is `lanes` of a warp, a power of 2: as many as it has chunks, but no more than a warp. delta
+ * (B,heads,T) as lse is. */
 template <typename T>
-static __global__ void attention_delta_kernel(float *delta, const T *dout, const T *out, size_t n, heads h)
+static __global__ void attention_delta_kernel(float *delta, const T *dout, const T *out, size_t n, heads h,
+                                              unsigned lanes)
 {
-    size_t i = (size_t)blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP; // (B,T,heads)
+    const size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) / lanes; // (B,T,heads)
+    const int lane = (int)(threadIdx.x % lanes), size = i < n ? h.size : 0;
+    const bool whole = h.size % CHUNK(T) == 0 && in_chunks(dout) && in_chunks(out);
     float sum = 0;
 
-    if (i >= n)
+    for (int c = lane * CHUNK(T); c < size; c += (int)lanes * CHUNK(T)) {
+        float x[CHUNK(T)], y[CHUNK(T)];
+        load_chunk(x, dout + i * size + c, size - c, whole);
+        load_chunk(y, out + i * size + c, size - c, whole);
+#pragma unroll
+        for (int j = 0; j < CHUNK(T); j++) // beyond the end both are 0
+            sum = fmaf(x[j], y[j], sum);
+    }
+    for (int other = (int)lanes / 2; other > 0; other /= 2)
+        sum += __shfl_xor_sync((unsigned)EVERY_LANE, sum, other);
+    if (lane > 0 || i >= n)
         return;
-    for (int c = (int)threadIdx.x % WARP; c < h.size; c += WARP)
-        sum = fmaf(float_of(dout[i * h.size + c]), float_of(out[i * h.size + c]), sum);
-    sum = warp_sum(sum);
     size_t head = i % h.count, t = i / h.count % h.T, b = i / h.count / h.T;
-    if (threadIdx.x % WARP == 0)
-        delta[(b * h.count + head) * h.T + t] = sum;
+    delta[(b * h.count + head) * h.T + t] = sum;
 }
 
 template <int SIZE>
@@ -131,7 +141,11 @@ template <typename T>
 static void sum_delta(struct device *d, float *delta, const T *dout, const T *out, size_t n, const heads &h)
 {
     auto kernel = attention_delta_kernel<T>;
-    kernel<<<BLOCKS(n, THREADS / WARP), THREADS, 0, device_stream(d)>>>(delta, dout, out, n, h);
+    unsigned lanes = 1;
+
+    while (lanes < WARP && (int)lanes * CHUNK(T) < h.size)
+        lanes *= 2;
+    kernel<<<BLOCKS(n, THREADS / lanes), THREADS, 0, device_stream(d)>>>(delta, dout, out, n, h, lanes);
     device_launched(d, "attention_backward");
 }
 

@@ -15,7 +15,9 @@
 #include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
-enum { THREADS = 256, ALIGN = CUDA_REALS_ALIGN };
+/* A row of a large vocabulary is gone through by many threads, so that few rows are at hand at a time and the cache
+ * still has them when their gradient is written. */
+enum { NARROW_THREADS = 256, WIDE_THREADS = 1024, WIDE = 8192, ALIGN = CUDA_REALS_ALIGN };
 
 /* Numbers from one row of logits to the next. */
 static size_t padded(size_t V)
@@ -23,44 +25,60 @@ static size_t padded(size_t V)
     return (V + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* The running maximum and sum of this thread's part of a row. */
-template <typename T>
-static __device__ inline void sum_up(const T *x, size_t V, float *most, float *sum)
+/* Of reals that are bf16 the hardware's is near enough. */
+template <typename T> static __device__ inline float exponential(float x)
 {
-    for (size_t first = threadIdx.x * CHUNK(T); first < V; first += THREADS * CHUNK(T)) {
-        float v[CHUNK(T)];
-        load_chunk(v, x + first, V - first, first + CHUNK(T) <= V && in_chunks(x));
+    return sizeof(T) < sizeof(float) ? __expf(x) : expf(x);
+}
+
+/* The running maximum and sum of this thread's part of a row, a chunk at a time. */
+template <typename T, unsigned THREADS>
+static __device__ inline void sum_up(const T *x, unsigned V, float *most, float *sum)
+{
+    for (unsigned first = threadIdx.x * CHUNK(T); first < V; first += THREADS * CHUNK(T)) {
+        const bool whole = first + CHUNK(T) <= V && in_chunks(x);
+        float v[CHUNK(T)], largest;
+        load_chunk(v, x + first, V - first, whole);
 #pragma unroll
-        for (int i = 0; i < CHUNK(T); i++) {
-            if (first + i >= V)
-                continue;
-            if (v[i] > *most) {
-                *sum = *sum * expf(*most - v[i]) + 1.0f;
-                *most = v[i];
-            } else
-                *sum += expf(v[i] - *most);
+        for (unsigned i = 1; i < CHUNK(T); i++)
+            if (!whole && first + i >= V)
+                v[i] = -INFINITY;
+        largest = v[0];
+#pragma unroll
+        for (int i = 1; i < CHUNK(T); i++)
+            largest = fmaxf(largest, v[i]);
+        if (largest > *most) {
+            *sum *= exponential<T>(*most - largest);
+            *most = largest;
         }
+#pragma unroll
+        for (int i = 0; i < CHUNK(T); i++)
+            *sum += exponential<T>(v[i] - *most);
     }
 }
 
 /* x = softmax(x) - (v == label), with what the row's largest and 1 / its sum are. */
-template <typename T>
-static __device__ inline void write_gradient(T *x, size_t V, float largest, float factor, size_t label)
+template <typename T, unsigned THREADS>
+static __device__ inline void write_gradient(T *x, unsigned V, float largest, float factor, unsigned label)
 {
-    for (size_t first = threadIdx.x * CHUNK(T); first < V; first += THREADS * CHUNK(T)) {
+    for (unsigned first = threadIdx.x * CHUNK(T); first < V; first += THREADS * CHUNK(T)) {
+        const bool whole = first + CHUNK(T) <= V && in_chunks(x);
         float v[CHUNK(T)];
-        bool whole = first + CHUNK(T) <= V && in_chunks(x);
         load_chunk(v, x + first, V - first, whole);
 #pragma unroll
         for (int i = 0; i < CHUNK(T); i++)
-            v[i] = expf(v[i] - largest) * factor - (first + i == label ? 1.0f : 0.0f);
+            v[i] = exponential<T>(v[i] - largest) * factor;
+        if (label - first < CHUNK(T)) // and not before it, as that wraps around
+#pragma unroll
+            for (unsigned i = 0; i < CHUNK(T); i++)
+                v[i] -= i == label - first ? 1.0f : 0.0f;
         store_chunk(x + first, v, V - first, whole);
     }
 }
 
-template <typename T>
-static __global__ void classify_kernel(T *logits, double *losses, const int32_t *labels, size_t V, size_t row,
-                                       bool gradient)
+template <typename T, unsigned THREADS>
+static __global__ void __launch_bounds__(THREADS, 2048 / THREADS)
+    classify_kernel(T *logits, double *losses, const int32_t *labels, unsigned V, size_t row, bool gradient)
 {
     T *x = logits + blockIdx.x * row;
     int32_t label = labels[blockIdx.x];
@@ -69,26 +87,27 @@ static __global__ void classify_kernel(T *logits, double *losses, const int32_t 
     if (label < 0) { // nothing is to be predicted here
         if (threadIdx.x == 0)
             losses[blockIdx.x] = 0;
-        for (size_t v = threadIdx.x; gradient && v < V; v += THREADS)
+        for (unsigned v = threadIdx.x; gradient && v < V; v += THREADS)
             set_real(&x[v], 0);
         return;
     }
     double of_label = float_of(x[label]); // before it is overwritten: the sums below wait for all threads
-    sum_up(x, V, &most, &sum);
-    float largest = block_max_256(most);
-    double total = block_sum_256(sum > 0 || isnan(sum) ? (double)(sum * expf(most - largest)) : 0);
+    sum_up<T, THREADS>(x, V, &most, &sum);
+    float largest = block_max<THREADS>(most);
+    double total = block_sum<THREADS>(sum > 0 || isnan(sum) ? (double)(sum * expf(most - largest)) : 0);
     if (threadIdx.x == 0)
         losses[blockIdx.x] = (double)largest + log(total) - of_label;
     if (gradient)
-        write_gradient(x, V, largest, (float)(1 / total), (size_t)label);
+        write_gradient<T, THREADS>(x, V, largest, (float)(1 / total), (unsigned)label);
 }
 
 template <typename T>
 static void launch(struct device *d, T *logits, double *losses, const int32_t *labels, size_t rows, size_t V,
                    bool gradient)
 {
-    auto kernel = classify_kernel<T>;
-    kernel<<<(unsigned)rows, THREADS, 0, device_stream(d)>>>(logits, losses, labels, V, padded(V), gradient);
+    const unsigned threads = V < WIDE ? NARROW_THREADS : WIDE_THREADS;
+    auto kernel = V < WIDE ? classify_kernel<T, NARROW_THREADS> : classify_kernel<T, WIDE_THREADS>;
+    kernel<<<(unsigned)rows, threads, 0, device_stream(d)>>>(logits, losses, labels, (unsigned)V, padded(V), gradient);
     device_launched(d, "classify");
 }
 

@@ -30,7 +30,7 @@ static __global__ void embed_kernel(T *out, const T *tokens, const T *positions,
     const T *of_position = positions ? positions + (size_t)position[n] * C : of_token;
     bool chunks = C % CHUNK(T) == 0 && in_chunks(out) && in_chunks(tokens) && in_chunks(of_position);
 
-    for (size_t c = threadIdx.x * CHUNK(T); c < C; c += THREADS * CHUNK(T)) {
+    for (size_t c = threadIdx.x * CHUNK(T); c < C; c += blockDim.x * CHUNK(T)) {
         float v[CHUNK(T)], more[CHUNK(T)];
         load_chunk(v, of_token + c, C - c, chunks);
         load_chunk(more, of_position + c, C - c, chunks);
@@ -45,14 +45,16 @@ template <typename T>
 static void embed(struct device *d, T *out, const T *tokens, const T *positions, const int32_t *token,
                   const int32_t *position, size_t N, size_t C)
 {
+    /* Whole warps, no more than a row has chunks for. */
+    const unsigned threads = (unsigned)MIN((size_t)THREADS, BLOCKS(C, WARP * CHUNK(T)) * (size_t)WARP);
     auto kernel = embed_kernel<T>;
-    kernel<<<(unsigned)N, THREADS, 0, device_stream(d)>>>(out, tokens, positions, token, position, C);
+    kernel<<<(unsigned)N, threads, 0, device_stream(d)>>>(out, tokens, positions, token, position, C);
 }
 
 void cuda_embed(struct device *d, real *out, const real *tokens, const real *positions,
                 const int32_t *token, const int32_t *position, size_t N, size_t C)
 {
-    if (N == 0)
+    if (N == 0 || C == 0)
         return;
     WITH_REAL(d, embed(d, (T *)out, (const T *)tokens, (const T *)positions, token, position, N, C));
     device_launched(d, "embed");

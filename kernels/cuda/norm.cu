@@ -25,7 +25,7 @@ static __device__ size_t own_row(void)
     return (size_t)blockIdx.x * ROWS_AT_ONCE + threadIdx.x / WARP;
 }
 
-/* f(i, x[i]) for what this lane has of a row of C. */
+/* f(x) for each number that this lane has of a row of C. */
 template <typename T, typename F>
 static __device__ inline void along_row(const T *x, size_t C, F f)
 {
@@ -36,23 +36,26 @@ static __device__ inline void along_row(const T *x, size_t C, F f)
         load_chunk(v, x + first, C - first, chunks);
 #pragma unroll
         for (int i = 0; i < CHUNK(T); i++)
-            if (first + i < C)
-                f(first + i, v[i]);
+            if (chunks || first + i < C)
+                f(v[i]);
     }
 }
 
-/* out[i] = f(i, x[i]) */
+/* out = f(x, w, b) by numbers; b NULL: 0. */
 template <typename T, typename F>
-static __device__ inline void write_row(T *out, const T *x, size_t C, F f)
+static __device__ inline void write_row(T *out, const T *x, const T *w, const T *b, size_t C, F f)
 {
-    const bool chunks = C % CHUNK(T) == 0 && in_chunks(x) && in_chunks(out);
+    const bool chunks = C % CHUNK(T) == 0 && in_chunks(x) && in_chunks(out) && in_chunks(w) && in_chunks(b);
 
     for (size_t first = threadIdx.x % WARP * CHUNK(T); first < C; first += WARP * CHUNK(T)) {
-        float v[CHUNK(T)];
+        float v[CHUNK(T)], of_w[CHUNK(T)], of_b[CHUNK(T)] = {};
         load_chunk(v, x + first, C - first, chunks);
+        load_chunk(of_w, w + first, C - first, chunks);
+        if (b)
+            load_chunk(of_b, b + first, C - first, chunks);
 #pragma unroll
         for (int i = 0; i < CHUNK(T); i++)
-            v[i] = first + i < C ? f(first + i, v[i]) : 0;
+            v[i] = f(v[i], of_w[i], of_b[i]);
         store_chunk(out + first, v, C - first, chunks);
     }
 }
@@ -75,8 +78,15 @@ static __device__ inline const T *row_of(const rows_in<T> &in, size_t row, size_
     const bool chunks = C % CHUNK(T) == 0 && in_chunks(in.x) && in_chunks(in.branch) && in_chunks(in.sum);
     for (size_t first = threadIdx.x % WARP * CHUNK(T); first < C; first += WARP * CHUNK(T)) {
         float x[CHUNK(T)], branch[CHUNK(T)];
-        load_chunk(x, in.x + at + first, C - first, chunks);
-        load_chunk(branch, in.branch + at + first, C - first, chunks);
+        if (chunks) { // both on their way before the first is looked at
+            const uint4 of_x = *(const uint4 *)(in.x + at + first);
+            const uint4 of_branch = *(const uint4 *)(in.branch + at + first);
+            floats_of<T>(x, of_x);
+            floats_of<T>(branch, of_branch);
+        } else {
+            load_chunk(x, in.x + at + first, C - first, false);
+            load_chunk(branch, in.branch + at + first, C - first, false);
+        }
 #pragma unroll
         for (int i = 0; i < CHUNK(T); i++)
             x[i] = residual_of(branch[i], x[i], in.key, at + first + i, in.rate, in.kept);
@@ -94,12 +104,12 @@ static __global__ void layernorm_kernel(T *out, float *means, float *rstds, cons
         return;
     const T *x = row_of(in, row, C);
     float sum = 0, squares = 0;
-    along_row(x, C, [&](size_t, float v) { sum += v; });
+    along_row(x, C, [&](float v) { sum += v; });
     float mean = warp_sum(sum) / (float)C;
-    along_row(x, C, [&](size_t, float v) { squares += (v - mean) * (v - mean); });
+    along_row(x, C, [&](float v) { squares += (v - mean) * (v - mean); });
     float rstd = 1.0f / sqrtf(warp_sum(squares) / (float)C + NORM_EPSILON);
-    write_row(out + row * C, x, C,
-              [&](size_t i, float v) { return (v - mean) * rstd * float_of(w[i]) + float_of(b[i]); });
+    write_row(out + row * C, x, w, b, C,
+              [&](float v, float of_w, float of_b) { return (v - mean) * rstd * of_w + of_b; });
     if (threadIdx.x % WARP == 0) {
         means[row] = mean;
         rstds[row] = rstd;
@@ -149,9 +159,9 @@ static __global__ void rmsnorm_kernel(T *out, float *rstds, const rows_in<T> in,
         return;
     const T *x = row_of(in, row, C);
     float squares = 0;
-    along_row(x, C, [&](size_t, float v) { squares += v * v; });
+    along_row(x, C, [&](float v) { squares += v * v; });
     float rstd = 1.0f / sqrtf(warp_sum(squares) / (float)C + NORM_EPSILON);
-    write_row(out + row * C, x, C, [&](size_t i, float v) { return v * rstd * float_of(w[i]); });
+    write_row(out + row * C, x, w, (const T *)NULL, C, [&](float v, float of_w, float) { return v * rstd * of_w; });
     if (threadIdx.x % WARP == 0)
         rstds[row] = rstd;
 }

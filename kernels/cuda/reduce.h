@@ -28,16 +28,17 @@ static __device__ inline double warp_max_f64(double x)
     return x;
 }
 
-/* Of a block of 256 threads, to all of them. First what is 128, 64, 32, 16 and 8 apart, then the eight that are
- * left as ((0+1)+(2+3))+((4+5)+(6+7)): of up to 16 numbers the sum is kernels.h's sum_squares to the bit. */
-static __device__ inline double block_sum_256(double x)
+/* Of a block of THREADS threads, 256 or more, to all of them. First what is THREADS / 2, ..., 16 and 8 apart, then the
+ * eight that are left as ((0+1)+(2+3))+((4+5)+(6+7)): of up to 16 numbers the sum is kernels.h's sum_squares to the
+ * bit. */
+template <unsigned THREADS> static __device__ inline double block_sum(double x)
 {
-    __shared__ double s[256];
+    __shared__ double s[THREADS];
 
     __syncthreads();
     s[threadIdx.x] = x;
     __syncthreads();
-    for (unsigned apart = 128; apart >= 8; apart /= 2) {
+    for (unsigned apart = THREADS / 2; apart >= 8; apart /= 2) {
         if (threadIdx.x < apart)
             s[threadIdx.x] += s[threadIdx.x + apart];
         __syncthreads();
@@ -45,14 +46,14 @@ static __device__ inline double block_sum_256(double x)
     return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
-static __device__ inline float block_max_256(float x)
+template <unsigned THREADS> static __device__ inline float block_max(float x)
 {
-    __shared__ float s[256];
+    __shared__ float s[THREADS];
 
     __syncthreads();
     s[threadIdx.x] = x;
     __syncthreads();
-    for (unsigned apart = 128; apart > 0; apart /= 2) {
+    for (unsigned apart = THREADS / 2; apart > 0; apart /= 2) {
         if (threadIdx.x < apart)
             s[threadIdx.x] = fmaxf(s[threadIdx.x], s[threadIdx.x + apart]);
         __syncthreads();

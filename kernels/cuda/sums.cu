@@ -10,7 +10,7 @@
 #include "kernels/cuda/real.h"
 #include "kernels/cuda/reduce.h"
 
-enum { THREADS = 256, PIECE = 65536, COLUMNS = 32, ROWS = 8 };
+enum { THREADS = 256, PIECE = 65536, COLUMNS = 32, ROWS = 8, ON_THEIR_WAY = 4, STRIPS_ON_THEIR_WAY = 8 };
 
 static __global__ void sum_squares_kernel(double *partial, const float *x, size_t n)
 {
@@ -19,7 +19,7 @@ static __global__ void sum_squares_kernel(double *partial, const float *x, size_
 
     for (size_t i = first + threadIdx.x; i < end; i += THREADS)
         sum += (double)x[i] * (double)x[i];
-    sum = block_sum_256(sum);
+    sum = block_sum<256>(sum);
     if (threadIdx.x == 0)
         partial[blockIdx.x] = sum;
 }
@@ -30,7 +30,7 @@ static __global__ void sum_f64_kernel(double *out, const double *x, size_t n)
 
     for (size_t i = threadIdx.x; i < n; i += THREADS)
         sum += x[i];
-    sum = block_sum_256(sum);
+    sum = block_sum<256>(sum);
     if (threadIdx.x == 0)
         *out = sum;
 }
@@ -66,9 +66,23 @@ static __global__ void column_strips_kernel(float *partial, const T *x, size_t N
     const size_t first = blockIdx.y * rows, end = N - first < rows ? N : first + rows;
     const bool whole = C % EACH == 0 && in_chunks(x);
     float sum[EACH] = {};
+    size_t n = first + threadIdx.y;
 
-#pragma unroll 4
-    for (size_t n = first + threadIdx.y; c < C && n < end; n += ROWS) {
+    for (; whole && c < C && n + (ON_THEIR_WAY - 1) * ROWS < end; n += ON_THEIR_WAY * ROWS) {
+        uint4 bits[ON_THEIR_WAY];
+#pragma unroll
+        for (int k = 0; k < ON_THEIR_WAY; k++)
+            bits[k] = *(const uint4 *)(x + (n + k * ROWS) * C + c);
+#pragma unroll
+        for (int k = 0; k < ON_THEIR_WAY; k++) {
+            float v[EACH];
+            floats_of<T>(v, bits[k]);
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                sum[i] += v[i];
+        }
+    }
+    for (; c < C && n < end; n += ROWS) {
         float v[EACH];
         load_chunk(v, x + n * C + c, C - c, whole);
 #pragma unroll
@@ -95,8 +109,18 @@ static __global__ void sum_strips_kernel(float *out, const float *partial, size_
     const size_t c = (size_t)blockIdx.x * COLUMNS + threadIdx.x;
     float sum = 0;
 
-    for (size_t i = threadIdx.y; c < C && i < strips; i += blockDim.y)
-        sum += partial[i * C + c];
+    for (size_t i = threadIdx.y; c < C && i < strips; i += (size_t)STRIPS_ON_THEIR_WAY * blockDim.y) {
+        float v[STRIPS_ON_THEIR_WAY];
+#pragma unroll
+        for (int k = 0; k < STRIPS_ON_THEIR_WAY; k++) {
+            const size_t at = i + (size_t)k * blockDim.y;
+            v[k] = at < strips ? partial[at * C + c] : 0;
+        }
+#pragma unroll
+        for (int k = 0; k < STRIPS_ON_THEIR_WAY; k++)
+            if (i + (size_t)k * blockDim.y < strips)
+                sum += v[k];
+    }
     s[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || c >= C)

@@ -144,6 +144,7 @@ template <typename T> static inline T __shfl_xor_sync(unsigned lanes, T x, int o
     emulated_exchange(&x, &out, sizeof(x), emulated_lane() ^ (unsigned)other);
     return out;
 }
+#define __expf(x) expf(x) /* the C library has another of that name */
 #define cudaFuncSetAttribute(...) ((void)0)
 static inline cudaError_t emulate_memset(void *to, int byte, size_t bytes, cudaStream_t stream)
 {

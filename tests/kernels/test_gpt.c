@@ -493,9 +493,8 @@ static void attention_agrees(void **state)
 
 static void classify_agrees(void **state)
 {
-    static const size_t shapes[][3] = {
-        { 1, 1, 2 }, { 5, 8, 50 }, { 513, 4, 33 }, { 300, 16, 700 }
-    }; /* N C V */
+    static const size_t shapes[][3] = { { 1, 1, 2 },      { 5, 8, 50 },   { 513, 4, 33 },
+                                        { 300, 16, 700 }, { 9, 2, 8203 }, { 6, 2, 8192 } }; /* N C V */
     /* Logits are of up to 64 products of up to 4, then rounded to tf32's or bf16's operands or memory. */
     const bool rounds = run_precision != DEVICE_FP32;
     const double of_loss = rounds ? 6e-2 : 1e-5, of_dx = rounds ? 6e-2 : 2e-5, of_dw = rounds ? 6e-2 : 3e-5;
@@ -510,7 +509,7 @@ static void classify_agrees(void **state)
         double *loss = mem_array(N, sizeof(double)), *want_dw = mem_array(V * C, sizeof(double)),
                *p = mem_array(V, sizeof(double));
         for (size_t n = 0; n < N; n++)
-            labels[n] = n % 7 == 3 ? -1 : (int32_t)(n * 13 % V);
+            labels[n] = n % 7 == 3 ? -1 : (int32_t)((n * 13 + V / 8192 * 7000) % V);
         void *l = tokens_of(&r, labels, N), *loss_dev = run_memory(&r, N * sizeof(double));
         r.k->classify(r.d, loss_dev, dx.dev, dw.dev, x.dev, w.dev, l, work.dev, N, C, V);
         pair_fetch(&r, &dx);
