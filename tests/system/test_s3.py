@@ -57,7 +57,7 @@ def staging(c):
     check("data verify reads them back", c.run("data", "verify", place).returncode == 0)
     listed = json.loads(aws("list-object-versions", "--bucket", BUCKETS["data"], "--prefix", "staged-twice/shards/").stdout)["Versions"]
     for lost in listed[7], listed[20]:
-        aws("delete-object", "--bucket", BUCKETS["data"], "--key", lost["Key"], "--version-id", lost["VersionId"])
+        aws("delete-object", "--bucket", BUCKETS["data"], "--key", lost["Key"], f"--version-id={lost['VersionId']}")
     bad = c.run("data", "verify", place, "--json")
     check("two lost shards are named", bad.returncode == 1 and {b["key"] for b in json.loads(bad.stdout)["bad"]} == {listed[7]["Key"], listed[20]["Key"]},
           bad.stdout + bad.stderr)
@@ -92,7 +92,7 @@ def main():
                   and datetime.datetime.fromisoformat(h["ObjectLockRetainUntilDate"].replace("Z", "+00:00")) > soonest
                   for h in heads.values()), heads)
         key = next(k for k in keys if "/checkpoint/" in k)
-        refused = aws("delete-object", "--bucket", BUCKETS["models"], "--key", key, "--version-id", heads[key]["VersionId"])
+        refused = aws("delete-object", "--bucket", BUCKETS["models"], "--key", key, f"--version-id={heads[key]['VersionId']}")
         check("the AWS command line cannot delete a locked version", refused.returncode != 0 and "AccessDenied" in refused.stderr,
               refused.stderr + refused.stdout)
         check("model verify finds every object as its manifest says", c.run("model", "verify", job).returncode == 0)
