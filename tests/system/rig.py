@@ -149,6 +149,17 @@ def tls(certificate, key, client_authority=None, extra=""):
     return text + (f" ssl_client_certificate {client_authority}; ssl_verify_client on;" if client_authority else "")
 
 
+def hold_namespaces(hosts, name=None):
+    """A process that keeps a host's namespaces alive, with that hosts file and, where it is given, a name; it ends with us."""
+    flags, rename = (["-u"], f"hostname {name} && ") if name else ([], "")
+    p = subprocess.Popen(["unshare", "-n", "-m", *flags, "sh", "-c",
+                          f"{rename}mount --bind {hosts} /etc/hosts && ip link set lo up && echo ready && exec sleep 100000"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_us)
+    if p.stdout.readline().strip() != "ready":
+        raise RuntimeError("a network namespace could not be made")
+    return p
+
+
 class Net:
     """Two network namespaces joined by a cable: ours, where the tested programs run, and the world, where FOREIGN is and a
     server listens that would be glad to be spoken to. `enter` is put in front of a command that is to run in ours. Ours has a
@@ -175,14 +186,8 @@ class Net:
                                                                 capture_output=True).returncode == 0
 
     def hold(self):
-        """A process that keeps a pair of namespaces alive; it ends with us."""
-        p = subprocess.Popen(["unshare", "-n", "-m", "sh", "-c",
-                              f"mount --bind {self.hosts} /etc/hosts && ip link set lo up && echo ready && exec sleep 100000"],
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_us)
-        self.holders.append(p)
-        if p.stdout.readline().strip() != "ready":
-            raise RuntimeError("a network namespace could not be made")
-        return p.pid
+        self.holders.append(hold_namespaces(self.hosts))
+        return self.holders[-1].pid
 
     def join(self):
         run = lambda *words: subprocess.run(words, check=True, capture_output=True)

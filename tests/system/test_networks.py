@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from cluster import B, ROOT, SPEC, Cluster, check, finish
-from rig import TCPDUMP, die_with_us, wait_until
+from rig import TCPDUMP, die_with_us, hold_namespaces, wait_until
 
 FABRIC, LAN = "10.20.0", "192.168.7"
 MPIRUN = shutil.which("mpirun")
@@ -34,13 +34,8 @@ class Hosts:
         self.enter = ["nsenter", "-t", str(self.alpha), "-n", "-m", "-u", "--"]
 
     def hold(self, name):
-        p = subprocess.Popen(["unshare", "-n", "-m", "-u", "sh", "-c",
-                              f"hostname {name} && mount --bind {self.folder}/hosts /etc/hosts && ip link set lo up && echo ready && exec sleep 100000"],
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_us)
-        self.holders.append(p)
-        if p.stdout.readline().strip() != "ready":
-            raise RuntimeError("a namespace could not be made")
-        return p.pid
+        self.holders.append(hold_namespaces(self.folder / "hosts", name))
+        return self.holders[-1].pid
 
     @staticmethod
     def inside(pid, *words):
